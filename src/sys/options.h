@@ -1,0 +1,39 @@
+/* options.h -- the settings of the library: GCMALLOC=key=value,key=value and GCMALLOC_CONF=FILE.
+ *
+ * The file is read first (same syntax; newlines separate as commas do; # starts a comment), the
+ * variable after it, so that the variable wins. An unknown key or a malformed or out-of-range
+ * value is named on standard error, one line each, and the default stays.
+ * Written once by options_parse() before any other thread exists; read-only afterwards. */
+#ifndef GC_OPTIONS_H
+#define GC_OPTIONS_H
+
+#include "base/base.h"
+
+enum { MODE_OFF, MODE_REPORT, MODE_COLLECT };
+enum { STACKS_NONE, STACKS_SAMPLED, STACKS_ALL };
+enum { OPTION_PATH_MAX = 256 };
+
+#define OPTION_INT(name, default_value, least, most, help) int64_t name;
+#define OPTION_SIZE(name, default_value, least, most, help) uint64_t name;
+#define OPTION_ENUM(name, default_value, help, ...) int name;
+#define OPTION_PATH(name, default_value, help) char name[OPTION_PATH_MAX];
+struct options {
+#include "sys/options.inc"
+};
+#undef OPTION_INT
+#undef OPTION_SIZE
+#undef OPTION_ENUM
+#undef OPTION_PATH
+
+extern struct options options;
+
+/* envp: a NULL-terminated environment, or NULL. Complaints go to descriptor `complain_fd`. */
+void options_parse(char *const *envp, int complain_fd);
+/* Parses one "key=value,key=value" text into `into`; returns the number of complaints. */
+unsigned options_parse_text(struct options *into, const char *text, size_t length, int complain_fd);
+/* Sets every field to its default. */
+void options_set_defaults(struct options *into);
+/* Value of NAME in envp, or NULL: getenv without libc. */
+const char *env_lookup(char *const *envp, const char *name);
+
+#endif

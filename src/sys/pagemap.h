@@ -1,0 +1,35 @@
+/* pagemap.h -- which pages of a range can hold something the program wrote.
+ *
+ * PAGEMAP_SCAN (Linux 6.7) where the kernel has it, /proc/self/pagemap entries (bits 61-63)
+ * elsewhere. Over-reporting is allowed, under-reporting never. */
+#ifndef GC_PAGEMAP_H
+#define GC_PAGEMAP_H
+
+#include "base/base.h"
+
+struct page_range {
+    uintptr_t start, end; /* page aligned, end exclusive */
+};
+
+enum pagemap_want {
+    /* Present or swapped, not the shared zero page: anonymous and shared memory. */
+    PAGEMAP_POPULATED,
+    /* The same, without pages that still are the file's: copied-on-write pages only. */
+    PAGEMAP_COPIED,
+};
+
+struct pagemap {
+    int fd;
+    bool has_scan; /* the PAGEMAP_SCAN ioctl answered */
+};
+
+/* Opens /proc/self/pagemap and probes the ioctl. False if it cannot be opened. */
+bool pagemap_open(struct pagemap *p);
+void pagemap_close(struct pagemap *p);
+/* Stores up to `capacity` ranges that cover all wanted pages of [start, *next) and sets *next to
+ * where the walk ended (`end` when complete). Call again from *next for the rest.
+ * Returns the number of ranges, or -1 when the kernel refused. */
+long pagemap_scan(struct pagemap *p, enum pagemap_want want, uintptr_t start, uintptr_t end,
+                  struct page_range *ranges, size_t capacity, uintptr_t *next);
+
+#endif

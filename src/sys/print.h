@@ -1,0 +1,36 @@
+/* print.h -- formatted output without stdio, errno or allocation.
+ *
+ * A `struct printer` is a buffer on the caller's stack that flushes to a file descriptor when it
+ * is full. The format language is the small part of printf's that the project uses:
+ *   %s %.*s %c %d %u %ld %lu %zu %x %lx %p %%, with an optional '-' flag, '0' flag, and width;
+ *   and %f / %.Nf for a double.
+ * Anything else in a format is an assertion failure, not silence. Callable from signal handlers.
+ */
+#ifndef GC_PRINT_H
+#define GC_PRINT_H
+
+#include "base/base.h"
+
+#include <stdarg.h>
+
+struct printer {
+    int fd;          /* -1: keep what fits, drop the rest (a string builder) */
+    bool failed;     /* a write returned an error, or text was dropped */
+    size_t used;
+    char text[1024];
+};
+
+void printer_start(struct printer *p, int fd);
+void printer_vprintf(struct printer *p, const char *format, va_list args);
+void printer_printf(struct printer *p, const char *format, ...) GC_PRINTF_LIKE(2, 3);
+/* Writes what is buffered, through partial writes and EINTR. */
+void printer_flush(struct printer *p);
+
+/* One message to a descriptor, in one write(2) when it fits the buffer. */
+void print_fd(int fd, const char *format, ...) GC_PRINTF_LIKE(2, 3);
+/* "libgcmalloc: " + message + newline, to standard error. */
+void print_error(const char *format, ...) GC_PRINTF_LIKE(1, 2);
+/* The same, then abort(): SIGABRT with the default action if the program's handler returns. */
+_Noreturn void print_fatal(const char *format, ...) GC_PRINTF_LIKE(1, 2);
+
+#endif
