@@ -1,0 +1,176 @@
+/* meta.c -- where metadata lives.
+ *
+ * Theory: metadata never needs the heap. arena_init takes one reservation from the kernel; the
+ * tables in it are indexed by slab or granule and are committed along with the slabs they
+ * describe; everything else comes from a bump allocator in the same reservation. Nothing here
+ * calls malloc, so the recursion that vmem.c had to prove finite does not exist.
+ *
+ *   .inv.meta_outside   No metadata lies in the arena, and the reservation is never scanned.
+ *   .inv.committed      arena.top <= arena.committed <= arena.slab_count; the tables of every slab
+ *                       below `committed` are readable and writable.
+ *
+ * Size: a reservation of 1.2 times the arena. It costs page tables only where it is touched. */
+#include "heap/meta.h"
+
+#include "base/check.h"
+#include "heap/slab.h"
+#include "sys/lock.h"
+#include "sys/mem.h"
+
+struct hot hot __attribute__((aligned(CACHE_LINE))) = {.epoch = EPOCH_FIRST};
+struct arena arena;
+
+enum {
+    ARENA_LEAST = 1 << 20,
+    ARENA_ALIGN = 2 << 20,
+    META_LEAST = 16 << 20,
+    GUARD = 16 * PAGE_SIZE,
+    /* Slabs committed at a time: 4 MiB at first, then as much again as there is, up to 64 MiB.
+     * Five mprotect calls (~5 us) each. Small: the start of /bin/true; large: growth. */
+    COMMIT_LEAST = 64,
+    COMMIT_MOST = 1024,
+    META_COMMIT_STEP = 256 << 10,
+};
+
+static struct {
+    struct lock lock;
+    char *next, *committed, *end;
+    char *start;
+} meta = {.lock = LOCK_INIT(META)};
+
+struct part {
+    uintptr_t start;
+    size_t size;
+};
+
+static uintptr_t place(uintptr_t *next, size_t size)
+{
+    uintptr_t start = *next;
+    *next = align_up(start + size, PAGE_SIZE) + GUARD;
+    return start;
+}
+
+static size_t meta_size(size_t arena_size)
+{
+    return size_max(arena_size / 32, META_LEAST);
+}
+
+static size_t reservation_size(size_t arena_size)
+{
+    return arena_size + arena_size / 8 + arena_size / 1024 + arena_size / SLAB_SIZE * 2 +
+           meta_size(arena_size) + 8 * (GUARD + PAGE_SIZE);
+}
+
+static void lay_out(uintptr_t start, size_t size)
+{
+    uintptr_t next = start;
+    arena.reserved = start;
+    arena.base = place(&next, size);
+    arena.end = arena.base + size;
+    arena.slab_count = size / SLAB_SIZE;
+    hot.slots = (slot_byte *)place(&next, size / GRANULE);
+    arena.slabs = (struct slab *)place(&next, arena.slab_count * sizeof(struct slab));
+    hot.slab_class = (uint8_t *)place(&next, arena.slab_count);
+    arena.slab_dirty = (uint8_t *)place(&next, arena.slab_count);
+    arena.mark_stack_size = size / 16;
+    arena.mark_stack = (char *)place(&next, arena.mark_stack_size);
+    meta.start = meta.next = meta.committed = (char *)place(&next, meta_size(size));
+    meta.end = meta.start + meta_size(size);
+    arena.reserved_end = start + reservation_size(size);
+    GC_CHECK(next <= arena.reserved_end);
+}
+
+/* Half the address space limit, reservation included; a power of two. */
+static size_t arena_most(size_t most)
+{
+    size_t limit = mem_address_limit();
+    size_t size = (size_t)1 << (63 - __builtin_clzl(size_max(most, ARENA_LEAST)));
+    while (size > ARENA_LEAST && reservation_size(size) > limit / 2)
+        size /= 2;
+    return size;
+}
+
+bool arena_init(size_t most)
+{
+    GC_CHECK(hot.granules == 0 && "once");
+    for (size_t size = arena_most(most); size >= ARENA_LEAST; size /= 2) {
+        void *start = mem_reserve(align_up(reservation_size(size), PAGE_SIZE), ARENA_ALIGN);
+        if (start == NULL)
+            continue;
+        lay_out((uintptr_t)start, size);
+        hot.base = arena.base;
+        hot.granules = size / GRANULE;
+        return true;
+    }
+    return false;
+}
+
+/* Commits the entries [from, to) of a table of `entry` bytes each, whole pages. */
+static bool commit_table(void *table, size_t entry, uint32_t from, uint32_t to)
+{
+    uintptr_t start = align_down((uintptr_t)table + from * entry, PAGE_SIZE);
+    uintptr_t end = align_up((uintptr_t)table + to * entry, PAGE_SIZE);
+    return mem_commit((void *)start, end - start);
+}
+
+static bool commit_range(uint32_t from, uint32_t to)
+{
+    return commit_table(arena.slabs, sizeof(struct slab), from, to) &&
+           commit_table(hot.slots, SLAB_SIZE / GRANULE, from, to) &&
+           commit_table(hot.slab_class, 1, from, to) &&
+           commit_table(arena.slab_dirty, 1, from, to) &&
+           commit_table((void *)arena.base, SLAB_SIZE, from, to);
+}
+
+bool arena_commit(uint32_t count)
+{
+    GC_ASSERT(lock_held(LOCK_PAGE_HEAP));
+    if (count <= arena.committed)
+        return true;
+    if (count > arena.slab_count)
+        return false;
+    size_t step = size_clamp(arena.committed, COMMIT_LEAST, COMMIT_MOST);
+    uint32_t target = (uint32_t)size_min(align_up(count, step), arena.slab_count);
+    if (!commit_range(arena.committed, target)) {
+        target = count;
+        if (!commit_range(arena.committed, target))
+            return false;
+    }
+    arena.committed = target;
+    return true;
+}
+
+static bool meta_commit(char *end)
+{
+    if (end <= meta.committed)
+        return true;
+    char *target = (char *)size_min(align_up((uintptr_t)end, META_COMMIT_STEP),
+                                    (uintptr_t)meta.end);
+    if (!mem_commit(meta.committed, (size_t)(target - meta.committed)))
+        return false;
+    meta.committed = target;
+    return true;
+}
+
+void *meta_alloc(size_t bytes)
+{
+    size_t size = align_up(bytes, CACHE_LINE);
+    void *result = NULL;
+    lock_acquire(&meta.lock);
+    if (size <= (size_t)(meta.end - meta.next) && meta_commit(meta.next + size)) {
+        result = meta.next;
+        meta.next += size;
+    }
+    lock_release(&meta.lock);
+    return result;
+}
+
+size_t meta_used(void)
+{
+    return (size_t)(meta.next - meta.start);
+}
+
+struct lock *meta_lock(void)
+{
+    return &meta.lock;
+}

@@ -1,0 +1,83 @@
+/* meta.h -- the arena, its tables, and memory for metadata.
+ *
+ * One reservation holds, with guard pages between its parts:
+ *
+ *   arena       size      blocks, in slabs of 64 KiB; aligned to 2 MiB
+ *   slots       size/16   the slot bytes (slot.h)
+ *   slabs       size/1024 one 64-byte descriptor a slab (slab.h)
+ *   slab_class  size/64Ki one byte a slab: the size class, or 0 (what free() reads)
+ *   slab_dirty  size/64Ki one byte a slab: its pages may hold old data
+ *   mark_stack  size/16   the marker's work list
+ *   meta        size/32   everything else: thread caches, stack records, tables
+ *
+ * All of it is PROT_NONE until committed. The tables lie outside the arena, so no marker reaches
+ * them, and roots leave out the whole reservation.
+ *
+ * Thread safety: `arena` and `hot` are written by arena_init (before a second thread can exist)
+ * and then only `hot.epoch`, `hot.window` by the collector. */
+#ifndef GC_META_H
+#define GC_META_H
+
+#include "base/base.h"
+#include "heap/slot.h"
+
+struct slab;
+
+/* What malloc and free read on every call: one cache line, written once a cycle. */
+struct hot {
+    uintptr_t base;           /* of the arena */
+    uint64_t granules;        /* in the arena; 0 when there is none */
+    slot_byte *slots;         /* slots[(p - base) / 16] */
+    uint8_t *slab_class;      /* slab_class[(p - base) / 64 Ki] */
+    _Atomic uint8_t epoch;    /* what a new block is born with. Writer: the collector */
+    _Atomic uint8_t window;   /* see .inv.window */
+};
+
+struct arena {
+    uintptr_t base, end;      /* of the blocks */
+    size_t slab_count;        /* how many slabs the reservation could hold */
+    struct slab *slabs;
+    uint8_t *slab_dirty;
+    char *mark_stack;
+    size_t mark_stack_size;   /* bytes reserved */
+    uintptr_t reserved, reserved_end; /* the whole reservation: never a root */
+    _Atomic uint32_t top;     /* slabs [0, top) are in use or in the page heap. PAGE_HEAP lock */
+    uint32_t committed;       /* slabs whose tables and memory are usable. PAGE_HEAP lock */
+};
+
+extern struct hot hot;
+extern struct arena arena;
+
+/* Reserves address space for an arena of up to `most` bytes; halves on failure down to 1 MiB and
+ * takes at most half of RLIMIT_AS. False if nothing could be had: hot.granules stays 0. */
+bool arena_init(size_t most);
+/* Makes slabs [0, count) and their tables usable. PAGE_HEAP lock held. False: no memory. */
+bool arena_commit(uint32_t count);
+
+/* Zeroed metadata, 64-byte aligned, never freed. NULL when memory is short. Any thread. */
+void *meta_alloc(size_t bytes);
+/* Bytes handed out by meta_alloc so far. */
+size_t meta_used(void);
+/* The META lock, for fork. */
+struct lock;
+struct lock *meta_lock(void);
+
+/* Is `word` an address in the part of the arena that was ever used? */
+GC_INLINE bool arena_contains(uintptr_t word)
+{
+    return word - arena.base < ((uintptr_t)relaxed_load(&arena.top) << SLAB_SHIFT);
+}
+GC_INLINE uint32_t slab_index_of(uintptr_t address)
+{
+    return (uint32_t)((address - arena.base) >> SLAB_SHIFT);
+}
+GC_INLINE uintptr_t slab_address(uint32_t index)
+{
+    return arena.base + ((uintptr_t)index << SLAB_SHIFT);
+}
+GC_INLINE slot_byte *slot_of(uintptr_t block)
+{
+    return &hot.slots[(block - hot.base) >> GRANULE_SHIFT];
+}
+
+#endif

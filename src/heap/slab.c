@@ -1,0 +1,67 @@
+/* slab.c -- making and unmaking spans.
+ *
+ * A marker may read a descriptor at any moment, so a span appears with `kind` stored last
+ * (release) in each slab, the head first: an address in a slab whose kind is not yet set is in no
+ * block, which is true, since no pointer to the block has been handed out. It disappears with
+ * `kind` cleared first. */
+#include "heap/slab.h"
+
+#include "base/check.h"
+
+static void fill(uint32_t head, uint32_t slabs, const struct slab *common)
+{
+    for (uint32_t i = 0; i < slabs; i++) {
+        struct slab *slab = slab_at(head + i);
+        GC_ASSERT(slab_kind(slab) == SLAB_UNUSED);
+        slab->size_class = common->size_class;
+        slab->traced = common->traced;
+        slab->magic = common->magic;
+        slab->object_size = common->object_size;
+        slab->slots = common->slots;
+        slab->head = head;
+        release_store(&slab->kind, common->kind);
+    }
+}
+
+void slab_make_classed(uint32_t head, unsigned size_class, bool traced)
+{
+    const struct size_class *class = &size_classes[size_class];
+    struct slab common = {.kind = SLAB_CLASSED, .size_class = (uint8_t)size_class,
+                          .traced = traced, .magic = class->magic, .object_size = class->size,
+                          .slots = class->slots};
+    struct slab *slab = slab_at(head);
+    slab->next = slab->prev = 0;
+    slab->free_slots = class->slots;
+    slab->cursor = 0;
+    slab->listed = 0;
+    slab->records = NULL;
+    relaxed_store(&slab->swept, relaxed_load(&hot.epoch));
+    for (uint32_t i = 0; i < class->slabs; i++)
+        hot.slab_class[head + i] = traced ? 0 : (uint8_t)size_class;
+    fill(head, class->slabs, &common);
+}
+
+void slab_make_large(uint32_t head, uint32_t slabs, size_t bytes)
+{
+    struct slab common = {.kind = SLAB_LARGE, .slots = 1};
+    struct slab *slab = slab_at(head);
+    slab->bytes = bytes;
+    slab->slabs = slabs;
+    slab->stack = 0;
+    fill(head, slabs, &common);
+}
+
+void slab_unmake(uint32_t head, uint32_t slabs)
+{
+    for (uint32_t i = 0; i < slabs; i++) {
+        release_store(&slab_at(head + i)->kind, SLAB_UNUSED);
+        hot.slab_class[head + i] = 0;
+    }
+}
+
+uint32_t slab_span(const struct slab *head)
+{
+    if (slab_kind(head) == SLAB_LARGE)
+        return head->slabs;
+    return size_classes[head->size_class].slabs;
+}

@@ -1,0 +1,88 @@
+/* mem.c -- address space from the kernel.
+ *
+ * Reservations are PROT_NONE with MAP_NORESERVE: under any vm.overcommit_memory, and under
+ * RLIMIT_DATA, only what is committed counts. Commit is mprotect, so that neighbouring committed
+ * ranges stay one mapping. */
+#include "sys/mem.h"
+
+#include "sys/syscall.h"
+
+#include <linux/mman.h>
+#include <linux/prctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
+#endif
+
+static bool is_error(long result)
+{
+    return (unsigned long)result > -4096ul;
+}
+
+static void *map_anonymous(size_t size, int protection, int flags)
+{
+    long result = syscall6(__NR_mmap, 0, (long)size, protection,
+                           MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    return is_error(result) ? NULL : (void *)result;
+}
+
+void *mem_reserve(size_t size, size_t unit)
+{
+    if (size > SIZE_MAX - unit)
+        return NULL;
+    size_t slack = unit - PAGE_SIZE;
+    char *start = map_anonymous(size + slack, PROT_NONE, MAP_NORESERVE);
+    if (start == NULL)
+        return NULL;
+    char *aligned = (char *)align_up((uintptr_t)start, unit);
+    size_t before = (size_t)(aligned - start);
+    if (before != 0)
+        mem_release(start, before);
+    if (slack != before)
+        mem_release(aligned + size, slack - before);
+    return aligned;
+}
+
+bool mem_commit(void *start, size_t size)
+{
+    return syscall3(__NR_mprotect, (long)start, (long)size, PROT_READ | PROT_WRITE) == 0;
+}
+
+void mem_discard(void *start, size_t size)
+{
+    syscall3(__NR_madvise, (long)start, (long)size, MADV_DONTNEED);
+}
+
+void mem_release(void *start, size_t size)
+{
+    syscall2(__NR_munmap, (long)start, (long)size);
+}
+
+void *mem_map(size_t size)
+{
+    return map_anonymous(size, PROT_READ | PROT_WRITE, 0);
+}
+
+bool mem_move_pages(void *from, void *to, size_t size)
+{
+    long flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    long result = syscall6(__NR_mremap, (long)from, (long)size, (long)size, flags, (long)to, 0);
+    return result == (long)to;
+}
+
+size_t mem_address_limit(void)
+{
+    struct rlimit limit;
+    long result = syscall4(__NR_prlimit64, 0, RLIMIT_AS, 0, (long)&limit);
+    if (result != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return SIZE_MAX;
+    return limit.rlim_cur;
+}
+
+void mem_name(void *start, size_t size, const char *name)
+{
+    syscall6(__NR_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, (long)start, (long)size, (long)name, 0);
+}

@@ -1,0 +1,29 @@
+/* mem.h -- address space from the kernel: reserve, commit, give back, move.
+ *
+ * All sizes and addresses are page aligned. Reserved memory is PROT_NONE and costs neither memory
+ * nor commit charge; committing makes it readable, writable and zero. */
+#ifndef GC_MEM_H
+#define GC_MEM_H
+
+#include "base/base.h"
+
+/* Reserves `size` bytes aligned to `unit` (a power of two). NULL if there is no such range. */
+void *mem_reserve(size_t size, size_t unit);
+/* Makes [start, start+size) of a reservation usable. False if the kernel refuses. */
+bool mem_commit(void *start, size_t size);
+/* Gives the pages back; the range stays usable and reads as zeros. */
+void mem_discard(void *start, size_t size);
+/* Ends a reservation or a mapping. */
+void mem_release(void *start, size_t size);
+/* A mapping of its own, zeroed, anywhere. NULL if refused. */
+void *mem_map(size_t size);
+/* Moves the pages of [from, from+size) to [to, to+size); `from` stays mapped and reads as zeros.
+ * Both ranges are private anonymous memory. False (and nothing moved) if the kernel cannot
+ * (MREMAP_DONTUNMAP needs Linux 5.7). */
+bool mem_move_pages(void *from, void *to, size_t size);
+/* The soft limit of address space (RLIMIT_AS) in bytes; SIZE_MAX if there is none. */
+size_t mem_address_limit(void);
+/* Names the range in /proc/self/maps where the kernel can (PR_SET_VMA_ANON_NAME). */
+void mem_name(void *start, size_t size, const char *name);
+
+#endif
