@@ -33,6 +33,9 @@ void options_parse(char *const *envp, int complain_fd);
 unsigned options_parse_text(struct options *into, const char *text, size_t length, int complain_fd);
 /* Sets every field to its default. */
 void options_set_defaults(struct options *into);
+/* Every option with its value in `options`, default, range and meaning, to a descriptor;
+ * options_parse() does it by itself for help=1. */
+void options_print_help(int fd);
 /* Value of NAME in envp, or NULL: getenv without libc. */
 const char *env_lookup(char *const *envp, const char *name);
 

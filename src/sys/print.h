@@ -17,7 +17,7 @@ struct printer {
     int fd;          /* -1: keep what fits, drop the rest (a string builder) */
     bool failed;     /* a write returned an error, or text was dropped */
     size_t used;
-    char text[1024];
+    char text[1024]; /* always NUL-terminated */
 };
 
 void printer_start(struct printer *p, int fd);

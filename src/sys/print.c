@@ -1,0 +1,407 @@
+/* print.c -- text for people, from anywhere.
+ *
+ * Everything the library says goes through here: at start-up before libc is relocated, in a signal
+ * handler, with the world stopped, and in the last line before an abort. So the only resources are
+ * the caller's stack and write(2).
+ *
+ *   .inv.room   `used` is below sizeof(text), and text[used] is NUL: a string builder (fd -1) can
+ *               hand its text to anyone who wants a C string.
+ *   .inv.once   A failed printer writes no more: text after a hole would mislead, and a reader
+ *               that is gone must not cost a timeout per line.
+ *   .inv.pipe   Our own write never raises a visible SIGPIPE. A program that never writes to its
+ *               standard error survives a dead reader there; under the library it still does.
+ *
+ * Traps. Standard error may be a non-blocking pipe (node sets it so): EAGAIN is waited out, within
+ * a bound. A negative number's magnitude does not fit its type at the least value: negation is done
+ * unsigned. A double of 2^64 or more prints its leading digits and zeros after them; below that, %f
+ * is right to within one unit of the last of at most nine places.
+ *
+ * Thread safety: a printer belongs to one thread; there is no shared state. */
+#include "sys/print.h"
+
+#include "base/check.h"
+#include "sys/syscall.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+
+enum {
+    /* Waits for a full non-blocking pipe, 10 x 100 ms: a slow reader is served, a stuck one does
+     * not hold the program for longer than a person would notice. */
+    PATIENCE = 10,
+    PATIENCE_MS = 100,
+    /* Sign, 20 digits of 2^64, at most 308 - 18 zeros, point, nine places. */
+    NUMBER_MAX = 340,
+    KERNEL_SIGSET = 8,
+};
+
+#define SIGNAL_BIT(signal) ((uint64_t)1 << ((signal) - 1))
+
+/* ---- writing ---- */
+
+/* Blocks SIGPIPE for the length of a write, and swallows the one that the write raised. */
+struct pipe_guard {
+    uint64_t old_mask;
+    bool was_pending;
+};
+
+static struct pipe_guard pipe_guard_enter(void)
+{
+    struct pipe_guard guard = {0, false};
+    uint64_t block = SIGNAL_BIT(SIGPIPE), pending = 0;
+    syscall4(__NR_rt_sigprocmask, SIG_BLOCK, (long)&block, (long)&guard.old_mask, KERNEL_SIGSET);
+    if (guard.old_mask & block) {
+        syscall2(__NR_rt_sigpending, (long)&pending, KERNEL_SIGSET);
+        guard.was_pending = (pending & block) != 0;
+    }
+    return guard;
+}
+
+static void pipe_guard_leave(const struct pipe_guard *guard, bool raised)
+{
+    if (raised && !guard->was_pending) {
+        uint64_t pipe_only = SIGNAL_BIT(SIGPIPE);
+        struct { long seconds, nanoseconds; } now = {0, 0};
+        syscall4(__NR_rt_sigtimedwait, (long)&pipe_only, 0, (long)&now, KERNEL_SIGSET);
+    }
+    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&guard->old_mask, 0, KERNEL_SIGSET);
+}
+
+/* Returns 0, or the error that stopped it. */
+static long write_all(int fd, const char *text, size_t length)
+{
+    int patience = PATIENCE;
+    while (length > 0) {
+        long wrote = syscall3(__NR_write, fd, (long)text, (long)length);
+        if (wrote == -EAGAIN && patience-- > 0) {
+            struct pollfd wait = {.fd = fd, .events = POLLOUT};
+            syscall3(__NR_poll, (long)&wait, 1, PATIENCE_MS);
+        } else if (wrote > 0) {
+            text += wrote;
+            length -= (size_t)wrote;
+        } else if (wrote != -EINTR) {
+            return wrote < 0 ? wrote : -EIO;
+        }
+    }
+    return 0;
+}
+
+void printer_start(struct printer *p, int fd)
+{
+    p->fd = fd;
+    p->failed = false;
+    p->used = 0;
+    p->text[0] = '\0';
+}
+
+void printer_flush(struct printer *p)
+{
+    GC_ASSERT(p->used < sizeof p->text); /* .inv.room */
+    if (p->fd < 0)
+        return;
+    if (p->used > 0 && !p->failed) { /* .inv.once */
+        struct pipe_guard guard = pipe_guard_enter();
+        long error = write_all(p->fd, p->text, p->used);
+        pipe_guard_leave(&guard, error == -EPIPE); /* .inv.pipe */
+        p->failed = error != 0;
+    }
+    p->used = 0;
+    p->text[0] = '\0';
+}
+
+static void put(struct printer *p, const char *text, size_t length)
+{
+    while (length > 0) {
+        size_t room = sizeof p->text - 1 - p->used;
+        size_t part = size_min(room, length);
+        memcpy(p->text + p->used, text, part);
+        p->used += part;
+        p->text[p->used] = '\0'; /* .inv.room */
+        text += part;
+        length -= part;
+        if (length > 0 && p->fd < 0) {
+            p->failed = true;
+            return;
+        }
+        if (length > 0)
+            printer_flush(p);
+    }
+}
+
+/* ---- one conversion ---- */
+
+/* What stands between '%' and the next ordinary character. */
+struct spec {
+    bool left, zero;
+    char length; /* 0, 'l' or 'z' */
+    char conversion;
+    int width, precision; /* precision -1: none given */
+};
+
+static void put_fill(struct printer *p, char fill, long count)
+{
+    for (; count > 0; count--)
+        put(p, &fill, 1);
+}
+
+/* `sign` is "", "-" or "0x": it goes before zeros and after blanks. */
+static void put_field(struct printer *p, const struct spec *s, const char *sign, const char *body,
+                      size_t length)
+{
+    size_t signs = strlen(sign);
+    long fill = (long)s->width - (long)(length + signs);
+    bool zeros = s->zero && !s->left;
+    if (!s->left && !zeros)
+        put_fill(p, ' ', fill);
+    put(p, sign, signs);
+    if (zeros)
+        put_fill(p, '0', fill);
+    put(p, body, length);
+    if (s->left)
+        put_fill(p, ' ', fill);
+}
+
+/* Writes backwards from `end`; returns the first digit. */
+static char *digits_before(char *end, uint64_t value, unsigned base)
+{
+    do {
+        *--end = "0123456789abcdef"[value % base];
+        value /= base;
+    } while (value != 0);
+    return end;
+}
+
+static void put_number(struct printer *p, const struct spec *s, const char *sign, uint64_t value,
+                       unsigned base)
+{
+    char digits[24];
+    char *end = digits + sizeof digits, *from = digits_before(end, value, base);
+    put_field(p, s, sign, from, (size_t)(end - from));
+}
+
+static void put_signed(struct printer *p, const struct spec *s, int64_t value)
+{
+    uint64_t magnitude = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    put_number(p, s, value < 0 ? "-" : "", magnitude, 10);
+}
+
+static void put_string(struct printer *p, const struct spec *s, const char *text)
+{
+    if (text == NULL)
+        text = "(null)";
+    size_t length = s->precision < 0 ? strlen(text) : strnlen(text, (size_t)s->precision);
+    struct spec plain = *s;
+    plain.zero = false;
+    put_field(p, &plain, "", text, length);
+}
+
+/* Splits value into whole part and `places` decimal places, half to even. */
+static uint64_t double_split(double value, int places, uint64_t *fraction)
+{
+    uint64_t scale = 1, whole = (uint64_t)value;
+    for (int i = 0; i < places; i++)
+        scale *= 10;
+    double scaled = (value - (double)whole) * (double)scale;
+    uint64_t part = (uint64_t)scaled;
+    double rest = scaled - (double)part;
+    bool odd = ((places > 0 ? part : whole) & 1) != 0;
+    if (rest > 0.5 || (rest == 0.5 && odd))
+        part++;
+    *fraction = part % scale;
+    return whole + part / scale;
+}
+
+static void put_double(struct printer *p, const struct spec *s, double value)
+{
+    const double too_big = 18446744073709551616.0; /* 2^64 */
+    char text[NUMBER_MAX], *end = text + sizeof text, *from = end;
+    const char *sign = __builtin_signbit(value) ? "-" : "";
+    int places = s->precision < 0 ? 6 : s->precision, zeros = 0;
+    value = __builtin_fabs(value);
+    if (!__builtin_isfinite(value)) {
+        struct spec plain = *s;
+        plain.zero = false;
+        put_field(p, &plain, sign, __builtin_isnan(value) ? "nan" : "inf", 3);
+        return;
+    }
+    for (; value >= too_big; value /= 10)
+        zeros++;
+    uint64_t fraction, whole = double_split(value, zeros > 0 ? 0 : places, &fraction);
+    for (int i = 0; i < places; i++, fraction /= 10)
+        *--from = (char)('0' + fraction % 10);
+    if (places > 0)
+        *--from = '.';
+    for (; zeros > 0; zeros--)
+        *--from = '0';
+    from = digits_before(from, whole, 10);
+    GC_ASSERT(from >= text);
+    put_field(p, s, sign, from, (size_t)(end - from));
+}
+
+static void put_conversion(struct printer *p, const struct spec *s, va_list *args)
+{
+    bool is_long = s->length != 0;
+    char letter;
+    switch (s->conversion) {
+    case 's':
+        put_string(p, s, va_arg(*args, const char *));
+        break;
+    case 'c':
+        letter = (char)va_arg(*args, int);
+        put_field(p, s, "", &letter, 1);
+        break;
+    case 'd':
+        put_signed(p, s, is_long ? va_arg(*args, long) : va_arg(*args, int));
+        break;
+    case 'u':
+    case 'x':
+        put_number(p, s, "", is_long ? va_arg(*args, unsigned long) : va_arg(*args, unsigned),
+                   s->conversion == 'u' ? 10 : 16);
+        break;
+    case 'p':
+        put_number(p, s, "0x", (uintptr_t)va_arg(*args, void *), 16);
+        break;
+    case 'f':
+        put_double(p, s, va_arg(*args, double));
+        break;
+    default:
+        put(p, "%", 1);
+        break;
+    }
+}
+
+/* ---- the format ---- */
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* The language of print.h and nothing else. */
+static bool spec_is_known(const struct spec *s, bool star)
+{
+    if (s->conversion == '\0' || strchr("scduxpf%", s->conversion) == NULL)
+        return false;
+    if (s->length == 'l' && strchr("dux", s->conversion) == NULL)
+        return false;
+    if (s->length == 'z' && s->conversion != 'u')
+        return false;
+    return s->precision < 0 || s->conversion == (star ? 's' : 'f');
+}
+
+/* Reads a conversion from just after its '%'; returns what follows it. */
+static const char *spec_parse(struct spec *s, const char *f, va_list *args)
+{
+    bool star = false;
+    *s = (struct spec){.precision = -1};
+    for (; *f == '-' || *f == '0'; f++) {
+        s->left |= *f == '-';
+        s->zero |= *f == '0';
+    }
+    for (; is_digit(*f); f++) {
+        s->width = s->width * 10 + (*f - '0');
+        GC_CHECK(s->width < 1000);
+    }
+    if (*f == '.' && f[1] == '*') {
+        star = true;
+        s->precision = va_arg(*args, int);
+        f += 2;
+    } else if (*f == '.') {
+        GC_CHECK(is_digit(f[1]) && !is_digit(f[2]));
+        s->precision = f[1] - '0';
+        f += 2;
+    }
+    if (*f == 'l' || *f == 'z')
+        s->length = *f++;
+    s->conversion = *f;
+    GC_CHECK(spec_is_known(s, star) && "the format is outside the language of print.h");
+    return f + 1;
+}
+
+void printer_vprintf(struct printer *p, const char *format, va_list args)
+{
+    va_list rest; /* a va_list parameter has no usable address */
+    va_copy(rest, args);
+    while (*format != '\0') {
+        const char *percent = strchr(format, '%');
+        if (percent == NULL) {
+            put(p, format, strlen(format));
+            break;
+        }
+        struct spec s;
+        put(p, format, (size_t)(percent - format));
+        format = spec_parse(&s, percent + 1, &rest);
+        put_conversion(p, &s, &rest);
+    }
+    va_end(rest);
+}
+
+void printer_printf(struct printer *p, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    printer_vprintf(p, format, args);
+    va_end(args);
+}
+
+/* ---- whole messages ---- */
+
+void print_fd(int fd, const char *format, ...)
+{
+    struct printer p;
+    va_list args;
+    printer_start(&p, fd);
+    va_start(args, format);
+    printer_vprintf(&p, format, args);
+    va_end(args);
+    printer_flush(&p);
+}
+
+static void print_error_line(const char *format, va_list args)
+{
+    struct printer p;
+    printer_start(&p, 2);
+    put(&p, "libgcmalloc: ", 13);
+    printer_vprintf(&p, format, args);
+    put(&p, "\n", 1);
+    printer_flush(&p);
+}
+
+void print_error(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_error_line(format, args);
+    va_end(args);
+}
+
+/* The program's own handler has the first word. When it returns, or the signal was blocked or
+ * ignored, the default action is put back. Process 1 of a container survives even that: exit. */
+static _Noreturn void abort_process(void)
+{
+    struct { uint64_t handler, flags, restorer, mask; } default_action = {0, 0, 0, 0};
+    uint64_t unblock = SIGNAL_BIT(SIGABRT);
+    long pid = syscall0(__NR_getpid), tid = syscall0(__NR_gettid);
+    syscall3(__NR_tgkill, pid, tid, SIGABRT);
+    syscall4(__NR_rt_sigaction, SIGABRT, (long)&default_action, 0, KERNEL_SIGSET);
+    syscall4(__NR_rt_sigprocmask, SIG_UNBLOCK, (long)&unblock, 0, KERNEL_SIGSET);
+    syscall3(__NR_tgkill, pid, tid, SIGABRT);
+    for (;;)
+        syscall1(__NR_exit_group, 127);
+}
+
+void print_fatal(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_error_line(format, args);
+    va_end(args);
+    abort_process();
+}
+
+GC_COLD void check_failed(const char *expression, const char *file, int line)
+{
+    print_fatal("%s:%d: check failed: %s", file, line, expression);
+}
