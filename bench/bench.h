@@ -40,7 +40,7 @@ static inline uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* ---- random numbers: SplitMix64, one state for each thread ----------------------------------------- */
+/* ---- random numbers: SplitMix64, one state for each thread ---------------------------------- */
 
 static inline uint64_t rng_next(uint64_t *state)
 {
@@ -50,7 +50,7 @@ static inline uint64_t rng_next(uint64_t *state)
     return z ^ (z >> 31);
 }
 
-/* Uniform in [0, bound); bound is at most 2^32 (Lemire's multiplication, its tiny bias accepted). */
+/* Uniform in [0, bound), bound at most 2^32 (Lemire's multiplication; tiny bias accepted). */
 static inline uint64_t rng_below(uint64_t *state, uint64_t bound)
 {
     return (rng_next(state) >> 32) * bound >> 32;
