@@ -16,7 +16,7 @@ enum {
 
 struct size_class {
     uint32_t size;  /* bytes */
-    uint32_t magic; /* slot index = (granule offset in the span * magic) >> 32 */
+    uint32_t magic; /* slot index = (granule offset in the span * magic) >> 31 */
     uint16_t slabs; /* per span */
     uint16_t slots; /* per span */
 };

@@ -8,11 +8,12 @@
 
 #include "base/check.h"
 
-static void fill(uint32_t head, uint32_t slabs, const struct slab *common)
+/* Fills the descriptors of slabs [from, to) of the span at `head`. */
+static void fill(uint32_t head, uint32_t from, uint32_t to, const struct slab *common)
 {
-    for (uint32_t i = 0; i < slabs; i++) {
+    for (uint32_t i = from; i < to; i++) {
         struct slab *slab = slab_at(head + i);
-        GC_ASSERT(slab_kind(slab) == SLAB_UNUSED);
+        GC_ASSERT(slab_kind(slab) == SLAB_TAKEN);
         slab->size_class = common->size_class;
         slab->traced = common->traced;
         slab->magic = common->magic;
@@ -22,6 +23,8 @@ static void fill(uint32_t head, uint32_t slabs, const struct slab *common)
         release_store(&slab->kind, common->kind);
     }
 }
+
+static const struct slab large_common = {.kind = SLAB_LARGE, .slots = 1};
 
 void slab_make_classed(uint32_t head, unsigned size_class, bool traced)
 {
@@ -38,23 +41,27 @@ void slab_make_classed(uint32_t head, unsigned size_class, bool traced)
     relaxed_store(&slab->swept, relaxed_load(&hot.epoch));
     for (uint32_t i = 0; i < class->slabs; i++)
         hot.slab_class[head + i] = traced ? 0 : (uint8_t)size_class;
-    fill(head, class->slabs, &common);
+    fill(head, 0, class->slabs, &common);
 }
 
 void slab_make_large(uint32_t head, uint32_t slabs, size_t bytes)
 {
-    struct slab common = {.kind = SLAB_LARGE, .slots = 1};
     struct slab *slab = slab_at(head);
     slab->bytes = bytes;
     slab->slabs = slabs;
     slab->stack = 0;
-    fill(head, slabs, &common);
+    fill(head, 0, slabs, &large_common);
+}
+
+void slab_extend_large(uint32_t head, uint32_t old, uint32_t more)
+{
+    fill(head, old, old + more, &large_common);
 }
 
 void slab_unmake(uint32_t head, uint32_t slabs)
 {
     for (uint32_t i = 0; i < slabs; i++) {
-        release_store(&slab_at(head + i)->kind, SLAB_UNUSED);
+        release_store(&slab_at(head + i)->kind, SLAB_TAKEN);
         hot.slab_class[head + i] = 0;
     }
 }

@@ -12,7 +12,12 @@
 #include "heap/meta.h"
 #include "heap/size_class.h"
 
-enum slab_kind { SLAB_UNUSED, SLAB_CLASSED, SLAB_LARGE };
+enum slab_kind {
+    SLAB_UNUSED,  /* in a free run of the page heap, or above arena.top */
+    SLAB_TAKEN,   /* out of the page heap, not (or no longer) a span */
+    SLAB_CLASSED, /* slots of one size class */
+    SLAB_LARGE,   /* one large block */
+};
 
 struct slab {
     /* Written when the span is made and unmade (`kind` last and first, release), by its maker;
@@ -68,7 +73,9 @@ GC_INLINE uint32_t slab_index(const struct slab *slab)
 /* Fills the descriptors of a span; its slot bytes are 0 already (.inv.free_zero). */
 void slab_make_classed(uint32_t head, unsigned size_class, bool traced);
 void slab_make_large(uint32_t head, uint32_t slabs, size_t bytes);
-/* The span's slabs become SLAB_UNUSED. */
+/* Adds `more` taken slabs to the large block of `old` slabs at `head`. */
+void slab_extend_large(uint32_t head, uint32_t old, uint32_t more);
+/* The span's slabs become SLAB_TAKEN. */
 void slab_unmake(uint32_t head, uint32_t slabs);
 /* Number of slabs in the span of which `head` is the head. */
 uint32_t slab_span(const struct slab *head);
@@ -86,12 +93,12 @@ struct block {
 GC_INLINE bool block_find(uintptr_t address, struct block *out)
 {
     struct slab *slab = slab_at(slab_index_of(address));
-    if (slab_kind(slab) == SLAB_UNUSED)
+    if (slab_kind(slab) < SLAB_CLASSED)
         return false;
     uint32_t head = slab->head;
     uintptr_t head_address = slab_address(head);
     uint64_t granule = (address - head_address) >> GRANULE_SHIFT;
-    uint64_t slot = (granule * slab->magic) >> 32;
+    uint64_t slot = (granule * slab->magic) >> 31;
     if (GC_UNLIKELY(slot >= slab->slots))
         return false;
     out->slot = (uint32_t)slot;

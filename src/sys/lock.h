@@ -13,7 +13,6 @@
 
 #define LOCKS(X) \
     X(CYCLE)     /* one cycle at a time; held from arming to the end of the pause */ \
-    X(SWEEP)     /* hands out slab ranges to sweep, and waits for the last to finish */ \
     X(REGISTRY)  /* the list of threads */ \
     X(CENTRAL)   /* one of them per size class: its slabs and its transfer cache */ \
     X(PAGE_HEAP) /* runs of slabs */ \

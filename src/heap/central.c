@@ -1,0 +1,318 @@
+/* central.c -- batches of blocks between thread caches and spans.
+ *
+ * A span with at least one free slot is on its class's list; a full one is on none; an empty one
+ * goes back to the page heap, except that the class keeps its last listed span. Free slots are
+ * found through their slot bytes: nothing is ever written into a free block.
+ *
+ *   .inv.listed    A span is on the list if and only if free_slots > 0.
+ *   .inv.counted   free_slots is the number of slots whose byte is 0. Both change together, under
+ *                  the class's lock (fetch, release, sweep).
+ *   .inv.swept     A slot is handed out only from a span swept since the last mark, so that its
+ *                  unreachable neighbours are free by then (sweep on demand), and so that the
+ *                  whole arena is swept before the next mark (sweep.h).
+ *
+ * Lock order: CENTRAL, then PAGE_HEAP and META. No two classes' locks at once, except in fork. */
+#include "heap/central.h"
+
+#include "base/check.h"
+#include "heap/heap_stats.h"
+#include "heap/judge.h"
+#include "heap/page_heap.h"
+#include "heap/sweep.h"
+#include "sys/lock.h"
+
+#include <string.h>
+
+/* Blocks in the transfer cache of a class: two full batches of the smallest sizes. */
+enum { TRANSFER_MOST = 2 * CENTRAL_BATCH_MOST, CENTRALS = 2 * SIZE_CLASS_COUNT };
+
+struct central {
+    struct lock lock;
+    /* Fixed by central_init(). */
+    uint8_t size_class;
+    bool traced;
+    /* All under `lock`. */
+    uint32_t first;          /* list of spans with free slots: index + 1, 0 = none */
+    uint32_t transfer_count;
+    uint32_t *spare_records; /* of retired traced spans, chained through their first words */
+} __attribute__((aligned(CACHE_LINE)));
+
+static struct central centrals[CENTRALS];
+static void *transfer[SIZE_CLASS_COUNT][TRANSFER_MOST];
+
+static struct central *central_of(unsigned size_class, bool traced)
+{
+    return &centrals[size_class + (traced ? SIZE_CLASS_COUNT : 0)];
+}
+
+void central_init(void)
+{
+    for (unsigned i = 0; i < CENTRALS; i++) {
+        centrals[i].lock.rank = LOCK_CENTRAL;
+        centrals[i].traced = i >= SIZE_CLASS_COUNT;
+        centrals[i].size_class = (uint8_t)(i % SIZE_CLASS_COUNT);
+    }
+}
+
+static void list_add(struct central *c, struct slab *span)
+{
+    uint32_t ref = slab_index(span) + 1;
+    span->prev = 0;
+    span->next = c->first;
+    if (c->first != 0)
+        slab_at(c->first - 1)->prev = ref;
+    c->first = ref;
+    span->listed = 1;
+}
+
+static void list_remove(struct central *c, struct slab *span)
+{
+    if (span->prev != 0)
+        slab_at(span->prev - 1)->next = span->next;
+    else
+        c->first = span->next;
+    if (span->next != 0)
+        slab_at(span->next - 1)->prev = span->prev;
+    span->listed = 0;
+}
+
+static void span_retire(struct central *c, struct slab *span)
+{
+    uint32_t head = slab_index(span), slabs = slab_span(span);
+    list_remove(c, span);
+    if (span->traced) {
+        memcpy(span->records, &c->spare_records, sizeof(c->spare_records));
+        c->spare_records = span->records;
+    }
+    slab_unmake(head, slabs);
+    page_heap_free(head, slabs);
+}
+
+/* Puts the span where its count of free slots says. `keep`: the last one may stay though empty. */
+static void span_settle(struct central *c, struct slab *span, bool keep)
+{
+    if (span->free_slots > 0 && !span->listed)
+        list_add(c, span);
+    else if (span->free_slots == 0 && span->listed)
+        list_remove(c, span);
+    if (span->free_slots < span->slots)
+        return;
+    bool only = span->prev == 0 && span->next == 0;
+    if (!keep || !only)
+        span_retire(c, span);
+}
+
+static bool span_sweep(struct slab *span)
+{
+    uint8_t epoch = relaxed_load(&hot.epoch);
+    if (relaxed_load(&span->swept) == epoch)
+        return false;
+    uint32_t freed = judge_span(span);
+    span->free_slots = (uint16_t)(span->free_slots + freed);
+    relaxed_store(&span->swept, epoch);
+    heap_note_used(-(int64_t)((uint64_t)freed * span->object_size));
+    return freed != 0;
+}
+
+static uint32_t *new_records(struct central *c)
+{
+    uint32_t *records = c->spare_records;
+    if (records == NULL)
+        return meta_alloc(size_classes[c->size_class].slots * sizeof(uint32_t));
+    memcpy(&c->spare_records, records, sizeof(c->spare_records));
+    return records;
+}
+
+static bool span_new(struct central *c)
+{
+    bool zeroed;
+    uint32_t slabs = size_classes[c->size_class].slabs;
+    uint32_t *records = c->traced ? new_records(c) : NULL;
+    uint32_t head = c->traced && records == NULL ? NO_SLAB : page_heap_alloc(slabs, 1, &zeroed);
+    if (head == NO_SLAB)
+        return false;
+    slab_make_classed(head, c->size_class, c->traced);
+    slab_at(head)->records = records;
+    list_add(c, slab_at(head));
+    return true;
+}
+
+static uint32_t span_take(struct slab *span, void **items, uint32_t want)
+{
+    char *start = (char *)slab_address(slab_index(span));
+    slot_byte *bytes = slot_of((uintptr_t)start);
+    uint32_t size = span->object_size, stride = size / GRANULE, slot = span->cursor;
+    uint32_t taken = 0, take = (uint32_t)size_min(want, span->free_slots);
+    while (taken < take) {
+        if (relaxed_load(&bytes[(size_t)slot * stride]) == SLOT_FREE) {
+            relaxed_store(&bytes[(size_t)slot * stride], SLOT_CACHED);
+            items[taken++] = start + (size_t)slot * size;
+        }
+        slot = slot + 1 == span->slots ? 0 : slot + 1;
+    }
+    span->cursor = (uint16_t)slot;
+    span->free_slots = (uint16_t)(span->free_slots - taken);
+    return taken;
+}
+
+static uint32_t take_from_spans(struct central *c, void **items, uint32_t want)
+{
+    uint32_t taken = 0;
+    while (taken < want && c->first != 0) {
+        struct slab *span = slab_at(c->first - 1);
+        span_sweep(span);
+        taken += span_take(span, items + taken, want - taken);
+        span_settle(c, span, true);
+    }
+    if (taken != 0)
+        heap_note_used((int64_t)taken * size_classes[c->size_class].size);
+    return taken;
+}
+
+static uint32_t take_from_transfer(struct central *c, void **items, uint32_t want)
+{
+    uint32_t count = (uint32_t)size_min(want, c->transfer_count);
+    c->transfer_count -= count;
+    memcpy(items, &transfer[c->size_class][c->transfer_count], count * sizeof(void *));
+    return count;
+}
+
+/* No span has a free slot: sweep for one, else make a new span. Lock held on entry and exit;
+ * released while other classes are swept. False: out of memory. */
+static bool central_grow(struct central *c)
+{
+    lock_release(&c->lock);
+    sweep_for(size_classes[c->size_class].slabs);
+    lock_acquire(&c->lock);
+    return c->first != 0 || span_new(c);
+}
+
+uint32_t central_fetch(unsigned size_class, void **items, uint32_t want)
+{
+    struct central *c = central_of(size_class, false);
+    lock_acquire(&c->lock);
+    uint32_t count = take_from_transfer(c, items, want);
+    if (count == 0)
+        count = take_from_spans(c, items, want);
+    if (count == 0 && central_grow(c))
+        count = take_from_spans(c, items, want);
+    lock_release(&c->lock);
+    return count;
+}
+
+static void span_give(struct central *c, const struct block *b)
+{
+    slot_byte *byte = slot_of(b->start);
+    GC_ASSERT(relaxed_load(byte) == SLOT_CACHED);
+    relaxed_store(byte, SLOT_FREE);
+    b->head->free_slots++;
+    span_settle(c, b->head, true);
+}
+
+static void give_to_spans(struct central *c, void **items, uint32_t count)
+{
+    struct block b = {0};
+    for (uint32_t i = 0; i < count; i++) {
+        bool found = block_find((uintptr_t)items[i], &b);
+        GC_CHECK(found && "a cached block lies in a span");
+        heap_note_used(-(int64_t)b.size);
+        span_give(c, &b);
+    }
+}
+
+void central_release(unsigned size_class, void **items, uint32_t count)
+{
+    struct central *c = central_of(size_class, false);
+    lock_acquire(&c->lock);
+    uint32_t room = (uint32_t)size_min(count, TRANSFER_MOST - c->transfer_count);
+    memcpy(&transfer[size_class][c->transfer_count], items, room * sizeof(void *));
+    c->transfer_count += room;
+    give_to_spans(c, items + room, count - room);
+    lock_release(&c->lock);
+}
+
+void *central_fetch_traced(unsigned size_class, uint32_t stack)
+{
+    struct central *c = central_of(size_class, true);
+    void *item = NULL;
+    struct block b;
+    lock_acquire(&c->lock);
+    if (take_from_spans(c, &item, 1) == 0 && central_grow(c))
+        take_from_spans(c, &item, 1);
+    if (item != NULL && block_find((uintptr_t)item, &b))
+        b.head->records[b.slot] = stack;
+    lock_release(&c->lock);
+    return item;
+}
+
+void central_release_traced(const struct block *block)
+{
+    struct central *c = central_of(block->head->size_class, true);
+    lock_acquire(&c->lock);
+    heap_note_used(-(int64_t)block->size);
+    span_give(c, block);
+    lock_release(&c->lock);
+}
+
+static bool is_span_of(uint32_t index, unsigned size_class, bool traced)
+{
+    const struct slab *slab = slab_at(index);
+    return slab_kind(slab) == SLAB_CLASSED && slab->head == index &&
+           slab->size_class == size_class && slab->traced == traced;
+}
+
+void central_sweep_span(uint32_t head)
+{
+    struct slab *span = slab_at(head);
+    unsigned size_class = span->size_class;
+    bool traced = span->traced;
+    if (size_class == 0 || size_class >= SIZE_CLASS_COUNT)
+        return;
+    struct central *c = central_of(size_class, traced);
+    lock_acquire(&c->lock);
+    /* It may have been retired, and remade, since the caller looked. */
+    if (is_span_of(head, size_class, traced) && span_sweep(span))
+        span_settle(c, span, true);
+    lock_release(&c->lock);
+}
+
+static void retire_empty(struct central *c)
+{
+    for (uint32_t ref = c->first; ref != 0;) {
+        struct slab *span = slab_at(ref - 1);
+        ref = span->next;
+        span_settle(c, span, false);
+    }
+}
+
+void central_trim(void)
+{
+    for (unsigned i = 1; i < CENTRALS; i++) {
+        struct central *c = &centrals[i];
+        lock_acquire(&c->lock);
+        if (i < SIZE_CLASS_COUNT) {
+            give_to_spans(c, transfer[i], c->transfer_count);
+            c->transfer_count = 0;
+        }
+        retire_empty(c);
+        lock_release(&c->lock);
+    }
+}
+
+void central_lock_all(void)
+{
+    for (unsigned i = 0; i < CENTRALS; i++)
+        lock_acquire(&centrals[i].lock);
+}
+
+void central_unlock_all(void)
+{
+    for (unsigned i = CENTRALS; i-- > 0;)
+        lock_release(&centrals[i].lock);
+}
+
+void central_reset_locks(void)
+{
+    for (unsigned i = 0; i < CENTRALS; i++)
+        lock_reset(&centrals[i].lock);
+}

@@ -1,0 +1,38 @@
+/* central.h -- the shared level: per size class, spans with free slots and a transfer cache.
+ *
+ * There are two centrals a class: for ordinary blocks, and for traced ones, whose spans keep the
+ * stack id of every block. The slab_class byte of a traced span is 0, so that free() of a traced
+ * block takes the slow path, where its record is at hand.
+ *
+ * Thread safety: each function takes the CENTRAL lock of its class. */
+#ifndef GC_CENTRAL_H
+#define GC_CENTRAL_H
+
+#include "base/base.h"
+#include "heap/slab.h"
+
+enum { CENTRAL_BATCH_MOST = 256 };
+
+void central_init(void);
+
+/* Fills items[0..want) with blocks of the class, their slot bytes SLOT_CACHED, from the transfer
+ * cache or from spans. Returns how many there were: 0 = out of memory. */
+uint32_t central_fetch(unsigned size_class, void **items, uint32_t want);
+/* Takes back blocks whose slot bytes are SLOT_CACHED. */
+void central_release(unsigned size_class, void **items, uint32_t count);
+
+/* One traced block, its byte SLOT_CACHED and its record set; NULL when out of memory. */
+void *central_fetch_traced(unsigned size_class, uint32_t stack);
+/* Takes back one block of a traced span whose slot byte is SLOT_CACHED. */
+void central_release_traced(const struct block *block);
+
+/* Sweeps the span if it is still one and has not been swept in this cycle. */
+void central_sweep_span(uint32_t head);
+/* Returns the transfer caches' blocks to their spans and empty spans to the page heap. */
+void central_trim(void);
+/* All CENTRAL locks, in order, for fork. */
+void central_lock_all(void);
+void central_unlock_all(void);
+void central_reset_locks(void);
+
+#endif

@@ -1,0 +1,44 @@
+/* heap.c -- the heap floor as one. */
+#include "heap/heap.h"
+
+#include "heap/central.h"
+#include "heap/meta.h"
+#include "heap/page_heap.h"
+#include "heap/sweep.h"
+#include "sys/lock.h"
+
+bool heap_init(size_t most)
+{
+    central_init();
+    return arena_init(most);
+}
+
+void heap_lock_all(void)
+{
+    central_lock_all();
+    lock_acquire(page_heap_lock());
+    lock_acquire(meta_lock());
+}
+
+void heap_unlock_all(void)
+{
+    lock_release(meta_lock());
+    lock_release(page_heap_lock());
+    central_unlock_all();
+}
+
+void heap_unlock_all_in_child(void)
+{
+    lock_reset(meta_lock());
+    lock_reset(page_heap_lock());
+    central_reset_locks();
+    sweep_reset();
+    heap_unlock_all();
+}
+
+size_t heap_trim(void)
+{
+    sweep_for(UINT32_MAX / 2);
+    central_trim();
+    return page_heap_decay(0);
+}

@@ -1,0 +1,39 @@
+/* judge.h -- what becomes of a live slot whose epoch is not the current one.
+ *
+ * The collector sets the verdict's terms when a mark has ended; central and large apply them to
+ * one span at a time when they sweep it. */
+#ifndef GC_JUDGE_H
+#define GC_JUDGE_H
+
+#include "base/base.h"
+#include "heap/slab.h"
+
+enum {
+    /* A slot this old becomes SLOT_KEPT, long before its age could wrap. */
+    JUDGE_KEEP_AGE = 200,
+    /* Bits in the newborn filter. A pause sees tens to hundreds of newborn candidates; at 64 Ki
+     * bits, a false match delays the reclaim of a block by one cycle in less than 1 % of cases. */
+    NEWBORN_BITS = 1 << 16,
+};
+
+struct judge {
+    bool reclaim;           /* false: report only */
+    unsigned confirm;       /* reclaim from this age on */
+    /* Addresses of blocks that were being handed out when the world stood still, hashed. */
+    uint8_t newborn[NEWBORN_BITS / 8];
+    /* Told of each block just before it is reclaimed, with its age in cycles. May veto (false):
+     * the block is then kept for good. Called with a central lock held. */
+    bool (*reclaiming)(const struct block *block, unsigned age);
+};
+
+/* Written by the collector while no sweep is under way. */
+extern struct judge judge;
+
+void judge_note_newborn(uintptr_t block);
+bool judge_is_newborn(uintptr_t block);
+
+/* Applies the terms to every slot of the span; returns how many slots became free. The caller
+ * holds what makes it the only sweeper of this span. */
+uint32_t judge_span(struct slab *head);
+
+#endif

@@ -1,0 +1,98 @@
+/* large.c -- one block a run of slabs.
+ *
+ * The usable size is the request rounded up to whole pages: pages behind it in the last slab are
+ * not touched, so they cost address space only. */
+#include "heap/large.h"
+
+#include "base/check.h"
+#include "heap/heap_stats.h"
+#include "heap/judge.h"
+#include "heap/page_heap.h"
+#include "heap/sweep.h"
+
+struct heap_stats heap_stats;
+
+static uint32_t slabs_for(size_t bytes)
+{
+    return (uint32_t)((bytes + SLAB_SIZE - 1) >> SLAB_SHIFT);
+}
+
+static void note(int64_t bytes, int blocks)
+{
+    heap_note_used(bytes);
+    relaxed_add(&heap_stats.large, bytes);
+    relaxed_add(&heap_stats.large_count, (uint64_t)(int64_t)blocks);
+}
+
+static uint32_t take_run(uint32_t slabs, uint32_t alignment, bool *zeroed)
+{
+    if (!page_heap_has(slabs))
+        sweep_for(slabs);
+    return page_heap_alloc(slabs, alignment, zeroed);
+}
+
+void *large_alloc(size_t size, size_t alignment, bool *zeroed)
+{
+    size_t room = arena.end - arena.base;
+    if (size > room || alignment > room)
+        return NULL;
+    size_t bytes = align_up(size_max(size, 1), PAGE_SIZE);
+    uint32_t slabs = slabs_for(bytes);
+    uint32_t head = take_run(slabs, slabs_for(alignment), zeroed);
+    if (head == NO_SLAB)
+        return NULL;
+    slab_make_large(head, slabs, bytes);
+    note((int64_t)bytes, 1);
+    uintptr_t start = slab_address(head);
+    release_store(slot_of(start), relaxed_load(&hot.epoch));
+    return (void *)start;
+}
+
+void large_free(struct slab *head)
+{
+    uint32_t index = slab_index(head), slabs = head->slabs;
+    GC_ASSERT(relaxed_load(slot_of(slab_address(index))) == SLOT_FREE);
+    note(-(int64_t)head->bytes, -1);
+    slab_unmake(index, slabs);
+    page_heap_free(index, slabs);
+}
+
+static void shrink(struct slab *head, uint32_t slabs)
+{
+    uint32_t index = slab_index(head), tail = head->slabs - slabs;
+    head->slabs = slabs;
+    slab_unmake(index + slabs, tail);
+    page_heap_free(index + slabs, tail);
+}
+
+static bool grow(struct slab *head, uint32_t slabs)
+{
+    uint32_t index = slab_index(head), more = slabs - head->slabs;
+    if (!page_heap_extend(index + head->slabs, more))
+        return false;
+    slab_extend_large(index, head->slabs, more);
+    head->slabs = slabs;
+    return true;
+}
+
+bool large_resize(struct slab *head, size_t size)
+{
+    if (size > arena.end - arena.base)
+        return false;
+    size_t bytes = align_up(size, PAGE_SIZE);
+    uint32_t slabs = slabs_for(bytes);
+    if (slabs > head->slabs && !grow(head, slabs))
+        return false;
+    note((int64_t)bytes - (int64_t)head->bytes, 0);
+    head->bytes = bytes;
+    if (slabs < head->slabs)
+        shrink(head, slabs);
+    return true;
+}
+
+void large_sweep(uint32_t index)
+{
+    struct slab *head = slab_at(index);
+    if (slab_kind(head) == SLAB_LARGE && head->head == index && judge_span(head) != 0)
+        large_free(head);
+}

@@ -1,0 +1,426 @@
+/* alloc.c -- the slow paths of malloc and free.
+ *
+ * Everything unusual ends here, in one place: the first call of a thread, an empty or full
+ * magazine, events (sampling, stress), large and traced blocks, foreign pointers, errors, and blocks
+ * that the collector had given up.
+ *
+ *   .inv.poll      A cycle is started before a block is taken, never between taking and returning
+ *                  it, and with no lock held.
+ *   .inv.decided   A block leaves the live state by compare-and-swap on its slot byte here: of two
+ *                  racing frees, or a free and the sweeper, exactly one wins. */
+#include "mutator/alloc.h"
+
+#include "base/check.h"
+#include "heap/central.h"
+#include "heap/heap_stats.h"
+#include "heap/judge.h"
+#include "heap/large.h"
+#include "heap/page_heap.h"
+#include "mutator/foreign.h"
+#include "mutator/sampler.h"
+#include "mutator/thread.h"
+#include "sys/mem.h"
+#include "sys/print.h"
+#include "sys/syscall.h"
+
+#include <errno.h>
+#include <string.h>
+
+extern void *__libc_stack_end;
+
+enum {
+    /* From this size on, realloc moves pages instead of bytes: mremap costs ~1 us + 0.1 us a page
+     * moved, copying 4 KiB about 0.4 us. */
+    MOVE_PAGES_LEAST = 256 << 10,
+    /* Allocations between two looks at the sampling counters at most. */
+    EVENT_MOST = 1 << 30,
+};
+
+static struct alloc_settings settings;
+static _Atomic int64_t trigger = INT64_MAX;
+static _Atomic uint64_t stress_count;
+
+void alloc_start(const struct alloc_settings *given)
+{
+    settings = *given;
+}
+
+void alloc_set_trigger(int64_t bytes)
+{
+    relaxed_store(&trigger, bytes);
+}
+
+static void *fail(void)
+{
+    errno = ENOMEM;
+    return NULL;
+}
+
+static void attach_main_or_stranger(void)
+{
+    bool is_main = syscall0(__NR_gettid) == syscall0(__NR_getpid);
+    if (!is_main || !thread_attach((uintptr_t)__libc_stack_end))
+        thread_cache.state = CACHE_STRANGER;
+}
+
+static bool cached(void)
+{
+    if (GC_UNLIKELY(thread_cache.state == CACHE_NEW))
+        attach_main_or_stranger();
+    return thread_cache.state == CACHE_ATTACHED;
+}
+
+static void poll(size_t upcoming)
+{
+    if (thread_cache.in_hook || settings.hooks.pressure == NULL)
+        return;
+    if (heap_used() + (int64_t)upcoming >= relaxed_load(&trigger))
+        settings.hooks.pressure(upcoming);
+}
+
+static void count_stress(void)
+{
+    if (settings.stress == 0 || thread_cache.in_hook)
+        return;
+    if (relaxed_add(&stress_count, 1) % settings.stress == settings.stress - 1)
+        settings.hooks.stress();
+}
+
+static uint32_t capture(void)
+{
+    if (thread_cache.in_hook || settings.hooks.capture == NULL)
+        return 0;
+    thread_cache.in_hook = 1;
+    uint32_t stack = settings.hooks.capture();
+    thread_cache.in_hook = 0;
+    return stack;
+}
+
+/* Accounts the allocations of this class since the last look, this one included, and reloads the
+ * event counter. True: this allocation is sampled. */
+static bool event(struct thread *t, unsigned size_class)
+{
+    struct magazine *m = &thread_cache.magazines[size_class];
+    int64_t done = t->loaded[size_class] - magazine_until(m->word) + 1;
+    bool sampled = false;
+    if (settings.sampling == ALLOC_SAMPLE_SOME) {
+        int64_t *left = &t->sample_left[size_class];
+        uint32_t size = size_classes[size_class].size;
+        if (*left == 0)
+            *left = sampler_next(&t->rng, settings.sample_bytes, size);
+        *left -= done;
+        sampled = *left <= 0;
+        if (sampled)
+            *left = sampler_next(&t->rng, settings.sample_bytes, size);
+    }
+    bool every = settings.sampling == ALLOC_SAMPLE_ALL || settings.stress != 0;
+    int64_t next = settings.sampling == ALLOC_SAMPLE_SOME ? t->sample_left[size_class] - 1
+                                                          : EVENT_MOST;
+    t->loaded[size_class] = every ? 0 : (int32_t)(next < EVENT_MOST ? next : EVENT_MOST);
+    m->word = magazine_word(magazine_count(m->word), magazine_room(m->word),
+                            t->loaded[size_class]);
+    return sampled || settings.sampling == ALLOC_SAMPLE_ALL;
+}
+
+static void *make_live(void *block)
+{
+    __asm__ volatile("" : "+r"(block) : : "memory"); /* .inv.newborn */
+    if (block != NULL)
+        relaxed_store(slot_of((uintptr_t)block), relaxed_load(&hot.epoch));
+    return block;
+}
+
+static void *take_cached(unsigned size_class)
+{
+    struct magazine *m = &thread_cache.magazines[size_class];
+    if (magazine_count(m->word) == 0) {
+        poll(0);
+        if (!cache_refill(&thread_cache, size_class))
+            return NULL;
+    }
+    void *block = m->items[magazine_count(m->word) - 1];
+    m->word = m->word + MAGAZINE_ROOM_ONE - 1;
+    return make_live(block);
+}
+
+static void *take_uncached(unsigned size_class)
+{
+    void *block = NULL;
+    poll(0);
+    return central_fetch(size_class, &block, 1) == 0 ? NULL : make_live(block);
+}
+
+static void *take_traced(unsigned size_class)
+{
+    uint32_t stack = capture();
+    if (stack == 0)
+        return NULL;
+    poll(0);
+    return make_live(central_fetch_traced(size_class, stack));
+}
+
+static void *take_small(unsigned size_class)
+{
+    void *block = NULL;
+    if (!cached())
+        return take_uncached(size_class);
+    if (event(thread_cache.thread, size_class))
+        block = take_traced(size_class);
+    return block != NULL ? block : take_cached(size_class);
+}
+
+static void *take_large(size_t size, size_t alignment, bool *zeroed)
+{
+    uint32_t stack = settings.sampling == ALLOC_SAMPLE_NONE ? 0 : capture();
+    poll(size);
+    void *block = large_alloc(size, alignment, zeroed);
+    if (block != NULL)
+        slab_at(slab_index_of((uintptr_t)block))->stack = stack;
+    return block;
+}
+
+/* One attempt from the arena. */
+static void *take(size_t size, size_t alignment, bool *zeroed)
+{
+    *zeroed = false;
+    unsigned class = alignment <= GRANULE
+                         ? (size <= SIZE_CLASS_MAX ? size_class_of(size) : 0)
+                         : size_class_of_aligned(size, alignment);
+    return class != 0 ? take_small(class) : take_large(size, size_max(alignment, GRANULE), zeroed);
+}
+
+static void *take_foreign(size_t size, size_t alignment, bool *zeroed)
+{
+    *zeroed = false;
+    return alignment <= GRANULE ? foreign_malloc(size) : foreign_memalign(alignment, size);
+}
+
+static void *obtain(size_t size, size_t alignment, bool *zeroed)
+{
+    if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX)
+        return fail();
+    if (!settings.arena)
+        return take_foreign(size, alignment, zeroed);
+    cached();
+    count_stress();
+    void *block = take(size, alignment, zeroed);
+    if (block == NULL && !thread_cache.in_hook && settings.hooks.exhausted != NULL &&
+        settings.hooks.exhausted(size))
+        block = take(size, alignment, zeroed);
+    return block != NULL ? block : take_foreign(size, alignment, zeroed);
+}
+
+void *alloc_malloc(size_t size)
+{
+    bool zeroed;
+    return obtain(size, GRANULE, &zeroed);
+}
+
+void *alloc_aligned(size_t alignment, size_t size)
+{
+    bool zeroed;
+    return obtain(size, alignment, &zeroed);
+}
+
+void *alloc_calloc(size_t count, size_t size)
+{
+    size_t bytes;
+    bool zeroed;
+    if (__builtin_mul_overflow(count, size, &bytes))
+        return fail();
+    if (!settings.arena)
+        return bytes > PTRDIFF_MAX ? fail() : foreign_calloc(bytes);
+    void *block = obtain(bytes, GRANULE, &zeroed);
+    if (block != NULL && !zeroed)
+        memset(block, 0, bytes);
+    return block;
+}
+
+/* What free, realloc and usable_size make of an address. */
+enum found { FOUND_LIVE, FOUND_FREE, FOUND_INSIDE, FOUND_NOTHING, FOUND_FOREIGN };
+
+static enum found find(const void *p, struct block *out)
+{
+    uintptr_t address = (uintptr_t)p;
+    if (address - hot.base >= hot.granules << GRANULE_SHIFT)
+        return FOUND_FOREIGN;
+    if (!arena_contains(address) || !block_find(address, out))
+        return FOUND_NOTHING;
+    uint8_t byte = relaxed_load(slot_of(out->start));
+    if (out->start != address)
+        return slot_is_live(byte) ? FOUND_INSIDE : FOUND_NOTHING;
+    return slot_is_live(byte) ? FOUND_LIVE : FOUND_FREE;
+}
+
+static _Noreturn void report_bad(const char *call, const void *p, enum found found,
+                                 const struct block *b)
+{
+    if (found == FOUND_FREE)
+        print_fatal("%s(%p): double free: the block of %zu bytes at %p is free already", call, p,
+                    b->size, (void *)b->start);
+    if (found == FOUND_INSIDE)
+        print_fatal("%s(%p): invalid pointer: it lies %zu bytes into the block of %zu bytes at %p",
+                    call, p, (size_t)((uintptr_t)p - b->start), b->size, (void *)b->start);
+    print_fatal("%s(%p): invalid pointer: no block of the heap is there", call, p);
+}
+
+/* False: the address is foreign, and has been classified as such or reported. */
+static bool own_block(const char *call, const void *p, struct block *b)
+{
+    enum found found = find(p, b);
+    if (found == FOUND_LIVE)
+        return true;
+    if (found != FOUND_FOREIGN)
+        report_bad(call, p, found, b);
+    uintptr_t hint = thread_cache.state == CACHE_ATTACHED ? thread_cache.thread->stack_hint : 0;
+    enum foreign_origin origin = foreign_origin(p, hint);
+    if (origin != FOREIGN_LIBC && origin != FOREIGN_LOADER)
+        print_fatal("%s(%p): invalid pointer: the address %s", call, p,
+                    foreign_origin_text(origin));
+    return false;
+}
+
+static void note_contradiction(const struct block *b, uint8_t byte)
+{
+    if (byte == relaxed_load(&hot.epoch) || settings.hooks.contradiction == NULL)
+        return;
+    if ((uint8_t)(relaxed_load(&hot.epoch) - byte) <= relaxed_load(&hot.window) ||
+        judge_is_newborn(b->start))
+        return;
+    settings.hooks.contradiction(b);
+}
+
+/* Takes the block out of the live state; if somebody else just did, it is a double free. */
+static void end_life(const char *call, const struct block *b, uint8_t to)
+{
+    slot_byte *byte = slot_of(b->start);
+    uint8_t value = relaxed_load(byte);
+    note_contradiction(b, value);
+    while (slot_is_live(value))
+        if (atomic_compare_exchange_weak_explicit(byte, &value, to, memory_order_acq_rel,
+                                                  memory_order_relaxed))
+            return;
+    report_bad(call, (void *)b->start, FOUND_FREE, b);
+}
+
+static void give_cached(const struct block *b)
+{
+    void *block = (void *)b->start;
+    unsigned class = b->head->size_class;
+    if (!cached()) {
+        central_release(class, &block, 1);
+        return;
+    }
+    cache_make_room(&thread_cache, class);
+    struct magazine *m = &thread_cache.magazines[class];
+    m->items[magazine_count(m->word)] = block;
+    m->word = m->word - MAGAZINE_ROOM_ONE + 1;
+}
+
+static void free_block(const char *call, const struct block *b)
+{
+    bool large = slab_kind(b->head) == SLAB_LARGE;
+    end_life(call, b, large ? SLOT_FREE : SLOT_CACHED);
+    if (large)
+        large_free(b->head);
+    else if (b->head->traced)
+        central_release_traced(b);
+    else
+        give_cached(b);
+}
+
+static void free_foreign(void *p)
+{
+    uintptr_t hint = thread_cache.state == CACHE_ATTACHED ? thread_cache.thread->stack_hint : 0;
+    if (foreign_origin(p, hint) == FOREIGN_LIBC)
+        foreign_free(p);
+}
+
+void alloc_free(void *p)
+{
+    struct block b;
+    if (p == NULL)
+        return;
+    if (own_block("free", p, &b))
+        free_block("free", &b);
+    else
+        free_foreign(p);
+}
+
+size_t alloc_usable_size(const void *p)
+{
+    struct block b;
+    if (p == NULL)
+        return 0;
+    return own_block("malloc_usable_size", p, &b) ? b.size : foreign_usable_size(p);
+}
+
+static void *copy_to_new(void *p, size_t old, size_t size)
+{
+    void *to = alloc_malloc(size);
+    if (to != NULL)
+        memcpy(to, p, size_min(old, size));
+    return to;
+}
+
+/* Moves the pages of a large block to a new one. NULL: not possible this way. */
+static void *move_large(const struct block *b, size_t size)
+{
+    bool zeroed;
+    if (size_min(b->size, size) < MOVE_PAGES_LEAST || size > PTRDIFF_MAX)
+        return NULL;
+    void *to = take_large(size, GRANULE, &zeroed);
+    if (to == NULL)
+        return NULL;
+    size_t bytes = align_up(size_min(b->size, size), PAGE_SIZE);
+    if (!mem_move_pages((void *)b->start, to, bytes))
+        memcpy(to, (void *)b->start, bytes);
+    return to;
+}
+
+static bool fits_in_place(const struct block *b, size_t size)
+{
+    if (slab_kind(b->head) == SLAB_LARGE)
+        return size > SIZE_CLASS_MAX && large_resize(b->head, size);
+    if (size > b->size)
+        return false;
+    /* Shrinking to less than half is worth a move. */
+    return size >= b->size / 2 || b->size <= 4 * GRANULE;
+}
+
+static void *realloc_own(struct block *b, void *p, size_t size)
+{
+    if (fits_in_place(b, size))
+        return p;
+    void *to = slab_kind(b->head) == SLAB_LARGE ? move_large(b, size) : NULL;
+    if (to == NULL)
+        to = copy_to_new(p, b->size, size);
+    if (to == NULL)
+        return size < b->size ? p : NULL;
+    free_block("realloc", b);
+    return to;
+}
+
+static void *realloc_foreign(void *p, size_t size)
+{
+    if (foreign_origin(p, 0) == FOREIGN_LIBC)
+        return foreign_realloc(p, size);
+    /* The loader's: its size is not recorded, but it never was more than a page or two of ours. */
+    return fail();
+}
+
+void *alloc_realloc(void *p, size_t size)
+{
+    struct block b;
+    if (p == NULL)
+        return alloc_malloc(size);
+    if (size > PTRDIFF_MAX)
+        return fail();
+    if (!own_block("realloc", p, &b))
+        return size == 0 ? (free_foreign(p), NULL) : realloc_foreign(p, size);
+    if (size == 0) {
+        free_block("realloc", &b);
+        return NULL;
+    }
+    return realloc_own(&b, p, size);
+}

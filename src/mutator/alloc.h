@@ -1,0 +1,53 @@
+/* alloc.h -- malloc and its family, below the exported names.
+ *
+ * The fast paths are inline (thread_cache.h); everything here is what happens on a miss. All
+ * functions return NULL, and set errno to ENOMEM, when there is no memory; none changes errno
+ * otherwise.
+ *
+ * Thread safety: any thread, any time after alloc_start; not from a signal handler that
+ * interrupted one of them, as with any malloc. */
+#ifndef GC_ALLOC_H
+#define GC_ALLOC_H
+
+#include "base/base.h"
+#include "heap/slab.h"
+
+/* Upward calls, set once by runtime.c. Each may be NULL. They run on the allocating thread, with no
+ * lock held. */
+struct alloc_hooks {
+    /* The heap is as large as its trigger; `upcoming` bytes are about to be added. */
+    void (*pressure)(size_t upcoming);
+    /* stress=N: a cycle is due. */
+    void (*stress)(void);
+    /* Memory ran out. True if trying again may help. */
+    bool (*exhausted)(size_t size);
+    /* Interns the caller's stack; 0 = could not. */
+    uint32_t (*capture)(void);
+    /* The program used a block that the last cycle found unreachable. */
+    void (*contradiction)(const struct block *block);
+};
+
+enum alloc_sampling { ALLOC_SAMPLE_NONE, ALLOC_SAMPLE_SOME, ALLOC_SAMPLE_ALL };
+
+struct alloc_settings {
+    struct alloc_hooks hooks;
+    enum alloc_sampling sampling;
+    uint64_t sample_bytes;   /* mean distance */
+    uint64_t stress;         /* allocations between two calls of hooks.stress; 0 = never */
+    bool arena;              /* false: everything goes to libc's malloc */
+};
+
+/* Before the first allocation, by the only thread. */
+void alloc_start(const struct alloc_settings *settings);
+/* Bytes in use at which hooks.pressure is called. Any thread. */
+void alloc_set_trigger(int64_t bytes);
+
+void *alloc_malloc(size_t size);
+void *alloc_calloc(size_t count, size_t size);
+void *alloc_realloc(void *p, size_t size);
+/* `alignment` is a power of two. */
+void *alloc_aligned(size_t alignment, size_t size);
+void alloc_free(void *p);
+size_t alloc_usable_size(const void *p);
+
+#endif

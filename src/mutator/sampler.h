@@ -1,0 +1,15 @@
+/* sampler.h -- which allocations have their stack recorded.
+ *
+ * Sampling is a Poisson process over allocated bytes, as in Go and tcmalloc: the distance to the
+ * next sample is exponential with mean `sample` bytes. It is run per size class, which is the same
+ * process (superposition), and needs no division on the fast path: the distance is drawn in
+ * allocations of the class. */
+#ifndef GC_SAMPLER_H
+#define GC_SAMPLER_H
+
+#include "base/base.h"
+
+/* Allocations of `size` bytes up to and including the next sampled one, at least 1. */
+int64_t sampler_next(uint64_t *rng, uint64_t mean_bytes, size_t size);
+
+#endif

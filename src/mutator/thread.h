@@ -1,0 +1,43 @@
+/* thread.h -- the registry of threads that have a cache.
+ *
+ * The main thread registers itself on its first allocation, others when they start (the wrapper of
+ * pthread_create). A thread that neither saw (libc's helper threads, raw clone) is a stranger: it
+ * allocates from central, and is stopped and scanned like any other, by its id (gc/world.h).
+ *
+ * Thread safety: the list is guarded by the REGISTRY lock; the fields of a thread are its own,
+ * except as said. */
+#ifndef GC_THREAD_H
+#define GC_THREAD_H
+
+#include "base/base.h"
+#include "heap/size_class.h"
+#include "mutator/thread_cache.h"
+
+enum { THREAD_ITEMS = 8192 };
+
+struct thread {
+    /* REGISTRY lock. */
+    struct thread *next, *prev;
+    /* Fixed while registered. */
+    int32_t tid;
+    uintptr_t stack_hint;    /* an address in its own stack */
+    struct thread_cache *cache;
+    /* The thread's own. */
+    uint64_t rng;
+    int64_t sample_left[SIZE_CLASS_COUNT]; /* allocations until the next sampled one */
+    int32_t loaded[SIZE_CLASS_COUNT];      /* what `until` was last set to */
+    void *items[THREAD_ITEMS];             /* the magazines' blocks */
+};
+
+/* Registers the calling thread. False when memory is short: it stays a stranger. */
+bool thread_attach(uintptr_t stack_hint);
+/* Ends the calling thread's registration; its cache is flushed. Harmless if it has none. */
+void thread_detach(void);
+/* Calls `visit` for each registered thread, REGISTRY lock held. */
+void thread_each(void (*visit)(struct thread *thread, void *data), void *data);
+unsigned thread_count(void);
+/* In the child of fork: only the caller is left; the caches of the others are returned. */
+void thread_after_fork(void);
+struct lock *thread_registry_lock(void);
+
+#endif

@@ -1,0 +1,103 @@
+/* thread_cache.c -- the miss path of the thread cache: whole batches to and from central.
+ *
+ * A magazine starts small and doubles with each miss up to its class's capacity, so a thread that
+ * allocates little holds little. An overflowing magazine returns its older half (its bottom), and
+ * keeps the blocks that were freed last: they are in the processor's caches. */
+#include "mutator/thread_cache.h"
+
+#include "base/check.h"
+#include "heap/central.h"
+#include "mutator/thread.h"
+
+#include <string.h>
+
+__thread struct thread_cache thread_cache;
+
+enum {
+    /* Bytes a full magazine may hold, and bounds on its blocks. 256 blocks of up to 256 bytes:
+     * a batch of 128 costs central ~10 ns a block; larger gained under 2 % in bench/batch. */
+    MAGAZINE_BYTES = 64 << 10,
+    MAGAZINE_LEAST = 2,
+    MAGAZINE_MOST = CENTRAL_BATCH_MOST,
+    /* Capacity after the first miss. */
+    MAGAZINE_START = 8,
+};
+
+unsigned magazine_capacity(unsigned size_class)
+{
+    return (unsigned)size_clamp(MAGAZINE_BYTES / size_classes[size_class].size, MAGAZINE_LEAST,
+                                MAGAZINE_MOST);
+}
+
+void cache_attach(struct thread_cache *cache, struct thread *thread)
+{
+    unsigned at = 0;
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
+        cache->magazines[class] = (struct magazine){0, &thread->items[at]};
+        at += magazine_capacity(class);
+    }
+    GC_CHECK(at <= THREAD_ITEMS);
+    cache->thread = thread;
+    cache->state = CACHE_ATTACHED;
+}
+
+/* Keeps only what is SLOT_CACHED: see cache_flush. */
+static unsigned still_cached(void **items, unsigned count)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (relaxed_load(slot_of((uintptr_t)items[i])) == SLOT_CACHED)
+            items[kept++] = items[i];
+    return kept;
+}
+
+void cache_flush(struct thread_cache *cache)
+{
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
+        struct magazine *m = &cache->magazines[class];
+        unsigned count = still_cached(m->items, magazine_count(m->word));
+        m->word = 0;
+        if (count != 0)
+            central_release(class, m->items, count);
+    }
+    cache->state = CACHE_STRANGER;
+    cache->thread = NULL;
+}
+
+static unsigned grown_capacity(unsigned size_class, unsigned now)
+{
+    unsigned most = magazine_capacity(size_class);
+    return now == 0 ? (unsigned)size_min(MAGAZINE_START, most) : (unsigned)size_min(2 * now, most);
+}
+
+static void set_counts(struct magazine *m, unsigned count, unsigned capacity)
+{
+    m->word = magazine_word(count, capacity - count, magazine_until(m->word));
+}
+
+bool cache_refill(struct thread_cache *cache, unsigned size_class)
+{
+    struct magazine *m = &cache->magazines[size_class];
+    if (magazine_count(m->word) != 0)
+        return true;
+    unsigned capacity = grown_capacity(size_class, magazine_room(m->word));
+    unsigned count = central_fetch(size_class, m->items, (unsigned)size_max(capacity / 2, 1));
+    set_counts(m, count, capacity);
+    return count != 0;
+}
+
+void cache_make_room(struct thread_cache *cache, unsigned size_class)
+{
+    struct magazine *m = &cache->magazines[size_class];
+    unsigned count = magazine_count(m->word);
+    if (magazine_room(m->word) != 0)
+        return;
+    unsigned capacity = grown_capacity(size_class, count);
+    if (capacity == count) {
+        unsigned half = (count + 1) / 2;
+        central_release(size_class, m->items, half);
+        memmove(m->items, m->items + half, (count - half) * sizeof(void *));
+        count -= half;
+    }
+    set_counts(m, count, capacity);
+}
