@@ -1,0 +1,105 @@
+"""plot.py -- the pictures of a result: speed, memory, and the leaking server.
+
+    plot.py RESULT.json      writes RESULT-speed.svg ... beside it and prints their names
+
+Needs python3-matplotlib; without it there are no pictures, and that is all.
+"""
+
+import json
+import os
+import statistics
+import sys
+
+import render
+
+COLOURS = {'glibc': '#8c8c8c', 'gcmalloc': '#c0392b', 'jemalloc': '#2c7fb8', 'mimalloc': '#41ab5d',
+           'tcmalloc': '#e6a532'}
+
+
+def load_pyplot():
+    try:
+        import matplotlib
+    except ImportError:
+        print('plot.py: no pictures without python3-matplotlib', file=sys.stderr)
+        sys.exit(0)
+    matplotlib.use('svg')
+    # The same data gives the same file.
+    matplotlib.rcParams.update({'svg.hashsalt': 'libgcmalloc', 'svg.fonttype': 'none',
+                                'font.size': 9, 'axes.spines.top': False,
+                                'axes.spines.right': False})
+    from matplotlib import pyplot
+    return pyplot
+
+
+def save(pyplot, figure, path):
+    figure.tight_layout()
+    figure.savefig(path, metadata={'Date': None})
+    pyplot.close(figure)
+    print(path)
+
+
+def bars(pyplot, path, title, rows, names):
+    """Groups of horizontal bars, one group a workload: the ratio to glibc, with its spread."""
+    if not rows:
+        return
+    height = 0.8 / len(names)
+    figure, axes = pyplot.subplots(figsize=(7, 1 + 0.16 * len(rows) * (len(names) + 1)))
+    for k, name in enumerate(names):
+        found = [(i, render.summary(render.ratios(cell, name))) for i, (_, cell) in enumerate(rows)]
+        found = [(i, s) for i, s in found if s]
+        middle = [s[0] for _, s in found]
+        errors = [[s[0] - s[1] for _, s in found], [s[2] - s[0] for _, s in found]]
+        axes.barh([i + k * height for i, _ in found], middle, height, xerr=errors, label=name,
+                  color=COLOURS.get(name), error_kw={'lw': 0.7})
+    axes.axvline(1, color=COLOURS['glibc'], lw=1)
+    axes.set_yticks([i + 0.4 - height / 2 for i in range(len(rows))], [label for label, _ in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.set_title(title, loc='left')
+    axes.legend(frameon=False, loc='lower right')
+    save(pyplot, figure, path)
+
+
+def startup_bars(pyplot, path, startup):
+    found = {name: statistics.median(p[1] / p[0] for p in pairs)
+             for name, pairs in startup.items() if pairs}
+    if not found:
+        return
+    figure, axes = pyplot.subplots(figsize=(7, 0.8 + 0.3 * len(found)))
+    axes.barh(list(found), list(found.values()), color=[COLOURS.get(n) for n in found])
+    axes.axvline(1, color=COLOURS['glibc'], lw=1)
+    axes.invert_yaxis()
+    axes.set_title('Start and end of /bin/true, time over no preload', loc='left')
+    save(pyplot, figure, path)
+
+
+def leak_lines(pyplot, path, series):
+    if not any(series.values()):
+        return
+    figure, axes = pyplot.subplots(figsize=(7, 3.2))
+    for name, samples in series.items():
+        axes.plot([s[0] for s in samples], [s[2] for s in samples], label=name,
+                  color=COLOURS.get(name))
+    axes.set_xlabel('seconds')
+    axes.set_ylabel('resident, MB')
+    axes.set_ylim(bottom=0)
+    axes.set_title('A server that leaks 50 MB each second', loc='left')
+    axes.legend(frameon=False)
+    save(pyplot, figure, path)
+
+
+def main():
+    path = sys.argv[1]
+    with open(path, encoding='utf-8') as source:
+        result = json.load(source)
+    pyplot, stem = load_pyplot(), os.path.splitext(path)[0]
+    names = [n for n in result['allocators'] if n != 'glibc']
+    bars(pyplot, stem + '-speed.svg', 'Time over glibc (shorter is faster)',
+         render.rows_of(result, render.RATIO_METRICS), names)
+    bars(pyplot, stem + '-memory.svg', 'Peak resident memory over glibc',
+         render.rows_of(result, ('peak_rss',)), names)
+    startup_bars(pyplot, stem + '-startup.svg', result['startup'])
+    leak_lines(pyplot, stem + '-leak.svg', result['leak'])
+
+
+main()
