@@ -1,0 +1,90 @@
+/* dropped.c -- builds a structure, drops it, and allocates on.   dropped tree|ring|cycle|list N
+ *
+ * Nothing of the structure can be reached when it is dropped, so all N nodes are leaks: the runner adds
+ * up what the report says of allocations under make_node(). The structure is built by a thread that
+ * ends: a main thread's stack keeps words of long ago. What follows is 150 MB of proper use. */
+#include <pthread.h>
+
+#include "abi.h"
+
+struct node {
+    struct node *left, *right;
+    uint64_t payload[3];
+};
+
+EXPORT NOINLINE struct node *make_node(uint64_t value)
+{
+    struct node *node = calloc(1, sizeof *node);
+    CHECK(node != NULL);
+    for (int i = 0; i < 3; i++)
+        node->payload[i] = value + 1;
+    return OPAQUE(node);
+}
+
+static NOINLINE struct node *make_tree(size_t n)
+{
+    if (n == 0)
+        return NULL;
+    struct node *node = make_node(n);
+    node->left = make_tree((n - 1) / 2);
+    node->right = make_tree(n - 1 - (n - 1) / 2);
+    return node;
+}
+
+static NOINLINE struct node *make_ring(size_t n)
+{
+    struct node *head = make_node(0);
+    head->left = head->right = head;
+    for (size_t i = 1; i < n; i++) {
+        struct node *node = make_node(i);
+        node->left = head->left;
+        node->right = head;
+        head->left->right = node;
+        head->left = node;
+    }
+    return head;
+}
+
+static NOINLINE struct node *make_list(size_t n)
+{
+    struct node *head = NULL;
+    for (size_t i = 0; i < n; i++) {
+        struct node *node = make_node(i);
+        node->right = head;
+        head = node;
+    }
+    return head;
+}
+
+static const char *kind;
+static size_t count;
+
+static NOINLINE void build_and_drop(void)
+{
+    struct node *first = strcmp(kind, "tree") == 0   ? make_tree(count)
+                         : strcmp(kind, "list") == 0 ? make_list(count)
+                                                     : make_ring(count);
+    CHECK(OPAQUE(first)->payload[0] != 0);
+}
+
+static void *builder(void *unused)
+{
+    (void)unused;
+    build_and_drop();
+    stack_clear();
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    CHECK(argc == 3);
+    kind = argv[1];
+    count = strtoul(argv[2], NULL, 10);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, builder, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    stack_clear();
+    pressure(150u << 20, 0);
+    printf("dropped %s of %zu\n", kind, count);
+    return 0;
+}
