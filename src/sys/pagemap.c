@@ -19,7 +19,7 @@
  *
  * Traps
  *   - The descriptor belongs to the address space it was opened in: a fork's child must open its
- *     own. There PAGEMAP_SCAN refuses (EPERM), but the entries would answer, for the parent.
+ *     own. With its parent's it gets answers, without an error, about the parent's pages.
  *   - A page of shared memory without a page table entry (swapped out, or dropped by MADV_DONTNEED)
  *     is neither present nor swapped in either source, although its content lives on. See
  *     tests/unit/sys_pagemap.c: whoever scans shared memory must know.
