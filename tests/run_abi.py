@@ -1,0 +1,417 @@
+"""run_abi.py --build DIR -- runs the programs of tests/abi under the library and judges how they end.
+
+    --build DIR     build directory with the programs and, unless --preload, the library
+    --preload PATH  another library; `none` runs every program plainly, which it must survive too
+    --only A,B      only tests whose name contains one of these
+    --jobs N        programs at a time (2)
+    --long          larger inputs, more settings
+    --verbose       show what each program printed
+
+A test is a row of TESTS: what is run, the value of GCMALLOC, and a function that looks at the result
+and returns what is wrong with it, or None. Where only the library can give the expected answer (a leak
+report, an abort at a double free) the row says so, and other preloads leave it out.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import os
+import re
+import signal
+import sys
+import tempfile
+
+import leak_report
+from harness import Tally, clean_env, run, signal_name
+
+EAGER = 'confirm=1,probation=0,min_heap=0'
+
+Test = collections.namedtuple('Test', 'name argv options judge only_library wrap env timeout')
+
+
+def test(name, argv, options, judge, only_library=False, wrap=(), env=None, timeout=120):
+    return Test(name, argv.split(), options, judge, only_library, list(wrap), env or {}, timeout)
+
+
+# ---- judges -------------------------------------------------------------------------------------
+
+
+def ends_well(out=None):
+    """Exit status 0, the output expected, not a word from the library."""
+    def judge(result, context):
+        if result.status != 0:
+            return f'ended with {signal_name(result.status)}'
+        if out is not None and out not in result.out_text:
+            return f'printed {result.out_text[-200:]!r}, not {out!r}'
+        spoken = leak_report.complaints(result.err_text)
+        return f'the library complains: {spoken[0]}' if spoken else None
+    return judge
+
+
+def both(*judges):
+    def judge(result, context):
+        for part in judges:
+            wrong = part(result, context)
+            if wrong:
+                return wrong
+        return None
+    return judge
+
+
+def silent(result, context):
+    """For a program that leaks nothing: nothing on standard error at all."""
+    if result.err:
+        return f'standard error is not empty: {result.err_text[:400]!r}'
+    return None
+
+
+def all_memory_kept(result, context):
+    """The load leaks, the kept blocks must not be in the report."""
+    report = leak_report.Report(result.err_text)
+    for group in report.groups:
+        if not group.passes('pressure'):
+            return (f'reports {group.objects} reachable object(s) of {group.size} bytes, from '
+                    + ' < '.join(group.frames[:4]))
+    if context.is_library and not report.groups:
+        return 'no leak report, though the load leaks'
+    return None
+
+
+def control_is_found(result, context):
+    report = leak_report.Report(result.err_text)
+    found = report.objects_of('kept_block')
+    return None if found == 7 else f'{found} of 7 disguised blocks are in the report'
+
+
+def structure_reported(total, allowance):
+    """Every node once, direct or indirect; `allowance` for words left on stacks by accident."""
+    def judge(result, context):
+        found = leak_report.Report(result.err_text).objects_of('make_node')
+        if not total - allowance <= found <= total:
+            return f'{found} of {total} nodes are in the report'
+        return None
+    return judge
+
+
+def go_literature(result, context):
+    """About a cycle a block; nothing left; little memory used on the way."""
+    cycles = leak_report.gctrace(result.err_text)
+    if not 15 <= len(cycles) <= 25:
+        return f'{len(cycles)} cycles, Go has 20'
+    leaky = [c for c in cycles if c[1] >= 47 and c[3] < 5]
+    if len(leaky) < 10:
+        return f'only {len(leaky)} cycles read like 47->47->0 MB'
+    if cycles[-1][3] >= 5 and cycles[-1][3] > 96:
+        return f'the last cycle leaves {cycles[-1][3]} MB live'
+    if result.maxrss_kb >= 350 * 1024:
+        return f'peak resident memory {result.maxrss_kb // 1024} MB'
+    return None
+
+
+def aborts_naming_address(result, context):
+    words = result.out_text.split()
+    if 'still' in words or len(words) < 2:
+        return f'was not stopped: printed {result.out_text!r}'
+    if result.status != -signal.SIGABRT:
+        return f'ended with {signal_name(result.status)}'
+    lines = result.err_text.splitlines()
+    spoken = leak_report.complaints(result.err_text)
+    if len(spoken) != 1 or not lines or lines[0] != spoken[0]:
+        return f'not one clear line: {result.err_text[:400]!r}'
+    for address in (word for word in words[:2] if word != '-'):
+        if not re.search(r'\b%s\b' % address, spoken[0]):
+            return f'the line does not name {address}: {spoken[0]!r}'
+    return None
+
+
+def names_options(*keys):
+    """One line each for the options that are wrong, and nothing else from the library."""
+    def judge(result, context):
+        if result.status != 0:
+            return f'ended with {signal_name(result.status)}'
+        spoken = leak_report.complaints(result.err_text)
+        if len(spoken) != len(keys):
+            return f'{len(spoken)} lines for {len(keys)} bad options: {spoken}'
+        for key, line in zip(keys, spoken):
+            if key not in line:
+                return f'the line for {key} does not name it: {line!r}'
+        return None
+    return judge
+
+
+def output_of_plain(result, context):
+    if result.status != 0:
+        return f'ended with {signal_name(result.status)}'
+    if not re.fullmatch(r'sum [0-9a-f]{16}\n', result.out_text):
+        return f'printed {result.out_text!r}'
+    if context.plain_output and result.out_text != context.plain_output:
+        return f'printed {result.out_text!r}, plainly {context.plain_output!r}'
+    return None
+
+
+def leaks_or_reason(result, context):
+    """Leaks are reported, or a line says why nothing was collected."""
+    report = leak_report.Report(result.err_text)
+    if report.groups or leak_report.complaints(result.err_text):
+        return None
+    return f'neither a report nor a reason: {result.err_text[:300]!r}'
+
+
+def reason_given(result, context):
+    spoken = leak_report.complaints(result.err_text)
+    return None if spoken else f'does not say why nothing was collected: {result.err_text[:300]!r}'
+
+
+def reports_leaks(result, context):
+    report = leak_report.Report(result.err_text)
+    if not report.groups:
+        return f'no leak report: {result.err_text[:300]!r}'
+    if report.summary is None:
+        return 'the report has no SUMMARY line'
+    return None
+
+
+def report_in_file(result, context):
+    if result.err:
+        return f'standard error is not empty: {result.err_text[:300]!r}'
+    names = [n for n in os.listdir(context.scratch) if re.fullmatch(r'leaks\.\d+\.txt', n)]
+    if len(names) != 1:
+        return f'report files: {sorted(os.listdir(context.scratch))}'
+    with open(os.path.join(context.scratch, names[0]), encoding='utf-8') as report:
+        return None if leak_report.Report(report.read()).groups else 'the file has no report'
+
+
+def prints_options(result, context):
+    missing = [key for key in ('mode', 'percent', 'stress', 'report') if key not in result.err_text]
+    return f'help does not mention {missing}' if missing else None
+
+
+# ---- what is run ----------------------------------------------------------------------------------
+
+REACHABLE = '''data bss tls tls_data plugin_data plugin_bss plugin_tls interior last_byte large_interior
+pool_private pool_shared pool_memfd pool_shm pool_file pool_read_only chain keys thread_tls
+thread_plugin_tls thread_stack thread_keys main_stack register register_scratch register_vector
+coroutine_mapped coroutine_heap coroutine_running alternate_stack thread_argument thread_result
+exit_argument environment stream'''.split()
+
+THREADS = 'exchange short detached destructors main_leaves cancel masked'.split()
+
+BAD_FREES = '''double_small double_large double_huge double_neighbours double_thread interior_small
+interior_large misaligned stack data never'''.split()
+
+
+def reachable_tests(long):
+    settings = [('', 'stress=500')] + ([('_50', 'stress=50'), ('_5000', 'stress=5000')] if long else [])
+    for suffix, stress in settings:
+        for kind in REACHABLE:
+            yield test(f'reachable_{kind}{suffix}', f'reachable {kind} free PLUGIN_places',
+                       f'{EAGER},stacks=all,{stress}', both(ends_well(), silent))
+            yield test(f'reachable_{kind}_leaking{suffix}', f'reachable {kind} leak PLUGIN_places',
+                       f'{EAGER},stacks=all,max_leaks=0,{stress}', both(ends_well(), all_memory_kept))
+        yield test(f'reachable_control{suffix}', 'reachable hidden free PLUGIN_places',
+                   f'{EAGER},stacks=all,{stress}', both(ends_well(), control_is_found), True)
+
+
+def dropped_tests(long):
+    options = f'{EAGER},stacks=all,max_leaks=0'
+    sizes = [('tree', 1000000, 5), ('list', 200000, 5), ('ring', 100000, 0), ('cycle', 3, 0)]
+    for kind, count, allowance in sizes:
+        for mode in ['collect', 'report']:
+            yield test(f'dropped_{kind}_{mode}', f'dropped {kind} {count}', f'{options},mode={mode}',
+                       both(ends_well(), structure_reported(count, allowance)), True)
+    if long:
+        for stress in [5000, 50000]:
+            yield test(f'dropped_tree_stress_{stress}', 'dropped tree 300000',
+                       f'{options},stress={stress}',
+                       both(ends_well(), structure_reported(300000, 5)), True)
+
+
+def thread_tests(long):
+    for stress in [1000] + ([100, 20000] if long else []):
+        options = f'{EAGER},report=off,stress={stress}'
+        for kind in THREADS:
+            yield test(f'threads_{kind}_{stress}', f'threads {kind}', options, ends_well('done'))
+        for kind in ['busy', 'chain', 'exec']:
+            yield test(f'forks_{kind}_{stress}', f'forks {kind}', options, ends_well('done'))
+    yield test('forks_report', 'forks chain', f'{EAGER},stacks=all', both(ends_well('done'),
+               reports_leaks), True)
+    yield test('threads_masked_collects', 'threads masked', f'{EAGER},stress=2000',
+               both(ends_well('done'), reports_leaks), True)
+
+
+def limited(**limits):
+    return ['prlimit'] + [f'--{name}={value}' for name, value in limits.items()]
+
+
+def without_proc():
+    user = [] if os.geteuid() == 0 else ['-Ur']
+    return ['unshare', '-m'] + user + ['sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh']
+
+
+def limit_tests():
+    for name, limit in [('256m', 268435456), ('64m', 67108864), ('1g', 1 << 30)]:
+        yield test(f'limit_as_{name}', 'plain 20', EAGER, output_of_plain, wrap=limited(**{'as': limit}))
+        yield test(f'limit_as_{name}_says_why', 'plain 20', EAGER,
+                   both(output_of_plain, leaks_or_reason), True, wrap=limited(**{'as': limit}))
+    yield test('limit_data', 'plain 20', EAGER, output_of_plain, wrap=limited(data=64 << 20))
+    yield test('limit_arena', 'plain 20', f'{EAGER},arena=1M', output_of_plain)
+    yield test('no_proc', 'plain 20', EAGER, output_of_plain, wrap=without_proc())
+    yield test('no_proc_stress', 'plain 20', f'{EAGER},stress=100', output_of_plain,
+               wrap=without_proc())
+    yield test('no_proc_says_why', 'plain 20', EAGER, both(output_of_plain, reason_given), True,
+               wrap=without_proc())
+    yield test('no_proc_threads', 'threads exchange', f'{EAGER},stress=1000,report=off', runs,
+               wrap=without_proc())
+    for kind, megabytes in [('as', 64), ('as', 256), ('as', 1000), ('data', 100)]:
+        yield test(f'exhaust_{kind}_{megabytes}', f'exhaust {kind} {megabytes}',
+                   f'{EAGER},report=off', runs)
+    yield test('exhaust_no_files', 'plain 20', EAGER, output_of_plain, wrap=limited(nofile=4))
+    yield test('exhaust_off', 'exhaust as 256', 'mode=off', runs)
+
+
+def runs(result, context):
+    """Does its work; what the library says about the circumstances is its business."""
+    return f'ended with {signal_name(result.status)}' if result.status != 0 else None
+
+
+def option_tests():
+    yield test('options_unknown', 'plain 1', 'report=off,nonsense=1', names_options('nonsense'), True)
+    yield test('options_malformed', 'plain 1', 'report=off,percent=abc,stress=,mode=sometimes',
+               names_options('percent', 'stress', 'mode'), True)
+    yield test('options_range', 'plain 1', 'report=off,confirm=0,confirm=65,sample=1Q',
+               names_options('confirm', 'confirm', 'sample'), True)
+    yield test('options_no_value', 'plain 1', 'report=off,gctrace', names_options('gctrace'), True)
+    yield test('options_good_empty', 'plain 1', 'report=off,,', both(output_of_plain, silent))
+    yield test('options_report_off', 'plain 5', f'{EAGER},report=off', both(output_of_plain, silent))
+    yield test('options_mode_off', 'plain 5', 'mode=off', both(output_of_plain, silent))
+    yield test('options_mode_report', 'plain 5', f'{EAGER},mode=report,stress=200',
+               both(output_of_plain, reports_leaks), True)
+    yield test('options_default', 'plain 60', '', both(output_of_plain, reports_leaks), True)
+    yield test('options_report_file', 'plain 5', f'{EAGER},report=SCRATCH/leaks.%p.txt',
+               both(output_of_plain, report_in_file), True)
+    yield test('options_report_nowhere', 'plain 5', f'{EAGER},report=/nonexistent/file', runs)
+    yield test('options_help', 'plain 1', 'help=1,report=off', both(output_of_plain, prints_options),
+               True)
+    yield test('options_conf_missing', 'plain 1', 'report=off', output_of_plain,
+               env={'GCMALLOC_CONF': '/nonexistent/file'})
+
+
+def corner_tests(long):
+    big = 1024 if long else 256
+    for mode in ['off', 'report', 'collect']:
+        options = f'mode={mode},report=off'
+        yield test(f'corner_{mode}', f'corner {big}', options, ends_well('all corners hold'))
+        yield test(f'corner_cxx_{mode}', 'corner_cxx', options, ends_well('all operators hold'))
+    stress = f'{EAGER},stress=200,report=off'
+    yield test('corner_stress', f'corner {big}', stress, ends_well('all corners hold'))
+    yield test('corner_cxx_stress', 'corner_cxx', stress, ends_well('all operators hold'))
+    yield test('foreign_libc', 'foreign libc', stress, ends_well('done'))
+    yield test('foreign_plugin', 'foreign plugin PLUGIN_strings', stress, ends_well('done'))
+    yield test('startup', 'startup', stress, ends_well('done'))
+    yield test('startup_bind_now', 'startup', stress, ends_well('done'), env={'LD_BIND_NOW': '1'})
+    yield test('startup_no_leak', 'startup', f'{EAGER},stacks=all', both(ends_well('done'), silent))
+
+
+def all_tests(long):
+    yield test('leak_go_literature', 'leak_go', 'percent=100,confirm=1,probation=0,gctrace=1,report=off',
+               both(ends_well('dropped 20 blocks'), go_literature), True)
+    yield from dropped_tests(long)
+    yield from reachable_tests(long)
+    yield from corner_tests(long)
+    for kind in BAD_FREES:
+        for mode in ['off', 'collect']:
+            yield test(f'bad_free_{kind}_{mode}', f'bad_free {kind}', f'mode={mode}',
+                       aborts_naming_address, True)
+    yield from option_tests()
+    yield from limit_tests()
+    yield from thread_tests(long)
+
+
+# ---- running ----------------------------------------------------------------------------------------
+
+
+class Context:
+    """What judges may look at besides the result."""
+
+    def __init__(self, args):
+        self.programs = os.path.join(os.path.abspath(args.build), 'tests', 'abi')
+        library = os.path.join(os.path.abspath(args.build), 'preload', 'libgcmalloc.so')
+        self.preload = {'none': None, None: library}.get(args.preload, args.preload)
+        self.is_library = args.preload is None
+        self.plain_output = None
+        self.scratch = None
+
+    def for_test(self, scratch):
+        copy = object.__new__(Context)
+        copy.__dict__.update(self.__dict__, scratch=scratch)
+        return copy
+
+
+def execute(entry, context):
+    """Runs one test; returns (what is wrong or None, result)."""
+    with tempfile.TemporaryDirectory(prefix='gcmalloc-abi-') as scratch:
+        context = context.for_test(scratch)
+        program = os.path.join(context.programs, entry.argv[0])
+        arguments = [re.sub(r'^PLUGIN_(\w+)$', context.programs + r'/plugin_\1.so', argument)
+                     for argument in entry.argv[1:]]
+        settings = [f'{key}={value}' for key, value in entry.env.items()]
+        if context.preload:
+            settings.append(f'LD_PRELOAD={context.preload}')
+            settings.append('GCMALLOC=' + entry.options.replace('SCRATCH', scratch))
+        argv = entry.wrap + ['env'] + settings + [program] + arguments
+        result = run(argv, timeout=entry.timeout, env=clean_env(), cwd=scratch)
+        if result.timed_out:
+            return f'no end after {entry.timeout} s', result
+        if result.leftover:
+            return f'left processes behind: {result.leftover}', result
+        return entry.judge(result, context), result
+
+
+def describe(entry, result):
+    lines = [f'GCMALLOC={entry.options} ' + ' '.join(entry.wrap[:2] + entry.argv),
+             f'ended with {signal_name(result.status)} after {result.seconds:.1f} s, '
+             f'peak {result.maxrss_kb // 1024} MB']
+    for name, text in [('out', result.out_text), ('err', result.err_text), ('', result.traces)]:
+        tail = text.splitlines()
+        if len(tail) > 60:
+            tail = tail[:30] + ['...'] + tail[-30:]
+        lines += [f'{name}: {line}' for line in tail]
+    return '\n'.join(lines)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description='the abi tests')
+    parser.add_argument('--build', required=True)
+    parser.add_argument('--preload')
+    parser.add_argument('--only', default='')
+    parser.add_argument('--jobs', type=int, default=2)
+    parser.add_argument('--long', action='store_true')
+    parser.add_argument('--verbose', action='store_true')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_arguments()
+    context = Context(args)
+    if context.preload and not os.path.exists(context.preload):
+        sys.exit(f'run_abi: no library {context.preload}')
+    wanted = [part for part in args.only.split(',') if part]
+    tests = [entry for entry in all_tests(args.long)
+             if (context.is_library or not entry.only_library)
+             and (not wanted or any(part in entry.name for part in wanted))]
+    tally = Tally('abi' if os.path.basename(os.path.abspath(args.build)) == 'build-debug'
+                  else 'abi-release')
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        futures = [pool.submit(execute, entry, context) for entry in tests]
+        for entry, future in zip(tests, futures):
+            wrong, result = future.result()
+            if wrong:
+                tally.fail(entry.name, wrong, describe(entry, result))
+            else:
+                tally.ok(entry.name, f'{result.seconds:.1f} s')
+            if args.verbose and not wrong:
+                print(describe(entry, result))
+    return tally.exit_status()
+
+
+sys.exit(main())
