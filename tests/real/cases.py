@@ -1,0 +1,197 @@
+"""cases.py -- the real programs: what each is given to do, and how often a cycle runs meanwhile.
+
+`stress` is a cycle every so many allocations, chosen per program so that some tens to hundreds of cycles run
+and the whole battery takes about three minutes; `size` scales the work and is larger with --long.
+"""
+
+import collections
+import os
+import shutil
+
+import servers
+from stage import Trouble
+
+EAGER = 'mode=collect,confirm=1,probation=0,min_heap=0'
+
+Case = collections.namedtuple('Case', 'name function stress long_stress needs plain')
+
+
+def case(name, function, stress, *, needs, long_stress=(1000, 20000), plain=True):
+    """plain=False: the case has its own expectation and is not compared with a plain run."""
+    return Case(name, function, stress, long_stress, needs.split(), plain)
+
+
+def node_path():
+    """Debian's node, or the one that the machine has."""
+    for folder in ('/usr/bin', '/usr/local/bin'):
+        if os.path.exists(f'{folder}/node'):
+            return f'{folder}/node'
+    return shutil.which('node') or 'node'
+
+
+# ---- interpreters ---------------------------------------------------------------------------------
+
+
+def script(interpreter, name, arguments=lambda size: [str(size)]):
+    """A case that runs one script of inputs/ and compares everything that it prints."""
+    def function(stage, size):
+        result = stage.program([*interpreter, stage.input(name), *arguments(size)], timeout=180)
+        stage.observe_result(name, result)
+    return function
+
+
+def python_leak(stage, size):
+    """Leaks 1 or 10 million blocks of 64 bytes: 61 or 610 MB."""
+    count = 1000000 if size == 1 else 10000000
+    result = stage.program(['/usr/bin/python3', stage.input('python_leak.py'), str(count), '64', '150'],
+                           timeout=300)
+    if result.status != 0 or result.out_text != 'bounded\n':
+        raise Trouble(f'not bounded: {result.out_text.strip()}', result.err_text)
+    stage.note(f'{count} blocks')
+
+
+def python_leak_wide(stage, size):
+    """Fewer and larger: 640 MB (or 2.5 GB) in blocks of 64 KiB."""
+    count = 10000 * (1 if size == 1 else 4)
+    result = stage.program(['/usr/bin/python3', stage.input('python_leak.py'), str(count), '65536',
+                            '200'], timeout=300)
+    if result.status != 0 or result.out_text != 'bounded\n':
+        raise Trouble(f'not bounded: {result.out_text.strip()}', result.err_text)
+
+
+def cycles_happen(stage, size):
+    """The other cases prove something only if cycles run in them."""
+    import leak_report
+    stage.options += ',gctrace=1'
+    result = stage.program(['/usr/bin/python3', stage.input('python_json.py'), '1'])
+    cycles = len(leak_report.gctrace(result.err_text))
+    if cycles < 5:
+        raise Trouble(f'{cycles} cycles under {stage.options}', result.err_text)
+    stage.note(f'{cycles} cycles')
+
+
+# ---- tools ------------------------------------------------------------------------------------------
+
+
+def sqlite(stage, size):
+    with open(stage.input('sqlite.sql'), 'rb') as sql:
+        text = sql.read()
+    result = stage.program(['sqlite3', '-batch', stage.path('test.db')], stdin=text)
+    stage.observe_result('sqlite3', result)
+    if b'\nok\n' not in result.out:
+        raise Trouble('integrity_check does not say ok', result.out_text[-500:] + result.err_text)
+    for number in range(size * 3):
+        again = stage.program(['sqlite3', '-batch', stage.path('test.db'),
+                               f'SELECT count(*), sum(amount) FROM sale WHERE id % 7 = {number};'
+                               'PRAGMA integrity_check;'])
+        stage.observe_result(f'query {number}', again)
+    stage.observe_files('test.db')
+
+
+def shell(name, *arguments):
+    def function(stage, size):
+        values = [str(argument * size) for argument in arguments]
+        result = stage.program(['bash', stage.input(name), *values], timeout=240)
+        stage.observe_result(name, result)
+        if name != 'long.sh' and result.status != 0:
+            raise Trouble(f'{name} ended with {result.status}', result.out_text + result.err_text)
+    return function
+
+
+def c_source(functions):
+    """A long file of small, different functions with tables, switches, loops and strings."""
+    parts = ['#include <stdio.h>\n#include <string.h>\nstruct s { int a, b; double d[7]; char t[40]; };\n']
+    for i in range(functions):
+        parts.append(f'''
+static const int table_{i}[] = {{ {", ".join(str(i * j % 251) for j in range(20))} }};
+int work_{i}(struct s *p, int n)
+{{
+    int sum = {i};
+    for (int i = 0; i < n; i++) {{
+        switch ((i + p->a) % {5 + i % 7}) {{
+        case 0: sum += table_{i}[i % 20]; break;
+        case 1: p->d[i % 7] += sum / {1 + i % 9}.5; break;
+        case 2: sum ^= p->b << {i % 13}; break;
+        default: p->t[i % 40] = (char)(sum + "text {i}"[i % 5]);
+        }}
+        if (strlen(p->t) > {i % 30}) sum -= (int)p->d[3];
+    }}
+    return sum{f" + work_{i - 1}(p, n - 1)" if i else ""};
+}}
+''')
+    return ''.join(parts)
+
+
+def gcc(stage, size):
+    with open(stage.path('large.c'), 'w', encoding='utf-8') as file:
+        file.write(c_source(700 * size))
+    for name, options in [('plain', ['-O0', '-g']), ('fast', ['-O2'])]:
+        result = stage.program(['gcc', *options, '-c', 'large.c', '-o', f'{name}.o'], timeout=240)
+        stage.observe_result(f'gcc {name}', result)
+        stage.observe_files(f'{name}.o')
+    with open(stage.path('wrong.c'), 'w', encoding='utf-8') as file:
+        file.write('int main(void) { return undeclared + missing(1) }\n')
+    stage.observe_result('gcc wrong', stage.program(['gcc', '-Wall', '-c', 'wrong.c']))
+
+
+def make(stage, size):
+    names = [f'part{i}' for i in range(14 * size)]
+    for i, name in enumerate(names):
+        with open(stage.path(f'{name}.c'), 'w', encoding='utf-8') as file:
+            file.write(c_source(6 + i % 5).replace('work_', f'{name}_').replace('int', 'int', 1))
+    with open(stage.path('main.c'), 'w', encoding='utf-8') as file:
+        file.write('#include <stdio.h>\nstruct s { int a, b; double d[7]; char t[40]; };\n')
+        file.writelines(f'int {name}_5(struct s *, int);\n' for name in names)
+        file.write('int main(void)\n{\n    struct s s = { 3, 4, { 0 }, "x" };\n')
+        file.writelines(f'    printf("%d\\n", {name}_5(&s, 50));\n' for name in names)
+        file.write('    return 0;\n}\n')
+    with open(stage.path('Makefile'), 'w', encoding='utf-8') as file:
+        file.write('objects := $(patsubst %.c,%.o,$(sort $(wildcard *.c)))\n'
+                   'total := $(shell echo $(words $(objects)))\n'
+                   'all: program\n\t@./program > output.txt; echo $(total) objects\n'
+                   'program: $(objects)\n\t@gcc -o $@ $^\n'
+                   '%.o: %.c\n\t@gcc -O1 -c -o $@ $<\n'
+                   'clean:\n\trm -f $(objects)\n')
+    stage.observe_result('make', stage.program(['make', '-j2', '-s'], timeout=240))
+    stage.observe_result('make again', stage.program(['make', '-j2', '-s']))
+    stage.observe_files('output.txt', 'program', 'main.o', 'part0.o')
+    stage.observe_result('make clean', stage.program(['make', 'clean']))
+
+
+def openssl(stage, size):
+    """genrsa prints dots as it finds primes, which vary: the script sends them to /dev/null."""
+    shell('openssl.sh')(stage, size)
+
+
+def redis(stage, size):
+    servers.redis(stage, commands=1500 * size, requests=4000 * size)
+
+
+def nginx(stage, size):
+    servers.nginx(stage, seconds=size)
+
+
+CASES = [
+    case('cycles_happen', cycles_happen, 20000, needs='/usr/bin/python3', plain=False, long_stress=()),
+    case('python_json', script(['/usr/bin/python3'], 'python_json.py'), 20000,
+         needs='/usr/bin/python3'),
+    case('python_threads', script(['/usr/bin/python3'], 'python_threads.py'), 3000,
+         needs='/usr/bin/python3'),
+    case('python_ctypes', script(['/usr/bin/python3'], 'python_ctypes.py'), 1000,
+         needs='/usr/bin/python3'),
+    case('python_leak', python_leak, 0, needs='/usr/bin/python3', plain=False, long_stress=()),
+    case('python_leak_wide', python_leak_wide, 0, needs='/usr/bin/python3', plain=False,
+         long_stress=()),
+    case('sqlite3', sqlite, 5000, needs='sqlite3'),
+    case('redis', redis, 1000, needs='redis-server redis-cli redis-benchmark redis-check-rdb'),
+    case('nginx', nginx, 200, needs='nginx wrk'),
+    case('git', shell('git.sh', 12), 3000, needs='git bash'),
+    case('gcc', gcc, 20000, needs='gcc', long_stress=(5000, 50000)),
+    case('perl', script(['perl'], 'work.pl'), 10000, needs='perl'),
+    case('bash', shell('long.sh', 4), 5000, needs='bash', long_stress=(2000, 20000)),
+    case('node', script([node_path()], 'work.js'), 20000, needs=node_path()),
+    case('php', script(['php', '-d', 'phar.readonly=0'], 'work.php'), 3000, needs='php'),
+    case('archives', shell('archive.sh'), 50, needs='tar xz zstd', long_stress=(10, 1000)),
+    case('openssl', openssl, 3000, needs='openssl'),
+    case('make', make, 2000, needs='make gcc'),
+]
