@@ -152,7 +152,8 @@ def nginx(stage, *, seconds):
         nginx_fetch_all(stage, port, 'first')
         nginx_load(stage, port, seconds)
         server.process.send_signal(signal.SIGHUP)       # new workers, the old ones finish
-        server.wait_for('start worker process', 60 * stage.patience)
+        for _ in range(2):
+            server.wait_for('worker process .* exited with code 0', 60 * stage.patience)
         nginx_load(stage, port, seconds)
         nginx_fetch_all(stage, port, 'last')
     crashes = [line for line in server.text().splitlines()

@@ -43,8 +43,13 @@ seq 5 900 > common.txt
 git stash -q
 git stash pop -q
 git status --short
-git rebase -q main 2>&1 | head -1 || true
-git checkout -q -f main
+git checkout -q -f common.txt
+seq 5 900 > other.txt
+git add .
+commit other
+GIT_COMMITTER_DATE="1700000001 +0000" git rebase -q main
+git rev-parse HEAD
+git checkout -q main
 git ls-files -s | sha256sum
 git format-patch -q -o patches HEAD~4
 cat patches/* | sha256sum

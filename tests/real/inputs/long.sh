@@ -3,10 +3,10 @@ set -u
 declare -A table
 declare -a list
 for ((i = 0; i < $1 * 1000; i++)); do
-    table[key$((i % 997))]="value $i ${table[key$(((i * 7) % 997))]:0:20}"
+    old=${table[key$(((i * 7) % 997))]-}
+    table[key$((i % 997))]="value $i ${old:0:20}"
     list+=("$i")
-done 2>/dev/null
-table[none]=
+done
 for i in $(seq 0 996); do printf '%s\n' "${table[key$i]-}"; done | sha256sum
 echo "${#list[@]} ${list[*]:100:10}"
 joined=$(IFS=,; echo "${list[*]}")
