@@ -1,6 +1,6 @@
 """check.py -- runs the model tests for meson: would they notice, and do they pass?
 
-    check.py detect BROKEN.so MODEL MODEL_GC     each bug of broken.c is found, and no bug is no failure
+    check.py detect BROKEN.so MODEL MODEL_GC     each bug of broken.c is found; no bug, no failure
     check.py run LIBRARY OPTIONS PROGRAM ARGS    PROGRAM passes under LIBRARY with GCMALLOC=OPTIONS
 
 Only the program under test is preloaded, not this script.

@@ -12,7 +12,11 @@
  *                 pattern of its address, size and number.
  *   .inv.apart    A new block overlaps no reachable one (shadow.h): a block that was reclaimed
  *                 while in use is caught when it is given out again, whoever gets it.
- *   .inv.gone     A dropped block is never touched again.
+ *   .inv.gone     A dropped block is never touched again. It leaves the shadow, and is freed if
+ *                 it is to be freed by hand, while still reachable: from the moment that its last
+ *                 pointer is gone the collector may have given it to someone else.
+ *   .inv.held     Between malloc and the first link a block stands in a volatile word of the stack,
+ *                 not only in what a compiler makes of its complement.
  *
  * Shapes: list, ring, doubly linked ring, tree, tree of 8, random graph. Links stand at any word
  * of a block, point to its start or anywhere inside (some structures by inner pointers alone), and
@@ -152,11 +156,13 @@ static uint32_t random_offset(uint64_t *rng, const struct node *n, bool inner)
     return inner ? (uint32_t)rng_below(rng, n->size) : 0;
 }
 
-/* Allocates node n; it holds its pattern and no link yet. */
-static void *node_allocate(struct thread *th, struct node *n, int links, uint64_t *rng)
+/* Allocates node n; it holds its pattern and no link yet. *held keeps it (.inv.held). */
+static void node_allocate(struct thread *th, struct node *n, int links, uint64_t *rng,
+                          void *volatile *held)
 {
     size_t size = random_size(rng, links);
     unsigned char *p = rng_chance(rng, 8) ? calloc(1, size) : malloc(size);
+    *held = p;
     if (!p)
         fail("no memory for %zu bytes: %s", size, strerror(errno));
     if (!shadow_claim(p, size))
@@ -174,7 +180,6 @@ static void *node_allocate(struct thread *th, struct node *n, int links, uint64_
     pattern_fill(p, 0, size, node_key(n));
     memset(p + n->links_at, 0, 8 * (size_t)links);
     th->built++;
-    return p;
 }
 
 static void bytes_check(const struct node *n, const unsigned char *p, size_t from, size_t to)
@@ -228,11 +233,11 @@ static void node_forget(struct thread *th, const struct node *n)
     th->dropped++;
 }
 
-/* Drops nodes `from` and up, of which no root and no link of the others is left (.inv.gone); frees
- * them when `by_hand`. */
+/* Gives up nodes `from` and up, and frees them when `by_hand`: the last first, since each hangs on
+ * an earlier one. The caller clears what points to them afterwards (.inv.gone). */
 static void nodes_drop(struct thread *th, struct structure *s, int from, bool by_hand)
 {
-    for (int i = from; i < s->count; i++) {
+    for (int i = s->count - 1; i >= from; i--) {
         void *p = node_address(&s->nodes[i]);
         node_forget(th, &s->nodes[i]);
         if (by_hand)
@@ -302,24 +307,26 @@ static void structure_build(struct thread *th, int index, uint64_t *rng)
     enum shape shape = (enum shape)rng_below(rng, SHAPES);
     int count = 1 + (int)rng_below(rng, NODES);
     bool inner = rng_chance(rng, 3);
+    void *volatile held;
     s->count = 0;
     for (int k = 0; k < count; k++) {
-        unsigned char *p = node_allocate(th, &s->nodes[k], shape_links(shape), rng);
+        node_allocate(th, &s->nodes[k], shape_links(shape), rng, &held);
         s->count = k + 1;
         if (k) {
             node_attach(s, k, shape, rng, inner);
         } else {
             s->entry = random_offset(rng, &s->nodes[0], inner);
-            root_set(th, index, p + s->entry);
+            root_set(th, index, node_address(&s->nodes[0]) + s->entry);
         }
+        held = NULL;
     }
     structure_close(s, shape, rng, inner);
 }
 
 static void structure_drop(struct thread *th, int index, bool by_hand)
 {
-    root_set(th, index, NULL);
     nodes_drop(th, &th->structures[index], 0, by_hand);
+    root_set(th, index, NULL);
 }
 
 /* ---- the operations -------------------------------------------------------------------------- */
@@ -331,13 +338,13 @@ static void op_cut(struct thread *th, struct structure *s, uint64_t *rng)
     if (s->count < 2)
         return;
     int from = 1 + (int)rng_below(rng, (size_t)s->count - 1);
+    nodes_drop(th, s, from, rng_chance(rng, 4));
     for (int k = 0; k < from; k++)
         for (int i = 0; i < s->nodes[k].links; i++)
             if (s->nodes[k].link[i].target >= from) {
                 s->nodes[k].link[i].target = -1;
                 link_write(s, &s->nodes[k], i);
             }
-    nodes_drop(th, s, from, rng_chance(rng, 4));
 }
 
 /* Moves a structure from one root to another, which drops its own: the pointer is read before it is
@@ -381,7 +388,8 @@ static void op_realloc(struct thread *th, int index, uint64_t *rng)
     size_t size = end + rng_below(rng, 2 * (size_t)old.size);
     node_check(s, n);
     node_forget(th, &old);
-    unsigned char *p = realloc(node_address(&old), size ? size : 1);
+    unsigned char *p = realloc(node_address(&old), size);
+    void *volatile held = p; /* .inv.held: until the root is set */
     if (!p || !shadow_claim(p, size))
         fail(".inv.apart: realloc's %p of %zu bytes overlaps one in use", (void *)p, size);
     th->built++;
@@ -391,6 +399,8 @@ static void op_realloc(struct thread *th, int index, uint64_t *rng)
     pattern_fill(p + end, end, size - end, node_key(n));
     s->entry = s->entry < size ? s->entry : 0;
     root_set(th, index, p + s->entry);
+    held = NULL;
+    (void)held;
     for (int k = 0; k < s->count; k++)
         for (int i = 0; i < s->nodes[k].links; i++)
             if (s->nodes[k].link[i].target == 0) {
