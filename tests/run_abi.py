@@ -395,6 +395,8 @@ def main():
     context = Context(args)
     if context.preload and not os.path.exists(context.preload):
         sys.exit(f'run_abi: no library {context.preload}')
+    if not os.path.exists(os.path.join(context.programs, 'plain')):
+        sys.exit(f'run_abi: no programs in {context.programs}')
     wanted = [part for part in args.only.split(',') if part]
     tests = [entry for entry in all_tests(args.long)
              if (context.is_library or not entry.only_library)
