@@ -281,7 +281,7 @@ def circumstances(args, allocators):
             'commit': output_of('git', 'rev-parse', '--short', 'HEAD') or 'unknown',
             'modified': bool(output_of('git', 'status', '--porcelain', '--', 'src', 'preload')),
             'cpu': cpu_model(), 'cores': os.cpu_count(), 'memory_gib': round(pages / 2**30, 1),
-            'kernel': platform.release(), 'load_at_start': round(os.getloadavg()[0], 2),
+            'kernel': '.'.join(platform.release().split('.')[:2]), 'load_at_start': round(os.getloadavg()[0], 2),
             'runs': args.runs, 'quick': args.quick, 'options': args.options, 'versions': versions}
 
 

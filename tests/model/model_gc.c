@@ -27,6 +27,10 @@
  * run it with stress=N, confirm=1, probation=0: cycles at every moment, and each takes what it
  * can.
  *
+ * Held against Boehm's collector 8.2.2 with a collection every 100 allocations (1,300 of them): it
+ * passes without the roots in thread-local storage, which that one does not scan, and fails at once
+ * with them.
+ *
  *     model_gc [--seed=N] [--ops=N] [--rounds=N] [--seconds=N] [--threads=N] [--forks=N] */
 #include "shadow.h"
 
