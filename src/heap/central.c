@@ -110,7 +110,7 @@ static bool span_sweep(struct slab *span)
     uint32_t freed = judge_span(span);
     span->free_slots = (uint16_t)(span->free_slots + freed);
     relaxed_store(&span->swept, epoch);
-    heap_note_used(-(int64_t)((uint64_t)freed * span->object_size));
+    heap_note_reclaimed(freed, (uint64_t)freed * span->object_size);
     return freed != 0;
 }
 

@@ -8,8 +8,10 @@
 #include "base/base.h"
 
 struct heap_stats {
-    _Atomic int64_t used;             /* bytes in blocks outside of spans: live, cached, transfer */
-    _Atomic int64_t large;            /* of these, in large blocks */
+    _Atomic int64_t net;              /* bytes that the program took from spans, less what it freed */
+    _Atomic int64_t reclaimed;        /* bytes of these that the sweeper took back */
+    _Atomic uint64_t reclaimed_count;
+    _Atomic int64_t large;            /* bytes in large blocks */
     _Atomic uint64_t large_count;
 };
 
@@ -17,11 +19,23 @@ extern struct heap_stats heap_stats;
 
 GC_INLINE void heap_note_used(int64_t bytes)
 {
-    relaxed_add(&heap_stats.used, bytes);
+    relaxed_add(&heap_stats.net, bytes);
 }
+GC_INLINE void heap_note_reclaimed(uint64_t blocks, uint64_t bytes)
+{
+    relaxed_add(&heap_stats.reclaimed, (int64_t)bytes);
+    relaxed_add(&heap_stats.reclaimed_count, blocks);
+}
+/* Taken less freed by the program: grows and shrinks with what the program does, not with sweeping,
+ * so that a trigger set when a mark ends need not wait for the sweep. */
+GC_INLINE int64_t heap_net(void)
+{
+    return relaxed_load(&heap_stats.net);
+}
+/* Bytes in blocks outside of spans: live, or in a thread or transfer cache. */
 GC_INLINE int64_t heap_used(void)
 {
-    return relaxed_load(&heap_stats.used);
+    return relaxed_load(&heap_stats.net) - relaxed_load(&heap_stats.reclaimed);
 }
 
 #endif

@@ -44,24 +44,22 @@ static bool turn(slot_byte *byte, uint8_t from, uint8_t to)
                                                    memory_order_relaxed);
 }
 
-/* True if the slot became free. */
-static bool judge_slot(struct slab *head, uint32_t slot, slot_byte *byte)
+struct visit {
+    struct slab *head;
+    uintptr_t start;
+    uint8_t epoch;
+    judge_visit_fn *call;
+    void *data;
+};
+
+static void visit_slot(const struct visit *v, uint32_t slot, uint8_t byte)
 {
-    uint8_t epoch = relaxed_load(&hot.epoch), value = relaxed_load(byte);
-    if (!slot_is_epoch(value) || value == epoch)
-        return false;
-    unsigned age = epoch_age(epoch, value);
-    uintptr_t start = slab_address(slab_index(head)) + (uintptr_t)slot * head->object_size;
+    if (!slot_is_epoch(byte) || byte == v->epoch)
+        return;
+    struct slab *head = v->head;
     size_t size = head->object_size != 0 ? head->object_size : head->bytes;
-    struct block block = {start, size, head, slot};
-    if (judge.reclaim && age >= judge.confirm && !judge_is_newborn(start)) {
-        if (judge.reclaiming == NULL || judge.reclaiming(&block, age))
-            return turn(byte, value, SLOT_FREE);
-        turn(byte, value, SLOT_KEPT);
-    } else if (age >= JUDGE_KEEP_AGE) {
-        turn(byte, value, SLOT_KEPT);
-    }
-    return false;
+    struct block block = {v->start + (uintptr_t)slot * head->object_size, size, head, slot};
+    v->call(&block, byte, v->data);
 }
 
 /* Bit i set: byte i is an epoch, and not `epoch`. */
@@ -73,37 +71,58 @@ static unsigned odd_ones(const void *bytes, __m128i epoch, __m128i first)
     return (unsigned)_mm_movemask_epi8(_mm_andnot_si128(is_current, is_epoch));
 }
 
-static uint32_t judge_dense(struct slab *head, slot_byte *bytes, uint32_t granules)
+static void visit_dense(const struct visit *v, slot_byte *bytes, uint32_t granules)
 {
-    uint32_t freed = 0;
-    __m128i epoch = _mm_set1_epi8((char)relaxed_load(&hot.epoch));
+    __m128i epoch = _mm_set1_epi8((char)v->epoch);
     __m128i first = _mm_set1_epi8(EPOCH_FIRST);
     for (uint32_t at = 0; at < granules; at += 16) {
         unsigned odd = odd_ones((const void *)(uintptr_t)(bytes + at), epoch, first);
         for (; odd != 0; odd &= odd - 1) {
             uint32_t granule = at + (uint32_t)__builtin_ctz(odd);
-            uint32_t slot = (uint32_t)(((uint64_t)granule * head->magic) >> 31);
-            freed += judge_slot(head, slot, bytes + granule);
+            uint32_t slot = (uint32_t)(((uint64_t)granule * v->head->magic) >> 31);
+            visit_slot(v, slot, relaxed_load(bytes + granule));
         }
     }
-    return freed;
 }
 
-static uint32_t judge_sparse(struct slab *head, slot_byte *bytes)
+static void visit_sparse(const struct visit *v, slot_byte *bytes)
 {
-    uint32_t freed = 0, stride = head->object_size / GRANULE;
-    for (uint32_t slot = 0; slot < head->slots; slot++)
-        freed += judge_slot(head, slot, bytes + (size_t)slot * stride);
-    return freed;
+    uint32_t stride = v->head->object_size / GRANULE;
+    for (uint32_t slot = 0; slot < v->head->slots; slot++)
+        visit_slot(v, slot, relaxed_load(bytes + (size_t)slot * stride));
 }
 
 /* From this many granules a slot on, looking at each slot's byte beats looking at all bytes. */
 enum { SPARSE_GRANULES = 32 };
 
+void judge_visit(struct slab *head, uint8_t epoch, judge_visit_fn *call, void *data)
+{
+    struct visit v = {head, slab_address(slab_index(head)), epoch, call, data};
+    slot_byte *bytes = slot_of(v.start);
+    if (slab_kind(head) == SLAB_LARGE || head->object_size >= SPARSE_GRANULES * GRANULE)
+        visit_sparse(&v, bytes);
+    else
+        visit_dense(&v, bytes, slab_span(head) * (SLAB_SIZE / GRANULE));
+}
+
+static void judge_slot(const struct block *block, uint8_t value, void *data)
+{
+    uint32_t *freed = data;
+    slot_byte *byte = slot_of(block->start);
+    unsigned age = epoch_age(relaxed_load(&hot.epoch), value);
+    if (judge.reclaim && age >= judge.confirm && !judge_is_newborn(block->start)) {
+        if (judge.reclaiming == NULL || judge.reclaiming(block, age))
+            *freed += turn(byte, value, SLOT_FREE);
+        else
+            turn(byte, value, SLOT_KEPT);
+    } else if (age >= JUDGE_KEEP_AGE) {
+        turn(byte, value, SLOT_KEPT);
+    }
+}
+
 uint32_t judge_span(struct slab *head)
 {
-    slot_byte *bytes = slot_of(slab_address(slab_index(head)));
-    if (slab_kind(head) == SLAB_LARGE || head->object_size >= SPARSE_GRANULES * GRANULE)
-        return judge_sparse(head, bytes);
-    return judge_dense(head, bytes, slab_span(head) * (SLAB_SIZE / GRANULE));
+    uint32_t freed = 0;
+    judge_visit(head, relaxed_load(&hot.epoch), judge_slot, &freed);
+    return freed;
 }

@@ -32,6 +32,11 @@ extern struct judge judge;
 void judge_note_newborn(uintptr_t block);
 bool judge_is_newborn(uintptr_t block);
 
+/* Calls visit(block, byte, data) for each slot of the span whose byte is an epoch other than
+ * `epoch`: what a mark of that epoch did not reach. */
+typedef void judge_visit_fn(const struct block *block, uint8_t byte, void *data);
+void judge_visit(struct slab *head, uint8_t epoch, judge_visit_fn *visit, void *data);
+
 /* Applies the terms to every slot of the span; returns how many slots became free. The caller
  * holds what makes it the only sweeper of this span. */
 uint32_t judge_span(struct slab *head);

@@ -17,11 +17,10 @@ static uint32_t slabs_for(size_t bytes)
     return (uint32_t)((bytes + SLAB_SIZE - 1) >> SLAB_SHIFT);
 }
 
-static void note(int64_t bytes, int blocks)
+static void note_added(int64_t bytes)
 {
     heap_note_used(bytes);
     relaxed_add(&heap_stats.large, bytes);
-    relaxed_add(&heap_stats.large_count, (uint64_t)(int64_t)blocks);
 }
 
 static uint32_t take_run(uint32_t slabs, uint32_t alignment, bool *zeroed)
@@ -42,19 +41,27 @@ void *large_alloc(size_t size, size_t alignment, bool *zeroed)
     if (head == NO_SLAB)
         return NULL;
     slab_make_large(head, slabs, bytes);
-    note((int64_t)bytes, 1);
+    note_added((int64_t)bytes);
+    relaxed_add(&heap_stats.large_count, 1);
     uintptr_t start = slab_address(head);
     release_store(slot_of(start), relaxed_load(&hot.epoch));
     return (void *)start;
 }
 
-void large_free(struct slab *head)
+static void release(struct slab *head)
 {
     uint32_t index = slab_index(head), slabs = head->slabs;
     GC_ASSERT(relaxed_load(slot_of(slab_address(index))) == SLOT_FREE);
-    note(-(int64_t)head->bytes, -1);
+    relaxed_add(&heap_stats.large, -(int64_t)head->bytes);
+    relaxed_add(&heap_stats.large_count, (uint64_t)-1);
     slab_unmake(index, slabs);
     page_heap_free(index, slabs);
+}
+
+void large_free(struct slab *head)
+{
+    heap_note_used(-(int64_t)head->bytes);
+    release(head);
 }
 
 static void shrink(struct slab *head, uint32_t slabs)
@@ -83,7 +90,7 @@ bool large_resize(struct slab *head, size_t size)
     uint32_t slabs = slabs_for(bytes);
     if (slabs > head->slabs && !grow(head, slabs))
         return false;
-    note((int64_t)bytes - (int64_t)head->bytes, 0);
+    note_added((int64_t)bytes - (int64_t)head->bytes);
     head->bytes = bytes;
     if (slabs < head->slabs)
         shrink(head, slabs);
@@ -93,6 +100,8 @@ bool large_resize(struct slab *head, size_t size)
 void large_sweep(uint32_t index)
 {
     struct slab *head = slab_at(index);
-    if (slab_kind(head) == SLAB_LARGE && head->head == index && judge_span(head) != 0)
-        large_free(head);
+    if (slab_kind(head) != SLAB_LARGE || head->head != index || judge_span(head) == 0)
+        return;
+    heap_note_reclaimed(1, head->bytes);
+    release(head);
 }

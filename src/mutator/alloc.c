@@ -74,7 +74,7 @@ static void poll(size_t upcoming)
 {
     if (thread_cache.in_hook || settings.hooks.pressure == NULL)
         return;
-    if (heap_used() + (int64_t)upcoming >= relaxed_load(&trigger))
+    if (heap_net() + (int64_t)upcoming >= relaxed_load(&trigger))
         settings.hooks.pressure(upcoming);
 }
 
@@ -303,6 +303,19 @@ static void end_life(const char *call, const struct block *b, uint8_t to)
     report_bad(call, (void *)b->start, FOUND_FREE, b);
 }
 
+/* The program uses the block: if a mark had not reached it, that is a contradiction, and from now
+ * on it counts as reachable. */
+static void touch(const struct block *b)
+{
+    slot_byte *byte = slot_of(b->start);
+    uint8_t value = relaxed_load(byte), epoch = relaxed_load(&hot.epoch);
+    if (value == epoch)
+        return;
+    note_contradiction(b, value);
+    if (slot_is_live(value))
+        atomic_compare_exchange_strong(byte, &value, epoch);
+}
+
 static void give_cached(const struct block *b)
 {
     void *block = (void *)b->start;
@@ -352,7 +365,10 @@ size_t alloc_usable_size(const void *p)
     struct block b;
     if (p == NULL)
         return 0;
-    return own_block("malloc_usable_size", p, &b) ? b.size : foreign_usable_size(p);
+    if (!own_block("malloc_usable_size", p, &b))
+        return foreign_usable_size(p);
+    touch(&b);
+    return b.size;
 }
 
 static void *copy_to_new(void *p, size_t old, size_t size)
@@ -422,5 +438,6 @@ void *alloc_realloc(void *p, size_t size)
         free_block("realloc", &b);
         return NULL;
     }
+    touch(&b);
     return realloc_own(&b, p, size);
 }

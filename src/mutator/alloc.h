@@ -39,7 +39,7 @@ struct alloc_settings {
 
 /* Before the first allocation, by the only thread. */
 void alloc_start(const struct alloc_settings *settings);
-/* Bytes in use at which hooks.pressure is called. Any thread. */
+/* heap_net() at which hooks.pressure is called. Any thread. */
 void alloc_set_trigger(int64_t bytes);
 
 void *alloc_malloc(size_t size);

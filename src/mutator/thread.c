@@ -83,12 +83,11 @@ void thread_detach(void)
     lock_release(&registry.lock);
 }
 
-void thread_each(void (*visit)(struct thread *thread, void *data), void *data)
+void thread_each_locked(void (*visit)(struct thread *thread, void *data), void *data)
 {
-    lock_acquire(&registry.lock);
+    GC_ASSERT(lock_held(LOCK_REGISTRY));
     for (struct thread *t = registry.first; t != NULL; t = t->next)
         visit(t, data);
-    lock_release(&registry.lock);
 }
 
 unsigned thread_count(void)

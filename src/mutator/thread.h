@@ -33,8 +33,8 @@ struct thread {
 bool thread_attach(uintptr_t stack_hint);
 /* Ends the calling thread's registration; its cache is flushed. Harmless if it has none. */
 void thread_detach(void);
-/* Calls `visit` for each registered thread, REGISTRY lock held. */
-void thread_each(void (*visit)(struct thread *thread, void *data), void *data);
+/* Calls `visit` for each registered thread. The caller holds the REGISTRY lock. */
+void thread_each_locked(void (*visit)(struct thread *thread, void *data), void *data);
 unsigned thread_count(void);
 /* In the child of fork: only the caller is left; the caches of the others are returned. */
 void thread_after_fork(void);

@@ -16,8 +16,8 @@
     X(REGISTRY)  /* the list of threads */ \
     X(CENTRAL)   /* one of them per size class: its slabs and its transfer cache */ \
     X(PAGE_HEAP) /* runs of slabs */ \
-    X(META)      /* metadata memory */ \
-    X(SITES)     /* totals per allocation site */
+    X(SITES)     /* totals per allocation site */ \
+    X(META)      /* metadata memory */
 
 enum lock_rank {
 #define LOCK_RANK(name) LOCK_##name,

@@ -1,0 +1,40 @@
+/* scan.c -- the portable filter, and the choice.
+ *
+ * w - base < extent, unsigned, is both bounds in one compare. */
+#include "gc/scan.h"
+
+#include <cpuid.h>
+
+size_t scan_filter_portable(const uintptr_t *words, size_t count, uintptr_t base, size_t extent,
+                            uintptr_t *out)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        out[found] = words[i];
+        found += words[i] - base < extent;
+    }
+    return found;
+}
+
+static uint64_t enabled_state(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+/* The processor has it, and the kernel saves the registers (Intel SDM vol. 1, 14.3). */
+bool scan_has_avx2(void)
+{
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE) || !(c & bit_AVX))
+        return false;
+    if ((enabled_state() & 6) != 6)
+        return false;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
+}
+
+scan_filter_fn *scan_filter_best(void)
+{
+    return scan_has_avx2() ? scan_filter_avx2 : scan_filter_portable;
+}

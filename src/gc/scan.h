@@ -1,0 +1,23 @@
+/* scan.h -- the range filter: which words of a piece of memory may point into the arena?
+ *
+ * One contract, two implementations (AVX2 and portable), chosen once by what the processor can do;
+ * a test holds them against each other. */
+#ifndef GC_SCAN_H
+#define GC_SCAN_H
+
+#include "base/base.h"
+
+enum { SCAN_MOST = 512 }; /* words a call may look at */
+
+/* Copies to out[] the words w of words[0..count) with base <= w < base + extent, in order, and
+ * returns how many. count <= SCAN_MOST; `words` is 8-byte aligned; out has room for `count`. */
+typedef size_t scan_filter_fn(const uintptr_t *words, size_t count, uintptr_t base, size_t extent,
+                              uintptr_t *out);
+
+scan_filter_fn scan_filter_portable;
+scan_filter_fn scan_filter_avx2;
+bool scan_has_avx2(void);
+/* The best one for this processor. */
+scan_filter_fn *scan_filter_best(void);
+
+#endif

@@ -1,0 +1,237 @@
+/* world.c -- the stop.
+ *
+ * Theory: list the tasks, signal those not yet signalled, wait until all have answered, list again;
+ * when a listing brings nothing new, the world stands still, for only a running task can create
+ * another. The handler publishes where the task was interrupted and sleeps on a futex until the
+ * generation's stop is over. A task is found in the table by its id, never through thread-local
+ * storage: tasks made by raw clone() have none of their own.
+ *
+ *   .inv.stopped    WORLD_STOPPED: every task in /proc/self/task but the caller is in the handler
+ *                   with `here` == generation, or is a zombie.
+ *   .inv.table      The table changes only while no task is inside the handler past the look-up
+ *                   (`inside` == 0), or by appending (`count` is published last).
+ *   .inv.late       A signal that arrives after its stop was given up finds no stop under way, or
+ *                   answers the next one: both are harmless.
+ *
+ * The handler uses raw system calls only: errno is untouched. It is installed with SA_RESTART and
+ * SA_ONSTACK, and blocks everything else while it waits. */
+#include "gc/world.h"
+
+#include "base/atomic.h"
+#include "base/check.h"
+#include "sys/clock.h"
+#include "sys/lock.h"
+#include "sys/syscall.h"
+#include "sys/task.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <ucontext.h>
+
+/* libc's sigaction under the name that our own wrapper does not take. */
+extern int __sigaction(int signal, const struct sigaction *act, struct sigaction *old);
+
+enum {
+    KERNEL_RT_LAST = 64,
+    /* The library's choice: programs count up from SIGRTMIN, libc uses 32 and 33, valgrind 64. */
+    DEFAULT_SIGNAL = KERNEL_RT_LAST - 2,
+    /* First wait before asking the kernel what a silent task is doing. */
+    PATIENCE_NS = 2000000,
+};
+
+static struct {
+    /* Written by the collector, under the CYCLE lock; read by handlers. */
+    struct stopped_task tasks[WORLD_TASKS_MOST];
+    _Atomic uint32_t count;
+    _Atomic uint32_t generation;
+    _Atomic uint32_t stopping;   /* generation of the stop under way, 0 = none; a futex */
+    /* Written by handlers. */
+    _Atomic uint32_t answered;   /* tasks that stopped in this generation; a futex */
+    _Atomic uint32_t inside;     /* tasks in the handler past its look-up; a futex */
+    /* The collector's own. */
+    int32_t listed[WORLD_TASKS_MOST];
+    uint32_t gone;               /* zombies among the tasks: never going to answer */
+    int signal;
+    bool installed;
+} world;
+
+static struct stopped_task *find_task(int32_t tid)
+{
+    uint32_t count = acquire_load(&world.count);
+    for (uint32_t i = 0; i < count; i++)
+        if (world.tasks[i].tid == tid)
+            return &world.tasks[i];
+    return NULL;
+}
+
+static void wait_here(struct stopped_task *task, uint32_t generation)
+{
+    release_store(&task->here, generation);
+    atomic_fetch_add(&world.answered, 1);
+    futex_wake(&world.answered, 1);
+    while (acquire_load(&world.stopping) == generation)
+        futex_wait(&world.stopping, generation);
+}
+
+static void on_stop(int signal, siginfo_t *info, void *context)
+{
+    (void)signal;
+    (void)info;
+    atomic_fetch_add(&world.inside, 1);
+    uint32_t generation = atomic_load(&world.stopping);
+    struct stopped_task *task =
+        generation == 0 ? NULL : find_task((int32_t)syscall0(__NR_gettid));
+    if (task != NULL && relaxed_load(&task->here) != generation) {
+        const ucontext_t *uc = context;
+        task->stack_pointer = (uintptr_t)uc->uc_mcontext.gregs[REG_RSP];
+        task->frame = (uintptr_t)__builtin_frame_address(0);
+        task->alternate = (uintptr_t)uc->uc_stack.ss_sp;
+        wait_here(task, generation);
+    }
+    if (atomic_fetch_sub(&world.inside, 1) == 1)
+        futex_wake(&world.inside, 1);
+}
+
+void world_set_signal(int signal)
+{
+    world.signal = signal >= 34 && signal <= KERNEL_RT_LAST ? signal : DEFAULT_SIGNAL;
+}
+
+int world_signal(void)
+{
+    return world.signal;
+}
+
+static void install(void)
+{
+    struct sigaction action = {.sa_sigaction = on_stop,
+                               .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+    sigfillset(&action.sa_mask);
+    GC_CHECK(__sigaction(world.signal, &action, NULL) == 0);
+    world.installed = true;
+}
+
+static void await_empty_handler(void)
+{
+    for (uint32_t inside; (inside = atomic_load(&world.inside)) != 0;)
+        futex_wait(&world.inside, inside);
+}
+
+/* Adds the task to the table and signals it. A task that is gone by now counts as such. */
+static void signal_task(int32_t tid, uint32_t generation)
+{
+    uint32_t count = relaxed_load(&world.count);
+    struct stopped_task *task = &world.tasks[count];
+    task->tid = tid;
+    task->generation = generation;
+    relaxed_store(&task->here, 0);
+    release_store(&world.count, count + 1);
+    long pid = syscall0(__NR_getpid);
+    if (syscall3(__NR_tgkill, pid, tid, world.signal) == -ESRCH)
+        world.gone++;
+}
+
+/* Lists the tasks and signals the new ones. Returns how many were new; -1: cannot be listed. */
+static int signal_new(uint32_t generation, int32_t self)
+{
+    long listed = task_list(world.listed, WORLD_TASKS_MOST);
+    if (listed < 0 || listed > WORLD_TASKS_MOST)
+        return -1;
+    int fresh = 0;
+    for (long i = 0; i < listed; i++) {
+        int32_t tid = world.listed[i];
+        if (tid == self || find_task(tid) != NULL)
+            continue;
+        if (relaxed_load(&world.count) == WORLD_TASKS_MOST)
+            return -1;
+        signal_task(tid, generation);
+        fresh++;
+    }
+    return fresh;
+}
+
+static bool all_answered(void)
+{
+    return atomic_load(&world.answered) + world.gone >= relaxed_load(&world.count);
+}
+
+/* Tasks that have ended since they were listed will not answer. */
+static void count_gone(uint32_t generation)
+{
+    world.gone = 0;
+    for (uint32_t i = 0; i < relaxed_load(&world.count); i++) {
+        struct stopped_task *task = &world.tasks[i];
+        if (acquire_load(&task->here) == generation)
+            continue;
+        char state = task_state(task->tid);
+        world.gone += state == 0 || state == 'Z' || state == 'X';
+    }
+}
+
+static bool await_answers(uint32_t generation, uint64_t deadline)
+{
+    while (!all_answered()) {
+        uint32_t answered = atomic_load(&world.answered);
+        if (answered + world.gone >= relaxed_load(&world.count))
+            break;
+        if (!futex_wait_for(&world.answered, answered, PATIENCE_NS))
+            count_gone(generation);
+        if (!all_answered() && clock_now_ns() > deadline)
+            return false;
+    }
+    return true;
+}
+
+static enum world_result stop_all(uint32_t generation, uint64_t deadline)
+{
+    int32_t self = (int32_t)syscall0(__NR_gettid);
+    for (;;) {
+        int fresh = signal_new(generation, self);
+        if (fresh < 0)
+            return WORLD_NO_TASKS;
+        if (fresh == 0)
+            return WORLD_STOPPED;
+        if (!await_answers(generation, deadline))
+            return WORLD_LATE;
+    }
+}
+
+enum world_result world_stop(uint64_t timeout_ns)
+{
+    GC_ASSERT(lock_held(LOCK_CYCLE));
+    if (!world.installed)
+        install();
+    await_empty_handler();
+    uint32_t generation = relaxed_load(&world.generation) + 1;
+    generation += generation == 0;
+    relaxed_store(&world.generation, generation);
+    relaxed_store(&world.count, 0);
+    relaxed_store(&world.answered, 0);
+    world.gone = 0;
+    atomic_store(&world.stopping, generation);
+    enum world_result result = stop_all(generation, clock_now_ns() + timeout_ns);
+    if (result != WORLD_STOPPED)
+        world_start();
+    return result;
+}
+
+void world_start(void)
+{
+    atomic_store(&world.stopping, 0);
+    if (relaxed_load(&world.count) != 0)
+        futex_wake(&world.stopping, INT_MAX);
+}
+
+const struct stopped_task *world_tasks(size_t *count)
+{
+    *count = relaxed_load(&world.count);
+    return world.tasks;
+}
+
+void world_after_fork(void)
+{
+    relaxed_store(&world.inside, 0);
+    relaxed_store(&world.count, 0);
+    atomic_store(&world.stopping, 0);
+}

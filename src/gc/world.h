@@ -1,0 +1,43 @@
+/* world.h -- stopping every other thread, and knowing where it stopped.
+ *
+ * All tasks of the process as the kernel lists them are stopped, whoever created them, by one
+ * reserved real-time signal. A place is left for parked threads (in a blocking call): they will not
+ * be signalled.
+ *
+ * Thread safety: one stop at a time, under the CYCLE lock. Between world_stop and world_start no
+ * lock may be taken, and nothing of libc entered, that a stopped thread may hold. */
+#ifndef GC_WORLD_H
+#define GC_WORLD_H
+
+#include "base/base.h"
+
+enum { WORLD_TASKS_MOST = 16384 };
+
+enum world_result {
+    WORLD_STOPPED,
+    WORLD_LATE,      /* a thread did not stop in time (it is in vfork, or in the kernel) */
+    WORLD_NO_TASKS,  /* /proc/self/task could not be read, or lists too many */
+};
+
+struct stopped_task {
+    int32_t tid;
+    uint32_t generation;          /* of the last stop it was listed in. The collector */
+    /* The task, in its signal handler; valid once `here` holds the stop's generation. */
+    _Atomic uint32_t here;
+    uintptr_t stack_pointer;      /* where it was interrupted */
+    uintptr_t frame;              /* lowest address of its signal frame that holds registers */
+    uintptr_t alternate;          /* its alternate signal stack, or 0 */
+};
+
+/* The signal to use: 0 = the library's choice. Before the first stop. */
+void world_set_signal(int signal);
+int world_signal(void);
+/* Stops all other tasks, or none. */
+enum world_result world_stop(uint64_t timeout_ns);
+void world_start(void);
+/* The stopped tasks; valid until world_start. */
+const struct stopped_task *world_tasks(size_t *count);
+/* In the child of fork. */
+void world_after_fork(void);
+
+#endif
