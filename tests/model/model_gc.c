@@ -20,7 +20,7 @@
  *
  * Shapes: list, ring, doubly linked ring, tree, tree of 8, random graph. Links stand at any word
  * of a block, point to its start or anywhere inside (some structures by inner pointers alone), and
- * blocks go from 16 bytes to 1 MiB. Roots: .data, .bss, static and dynamic thread-local storage,
+ * blocks go from 16 bytes to 1 MiB. Roots: .data, .bss, static thread-local storage, pthread keys,
  * the thread's stack, a register, a pool of mmap, the middle of a large block.
  *
  * Under a malloc that does not collect it is a leaking program that passes. Under the collector
