@@ -1,0 +1,171 @@
+/* leak.c -- totals per site: a growing array of groups with an open-addressed index.
+ *
+ * A site is the allocation's stack, where one was recorded; blocks without one are told apart by
+ * their size. Direct and indirect, reclaimed and remaining are counted apart, as they are reported.
+ * Memory comes from meta_alloc; arrays that were outgrown are lost to it, together at most as much
+ * as the last one. */
+#include "watch/leak.h"
+
+#include "base/check.h"
+#include "base/rng.h"
+#include "heap/meta.h"
+#include "sys/lock.h"
+#include "sys/options.h"
+#include "sys/print.h"
+#include "sys/syscall.h"
+#include "watch/leak_report.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+enum { GROUPS_START = 256, NO_GROUP = 0 };
+
+static struct {
+    struct lock lock;
+    struct leak_group *groups;
+    size_t count, room;
+    uint32_t *index;       /* group number + 1, 0 = empty; 2 * room entries */
+    uint64_t dropped;      /* blocks that found no room */
+} leaks = {.lock = LOCK_INIT(SITES)};
+
+static uint64_t hash(const struct leak_group *g)
+{
+    uint64_t key = (uint64_t)g->stack << 32 | (g->stack == 0 ? g->block_size : 0);
+    return mix64(key * 4 + (uint64_t)g->indirect * 2 + g->reclaimed + 1);
+}
+
+static bool same_site(const struct leak_group *a, const struct leak_group *b)
+{
+    return a->stack == b->stack && a->indirect == b->indirect && a->reclaimed == b->reclaimed &&
+           (a->stack != 0 || a->block_size == b->block_size);
+}
+
+static uint32_t *slot_for(const struct leak_group *g)
+{
+    size_t mask = 2 * leaks.room - 1;
+    size_t at = hash(g) & mask;
+    while (leaks.index[at] != NO_GROUP && !same_site(&leaks.groups[leaks.index[at] - 1], g))
+        at = (at + 1) & mask;
+    return &leaks.index[at];
+}
+
+static bool make_room(void)
+{
+    if (leaks.count < leaks.room)
+        return true;
+    size_t room = leaks.room == 0 ? GROUPS_START : 2 * leaks.room;
+    struct leak_group *groups = meta_alloc(room * sizeof(*groups));
+    uint32_t *index = meta_alloc(2 * room * sizeof(*index));
+    if (groups == NULL || index == NULL)
+        return false;
+    memcpy(groups, leaks.groups, leaks.count * sizeof(*groups));
+    leaks.groups = groups;
+    leaks.index = index;
+    leaks.room = room;
+    for (size_t i = 0; i < leaks.count; i++)
+        *slot_for(&groups[i]) = (uint32_t)i + 1;
+    return true;
+}
+
+static struct leak_group *find_or_add(const struct leak_group *key)
+{
+    if (!make_room())
+        return NULL;
+    uint32_t *slot = slot_for(key);
+    if (*slot == NO_GROUP) {
+        leaks.groups[leaks.count] = *key;
+        *slot = (uint32_t)++leaks.count;
+    }
+    return &leaks.groups[*slot - 1];
+}
+
+void leak_note(const struct block *block, unsigned age, bool indirect, bool reclaimed)
+{
+    struct leak_group key = {.stack = block_stack(block), .indirect = indirect,
+                             .reclaimed = reclaimed, .age_least = age, .age_most = age,
+                             .block_size = (uint32_t)size_min(block->size, UINT32_MAX)};
+    lock_acquire(&leaks.lock);
+    struct leak_group *g = find_or_add(&key);
+    if (g != NULL) {
+        g->blocks++;
+        g->bytes += block->size;
+        g->age_least = age < g->age_least ? age : g->age_least;
+        g->age_most = age > g->age_most ? age : g->age_most;
+        if (g->block_size != key.block_size)
+            g->block_size = 0;
+    } else {
+        leaks.dropped++;
+    }
+    lock_release(&leaks.lock);
+}
+
+/* Copies `path` with %p replaced by the process id. */
+static void expand(const char *path, char *out, size_t room)
+{
+    struct printer p;
+    printer_start(&p, -1);
+    for (; *path != 0; path++) {
+        if (path[0] == '%' && path[1] == 'p') {
+            printer_printf(&p, "%d", (int)syscall0(__NR_getpid));
+            path++;
+        } else {
+            printer_printf(&p, "%c", *path);
+        }
+    }
+    size_t length = size_min(p.used, room - 1);
+    memcpy(out, p.text, length);
+    out[length] = 0;
+}
+
+static int open_destination(const char *destination)
+{
+    char path[OPTION_PATH_MAX + 32];
+    if (strcmp(destination, "stderr") == 0)
+        return 2;
+    expand(destination, path, sizeof(path));
+    long fd = syscall3(__NR_open, (long)path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd >= 0)
+        return (int)fd;
+    print_error("the report cannot be written to '%s' (error %ld), so it comes here", path, -fd);
+    return 2;
+}
+
+static void write_report(const struct leak_summary *s, int fd)
+{
+    struct printer p;
+    struct leak_report report = {
+        .groups = leaks.groups,
+        .count = leaks.count,
+        .pid = (int)syscall0(__NR_getpid),
+        .not_collected_reason = s->not_collected,
+        .still_reachable_blocks = s->reachable_blocks,
+        .still_reachable_bytes = s->reachable_bytes,
+        .max_groups = s->max_groups,
+    };
+    printer_start(&p, fd);
+    leak_report_print(&report, &p);
+    if (leaks.dropped != 0)
+        printer_printf(&p, "libgcmalloc: %lu leaked block(s) more, for which there was no memory "
+                           "to record the site.\n", leaks.dropped);
+    if (s->contradictions != 0)
+        printer_printf(&p, "libgcmalloc: %lu contradiction(s): the program used a block to which "
+                           "no pointer had been found.\n", s->contradictions);
+    printer_flush(&p);
+}
+
+void leak_report_write(const struct leak_summary *s)
+{
+    if (strcmp(s->destination, "off") == 0)
+        return;
+    if (leaks.count == 0 && s->not_collected == NULL && s->contradictions == 0)
+        return;
+    int fd = open_destination(s->destination);
+    write_report(s, fd);
+    if (fd != 2)
+        syscall1(__NR_close, fd);
+}
+
+struct lock *leak_lock(void)
+{
+    return &leaks.lock;
+}

@@ -1,0 +1,28 @@
+/* leak.h -- the leaks of the process so far, by allocation site, and their report at exit.
+ *
+ * Thread safety: leak_note from any thread (it is called by the sweeper, under a central lock);
+ * leak_report_write when the process exits. */
+#ifndef GC_LEAK_H
+#define GC_LEAK_H
+
+#include "base/base.h"
+#include "heap/slab.h"
+
+/* Adds a judged block to its site. For cycle_settings.judged. */
+void leak_note(const struct block *block, unsigned age, bool indirect, bool reclaimed);
+
+struct leak_summary {
+    const char *destination;      /* "stderr", "off", or a path in which %p is the process id */
+    const char *not_collected;    /* why nothing was collected, or NULL */
+    uint64_t reachable_blocks, reachable_bytes;
+    uint64_t contradictions;
+    unsigned max_groups;          /* 0 = all */
+};
+
+/* Writes the report. A file that cannot be opened is named on standard error, and the report goes
+ * there. */
+void leak_report_write(const struct leak_summary *summary);
+/* Around fork. */
+struct lock *leak_lock(void);
+
+#endif

@@ -1,0 +1,29 @@
+/* stack_table.h -- every distinct stack once, by a small number.
+ *
+ * Thread safety: lock-free, any thread, also in signal handlers and in fork's child. */
+#ifndef GC_STACK_TABLE_H
+#define GC_STACK_TABLE_H
+
+#include "base/base.h"
+
+enum {
+    /* Frames kept of an allocation's stack. 32 reach main in most C programs; every frame more is
+     * 8 bytes a stack and 10 ns a capture. */
+    STACK_DEPTH = 32,
+    STACK_DEPTH_MAX = 64,
+};
+
+struct stack_table_stats {
+    uint64_t stacks, bytes; /* interned, and the memory they take */
+    uint64_t dropped;       /* captures that got 0 because the table was full or memory short */
+};
+
+/* The number of this stack: the same for the same return addresses, never reused; 0 = none (depth
+ * 0, table full, or no memory). At most STACK_DEPTH_MAX addresses count. */
+uint32_t stack_table_intern(const uintptr_t *pcs, unsigned depth);
+/* The addresses of a stack, innermost first; they stay where they are for ever. Returns how many:
+ * 0 for 0. Only numbers that were given out may be asked. */
+unsigned stack_table_get(uint32_t stack, const uintptr_t **pcs);
+struct stack_table_stats stack_table_stats(void);
+
+#endif
