@@ -17,19 +17,16 @@ void heap_lock_all(void)
 {
     central_lock_all();
     lock_acquire(page_heap_lock());
-    lock_acquire(meta_lock());
 }
 
 void heap_unlock_all(void)
 {
-    lock_release(meta_lock());
     lock_release(page_heap_lock());
     central_unlock_all();
 }
 
 void heap_unlock_all_in_child(void)
 {
-    lock_reset(meta_lock());
     lock_reset(page_heap_lock());
     central_reset_locks();
     sweep_reset();

@@ -6,7 +6,7 @@
 
 /* Reserves an arena of up to `most` bytes. False: there is none; nothing else may be called. */
 bool heap_init(size_t most);
-/* Around fork: all locks of this floor, so that the child's heap is consistent. */
+/* Around fork: all locks of this floor but META's, so that the child's heap is consistent. */
 void heap_lock_all(void);
 void heap_unlock_all(void);
 /* In the child: the locks are this thread's, whoever held them. */

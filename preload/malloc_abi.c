@@ -1,0 +1,235 @@
+/* malloc_abi.c -- the C allocation functions that the library exports.
+ *
+ * Each is glibc's function with glibc's corner cases (malloc(3), posix_memalign(3), glibc 2.36
+ * malloc.c). The fast paths are inline; a miss starts the library if it has not started yet, and
+ * goes on in mutator/alloc.c. */
+#include "mutator/alloc.h"
+#include "heap/heap.h"
+#include "heap/heap_stats.h"
+#include "heap/page_heap.h"
+#include "mutator/thread_cache.h"
+#include "runtime.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+GC_EXPORT void free_sized(void *p, size_t size);
+GC_EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
+
+/* Out of the fast paths, with the allocator started. */
+static GC_NOINLINE void *malloc_miss(size_t size)
+{
+    runtime_start();
+    return alloc_malloc(size);
+}
+
+static GC_NOINLINE void *malloc_medium(size_t size)
+{
+    void *block = size <= SIZE_CLASS_MAX ? cache_pop(size_class_of_medium(size)) : NULL;
+    return GC_LIKELY(block != NULL) ? block : malloc_miss(size);
+}
+
+GC_EXPORT void *malloc(size_t size)
+{
+    if (GC_UNLIKELY(size > SIZE_CLASS_TABLE_MAX))
+        return malloc_medium(size);
+    void *block = cache_pop(size_class_small[(size + GRANULE - 1) >> GRANULE_SHIFT]);
+    return GC_LIKELY(block != NULL) ? block : malloc_miss(size);
+}
+
+static GC_NOINLINE void free_miss(void *p)
+{
+    runtime_start();
+    alloc_free(p);
+}
+
+GC_EXPORT void free(void *p)
+{
+    if (GC_UNLIKELY(!cache_push(p)))
+        free_miss(p);
+}
+
+static GC_NOINLINE void *calloc_miss(size_t count, size_t size)
+{
+    runtime_start();
+    return alloc_calloc(count, size);
+}
+
+GC_EXPORT void *calloc(size_t count, size_t size)
+{
+    size_t bytes;
+    if (GC_UNLIKELY(__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_CLASS_TABLE_MAX))
+        return calloc_miss(count, size);
+    void *block = cache_pop(size_class_small[(bytes + GRANULE - 1) >> GRANULE_SHIFT]);
+    return GC_LIKELY(block != NULL) ? memset(block, 0, bytes) : calloc_miss(count, size);
+}
+
+GC_EXPORT void *realloc(void *p, size_t size)
+{
+    runtime_start();
+    return alloc_realloc(p, size);
+}
+
+GC_EXPORT void *reallocarray(void *p, size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(p, bytes);
+}
+
+static void *aligned(size_t alignment, size_t size)
+{
+    runtime_start();
+    return alloc_aligned(alignment, size);
+}
+
+GC_EXPORT int posix_memalign(void **out, size_t alignment, size_t size)
+{
+    if (alignment % sizeof(void *) != 0 || !is_power_of_two(alignment))
+        return EINVAL;
+    int saved = errno;
+    void *block = aligned(alignment, size);
+    errno = saved;
+    if (block == NULL)
+        return ENOMEM;
+    *out = block;
+    return 0;
+}
+
+/* glibc rounds other alignments up to the next power of two. */
+GC_EXPORT void *memalign(size_t alignment, size_t size)
+{
+    if (alignment > SIZE_MAX / 2 + 1) {
+        errno = EINVAL;
+        return NULL;
+    }
+    size_t power = GRANULE;
+    while (power < alignment)
+        power *= 2;
+    return aligned(power, size);
+}
+
+GC_EXPORT void *aligned_alloc(size_t alignment, size_t size)
+{
+    return memalign(alignment, size);
+}
+
+GC_EXPORT void *valloc(size_t size)
+{
+    return aligned(PAGE_SIZE, size);
+}
+
+GC_EXPORT void *pvalloc(size_t size)
+{
+    if (size > SIZE_MAX - PAGE_SIZE) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return aligned(PAGE_SIZE, align_up(size, PAGE_SIZE));
+}
+
+GC_EXPORT size_t malloc_usable_size(void *p)
+{
+    runtime_start();
+    return alloc_usable_size(p);
+}
+
+GC_EXPORT void free_sized(void *p, size_t size)
+{
+    (void)size;
+    free(p);
+}
+
+GC_EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size)
+{
+    (void)alignment;
+    (void)size;
+    free(p);
+}
+
+GC_EXPORT int malloc_trim(size_t pad)
+{
+    (void)pad;
+    runtime_start();
+    return hot.granules != 0 && heap_trim() != 0;
+}
+
+GC_EXPORT int mallopt(int parameter, int value)
+{
+    (void)parameter;
+    (void)value;
+    return 1;
+}
+
+/* arena: bytes of slabs in use or free; hblks, hblkhd: large blocks; uordblks: in use. */
+GC_EXPORT struct mallinfo2 mallinfo2(void)
+{
+    struct mallinfo2 m = {0};
+    if (!runtime_started() || hot.granules == 0)
+        return m;
+    struct page_heap_stats pages = page_heap_stats();
+    size_t large = (size_t)relaxed_load(&heap_stats.large);
+    size_t all = (size_t)pages.top_slabs << SLAB_SHIFT;
+    m.hblks = relaxed_load(&heap_stats.large_count);
+    m.hblkhd = large;
+    m.arena = all - size_min(large, all);
+    m.uordblks = (size_t)heap_used() - size_min(large, (size_t)heap_used());
+    m.fordblks = m.arena - size_min(m.uordblks, m.arena);
+    m.ordblks = pages.free_slabs;
+    m.keepcost = (size_t)pages.dirty_slabs << SLAB_SHIFT;
+    return m;
+}
+
+static int as_int(size_t value)
+{
+    return value > INT32_MAX ? INT32_MAX : (int)value;
+}
+
+GC_EXPORT struct mallinfo mallinfo(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    return (struct mallinfo){.arena = as_int(m.arena), .ordblks = as_int(m.ordblks),
+                             .hblks = as_int(m.hblks), .hblkhd = as_int(m.hblkhd),
+                             .uordblks = as_int(m.uordblks), .fordblks = as_int(m.fordblks),
+                             .keepcost = as_int(m.keepcost)};
+}
+
+GC_EXPORT void malloc_stats(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    fprintf(stderr, "Arena 0:\nsystem bytes     = %10zu\nin use bytes     = %10zu\n", m.arena,
+            m.uordblks);
+    fprintf(stderr, "Total (incl. mmap):\nsystem bytes     = %10zu\nin use bytes     = %10zu\n",
+            m.arena + m.hblkhd, m.uordblks + m.hblkhd);
+    fprintf(stderr, "large blocks     = %10zu\nlarge bytes      = %10zu\n", m.hblks, m.hblkhd);
+}
+
+GC_EXPORT int malloc_info(int flags, FILE *stream)
+{
+    if (flags != 0)
+        return EINVAL;
+    struct mallinfo2 m = mallinfo2();
+    fprintf(stream,
+            "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n"
+            "<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
+            "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n"
+            "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
+            "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n"
+            "</heap>\n",
+            m.ordblks, m.fordblks, m.arena, m.arena, m.arena, m.arena);
+    fprintf(stream,
+            "<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
+            "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n"
+            "<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n"
+            "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
+            "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n"
+            "</malloc>\n",
+            m.ordblks, m.fordblks, m.hblks, m.hblkhd, m.arena, m.arena, m.arena, m.arena);
+    return 0;
+}

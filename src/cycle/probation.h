@@ -1,0 +1,23 @@
+/* probation.h -- may this process's unreachable blocks be reclaimed?
+ *
+ * Thread safety: probation_contradiction from any thread, the rest under the CYCLE lock. */
+#ifndef GC_PROBATION_H
+#define GC_PROBATION_H
+
+#include "base/base.h"
+#include "heap/slab.h"
+
+/* `cycles` of good conduct are asked for; 0 = none. */
+void probation_start(unsigned cycles);
+/* A cycle ended in which this many blocks had been unreachable for `confirm` cycles. */
+void probation_note_cycle(uint64_t due_blocks);
+/* The program freed or resized a block that the last mark did not reach. */
+void probation_contradiction(const struct block *block);
+bool probation_passed(void);
+/* Is the block from a site that was caught in a contradiction? Such blocks stay. */
+bool probation_is_pinned(const struct block *block);
+uint64_t probation_contradictions(void);
+/* For the report: why nothing is being reclaimed, or NULL. A static text. */
+const char *probation_reason(void);
+
+#endif

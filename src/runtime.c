@@ -1,0 +1,239 @@
+/* runtime.c -- the one list of the order in which things start, and what happens at fork and exit.
+ *
+ * Start: options, arena, allocator, unwinder, collector. It runs inside the first malloc of the
+ * process, which may come from ld.so or from another library's constructor, so nothing here
+ * allocates or needs libc to be initialised; the environment is found through ld.so's
+ * __libc_stack_end. What needs libc (the key whose destructor ends a thread, the fork handlers) is
+ * registered at the end: both calls use static memory of libc for their first entries.
+ *
+ * Fork: our handlers are registered first of all, so prepare runs last, when the program's handlers
+ * are done, and the child's runs first. All locks are taken in the order of LOCKS. */
+#include "runtime.h"
+
+#include "cycle/cycle.h"
+#include "cycle/probation.h"
+#include "gc/roots.h"
+#include "gc/world.h"
+#include "heap/heap.h"
+#include "heap/meta.h"
+#include "heap/page_heap.h"
+#include "heap/sweep.h"
+#include "mutator/alloc.h"
+#include "mutator/foreign.h"
+#include "mutator/thread.h"
+#include "sys/lock.h"
+#include "sys/options.h"
+#include "watch/leak.h"
+#include "watch/stack_table.h"
+#include "watch/trace.h"
+#include "cycle/pacer.h"
+#include "watch/unwind.h"
+
+#include <elf.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+extern void *__libc_stack_end;
+/* Of this library, from the linker. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char etext[] __attribute__((visibility("hidden")));
+extern char __bss_start[] __attribute__((visibility("hidden")));
+extern char _end[] __attribute__((visibility("hidden")));
+
+static struct {
+    bool started, exited;
+    bool have_key;
+    pthread_key_t key;      /* its destructor ends a thread's registration */
+    const char *no_arena;   /* why there is none */
+} runtime;
+
+/* Rounds of TSD destructors in which the thread keeps its cache; libc does four. */
+enum { DESTRUCTOR_ROUNDS = 3 };
+
+static __thread unsigned destructor_round;
+
+struct environment {
+    char *const *envp;
+    bool secure;            /* set-user-id: no options from the environment */
+};
+
+static struct environment find_environment(void)
+{
+    uintptr_t *at = __libc_stack_end;
+    struct environment e = {(char *const *)(at + 1 + at[0] + 1), false};
+    char *const *end = e.envp;
+    while (*end != NULL)
+        end++;
+    for (const Elf64_auxv_t *a = (const void *)(end + 1); a->a_type != AT_NULL; a++)
+        if (a->a_type == AT_SECURE)
+            e.secure = a->a_un.a_val != 0;
+    return e;
+}
+
+static uint32_t capture_stack(void)
+{
+    uintptr_t pcs[STACK_DEPTH];
+    unsigned depth = unwind_capture(pcs, STACK_DEPTH);
+    return depth == 0 ? 0 : stack_table_intern(pcs, depth);
+}
+
+static void on_finished(const struct cycle_record *record)
+{
+    if (options.gctrace)
+        trace_cycle(record);
+}
+
+static bool wants_report(void)
+{
+    return options.mode != MODE_OFF && strcmp(options.report, "off") != 0;
+}
+
+static void start_allocator(void)
+{
+    bool collects = options.mode != MODE_OFF && runtime.no_arena == NULL;
+    struct alloc_settings s = {
+        .hooks = {.pressure = collects ? cycle_on_pressure : NULL,
+                  .stress = collects ? cycle_on_stress : NULL,
+                  .exhausted = collects ? cycle_on_exhausted : NULL,
+                  .contradiction = probation_contradiction,
+                  .capture = capture_stack},
+        .sampling = !wants_report() || options.stacks == STACKS_NONE ? ALLOC_SAMPLE_NONE
+                    : options.stacks == STACKS_ALL                   ? ALLOC_SAMPLE_ALL
+                                                                     : ALLOC_SAMPLE_SOME,
+        .sample_bytes = options.sample,
+        .stress = collects ? (uint64_t)options.stress : 0,
+        .arena = runtime.no_arena == NULL,
+    };
+    alloc_start(&s);
+}
+
+static void start_collector(void)
+{
+    struct pacer_settings pacing = {options.percent, (int64_t)options.min_heap};
+    struct cycle_settings s = {
+        .mode = options.mode,
+        .confirm = (unsigned)options.confirm,
+        .stop_timeout_ns = (uint64_t)options.stop_ms * 1000000u,
+        .min_heap = (int64_t)options.min_heap,
+        .classify = wants_report(),
+        .finished = on_finished,
+        .judged = wants_report() ? leak_note : NULL,
+        .set_trigger = alloc_set_trigger,
+    };
+    if (runtime.no_arena != NULL || options.mode == MODE_OFF)
+        return;
+    pacer_start(&pacing);
+    probation_start((unsigned)options.probation);
+    world_set_signal((int)options.signal);
+    roots_exclude((uintptr_t)__bss_start, (uintptr_t)_end);
+    if (!cycle_start(&s))
+        cycle_disable("no memory for the collector's own stack");
+}
+
+static void on_thread_end(void *value)
+{
+    if (destructor_round++ < DESTRUCTOR_ROUNDS && pthread_setspecific(runtime.key, value) == 0)
+        return;
+    thread_detach();
+}
+
+static void lock_everything(void)
+{
+    cycle_lock_for_fork();
+    lock_acquire(thread_registry_lock());
+    heap_lock_all();
+    lock_acquire(leak_lock());
+    lock_acquire(meta_lock());
+    unwind_fork_prepare();
+}
+
+static void unlock_in_parent(void)
+{
+    unwind_fork_parent();
+    lock_release(meta_lock());
+    lock_release(leak_lock());
+    heap_unlock_all();
+    lock_release(thread_registry_lock());
+    cycle_unlock_after_fork();
+}
+
+static void reset_and_release(struct lock *lock)
+{
+    lock_reset(lock);
+    lock_release(lock);
+}
+
+static void unlock_in_child(void)
+{
+    unwind_fork_child();
+    reset_and_release(meta_lock());
+    reset_and_release(leak_lock());
+    heap_unlock_all_in_child();
+    reset_and_release(thread_registry_lock());
+    cycle_after_fork_in_child();
+    thread_after_fork();
+}
+
+void runtime_start(void)
+{
+    if (runtime.started)
+        return;
+    runtime.started = true;
+    struct environment e = find_environment();
+    options_parse(e.secure ? NULL : e.envp, 2);
+    if (!heap_init(options.arena))
+        runtime.no_arena = "there is no address space for the arena (a limit is too small)";
+    unwind_init((uintptr_t)__ehdr_start, (uintptr_t)etext);
+    start_allocator();
+    start_collector();
+    runtime.have_key = pthread_key_create(&runtime.key, on_thread_end) == 0;
+    pthread_atfork(lock_everything, unlock_in_parent, unlock_in_child);
+}
+
+bool runtime_started(void)
+{
+    return runtime.started;
+}
+
+void runtime_thread_begin(void)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    /* Without the key the thread's end would go unnoticed: it stays a stranger. */
+    if (!runtime.have_key || runtime.no_arena != NULL || !thread_attach(here))
+        return;
+    if (pthread_setspecific(runtime.key, &runtime) != 0)
+        thread_detach();
+}
+
+static const char *why_not_collected(void)
+{
+    if (runtime.no_arena != NULL)
+        return runtime.no_arena;
+    return cycle_reason_not_run();
+}
+
+void runtime_exit(void)
+{
+    if (runtime.exited || !runtime.started || !(wants_report() || options.gctrace))
+        return;
+    runtime.exited = true;
+    cycle_run(CYCLE_EXIT);
+    sweep_finish();
+    struct cycle_record last = cycle_last();
+    struct leak_summary summary = {
+        .destination = options.report,
+        .not_collected = why_not_collected(),
+        .reachable_blocks = last.marked_blocks,
+        .reachable_bytes = last.marked_bytes,
+        .contradictions = probation_contradictions(),
+        .max_groups = (unsigned)options.max_leaks,
+    };
+    if (wants_report())
+        leak_report_write(&summary);
+}
+
+void runtime_library_closed(void)
+{
+    unwind_flush();
+}

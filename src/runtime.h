@@ -1,0 +1,20 @@
+/* runtime.h -- the library as one: start, fork, exit.
+ *
+ * The only calls upward between the floors are the function pointers that runtime.c sets here. */
+#ifndef GC_RUNTIME_H
+#define GC_RUNTIME_H
+
+#include "base/base.h"
+
+/* Starts the library; the first allocation calls it. Not re-entrant, and before any other thread
+ * exists; harmless when it has run. */
+void runtime_start(void);
+bool runtime_started(void);
+/* The calling thread begins (its wrapper) and ends. */
+void runtime_thread_begin(void);
+/* The process ends: the last cycle, and the report. */
+void runtime_exit(void);
+/* A library was unloaded. */
+void runtime_library_closed(void);
+
+#endif
