@@ -2,9 +2,11 @@
 
 import re
 
-GROUP = re.compile(r'^(Direct|Indirect) leak of (\d+) byte\(s\) in (\d+) object\(s\)(.*)$')
+GROUP = re.compile(r'^(Direct|Indirect|Reclaimed direct|Reclaimed indirect) leak of '
+                   r'(\d+) byte\(s\) in (\d+) object\(s\)')
 FRAME = re.compile(r'^\s+#\d+ 0x[0-9a-f]+ ?(.*)$')
 SUMMARY = re.compile(r'^SUMMARY: LeakSanitizer: (\d+) byte\(s\) leaked in (\d+) allocation\(s\)')
+ROUTINE = re.compile(r'^libgcmalloc: \d+ (byte\(s\) in|more site)')
 GCTRACE = re.compile(r'^gc (\d+) @[\d.]+s \d+%: [\d.]+\+[\d.]+\+[\d.]+ ms clock, '
                      r'[\d.]+\+[\d.]+/[\d.]+/[\d.]+\+[\d.]+ ms cpu, '
                      r'(\d+)->(\d+)->(\d+) MB, (\d+) MB goal, '
@@ -15,10 +17,10 @@ class Group:
     """Leaks of one allocation stack."""
 
     def __init__(self, match):
-        self.direct = match.group(1) == 'Direct'
+        self.direct = match.group(1) in ('Direct', 'Reclaimed direct')
+        self.reclaimed = match.group(1).startswith('Reclaimed')
         self.size = int(match.group(2))
         self.objects = int(match.group(3))
-        self.remark = match.group(4)
         self.frames = []
 
     def passes(self, function):
@@ -40,11 +42,10 @@ class Report:
             elif summary:
                 self.summary = int(summary.group(2))
 
-    def objects_of(self, function):
-        return sum(group.objects for group in self.groups if group.passes(function))
-
-    def objects(self):
-        return sum(group.objects for group in self.groups)
+    def objects_of(self, function, reclaimed=None):
+        """Objects allocated under a function; all, or only reclaimed ones, or only those left."""
+        return sum(group.objects for group in self.groups if group.passes(function)
+                   and reclaimed in (None, group.reclaimed))
 
 
 def gctrace(text):
@@ -54,5 +55,6 @@ def gctrace(text):
 
 
 def complaints(text):
-    """The lines in which the library itself speaks."""
-    return [line for line in text.splitlines() if line.startswith('libgcmalloc:')]
+    """The lines in which the library itself speaks, those that belong to a report left out."""
+    return [line for line in text.splitlines()
+            if line.startswith('libgcmalloc:') and not ROUTINE.match(line)]

@@ -83,12 +83,16 @@ def control_is_found(result, context):
     return None if found == 7 else f'{found} of 7 disguised blocks are in the report'
 
 
-def structure_reported(total, allowance):
-    """Every node once, direct or indirect; `allowance` for words left on stacks by accident."""
+def structure_reported(total, allowance, reclaimed):
+    """Every node once, direct or indirect, and in collect mode reclaimed before the end; `allowance`
+    for words left on stacks by accident."""
     def judge(result, context):
-        found = leak_report.Report(result.err_text).objects_of('make_node')
+        report = leak_report.Report(result.err_text)
+        found = report.objects_of('make_node')
         if not total - allowance <= found <= total:
             return f'{found} of {total} nodes are in the report'
+        if reclaimed and report.objects_of('make_node', reclaimed=True) != found:
+            return f'{report.objects_of("make_node", reclaimed=False)} nodes were not reclaimed'
         return None
     return judge
 
@@ -218,12 +222,12 @@ def dropped_tests(long):
     for kind, count, allowance in sizes:
         for mode in ['collect', 'report']:
             yield test(f'dropped_{kind}_{mode}', f'dropped {kind} {count}', f'{options},mode={mode}',
-                       both(ends_well(), structure_reported(count, allowance)), True)
+                       both(ends_well(), structure_reported(count, allowance, mode == 'collect')), True)
     if long:
         for stress in [5000, 50000]:
             yield test(f'dropped_tree_stress_{stress}', 'dropped tree 300000',
                        f'{options},stress={stress}',
-                       both(ends_well(), structure_reported(300000, 5)), True)
+                       both(ends_well(), structure_reported(300000, 5, True)), True)
 
 
 def thread_tests(long):

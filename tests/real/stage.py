@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 
+import leak_report
 from harness import clean_env, kill_all, run, session_members, signal_name, stacks_of
 
 INPUTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'inputs')
@@ -201,7 +202,7 @@ def checksum(path):
 
 
 def check_complaints(text):
-    spoken = [line for line in text.splitlines() if 'libgcmalloc:' in line]
+    spoken = leak_report.complaints(text)
     if spoken:
         raise Trouble(f'the library complains: {spoken[0]}', '\n'.join(spoken[:20]))
 
