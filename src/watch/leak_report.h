@@ -1,0 +1,32 @@
+/* leak_report.h -- the text of a leak report. */
+#ifndef GC_LEAK_REPORT_H
+#define GC_LEAK_REPORT_H
+
+#include "base/base.h"
+
+struct printer;
+
+/* Leaked blocks of one allocation site. */
+struct leak_group {
+    uint32_t stack;      /* a number of stack_table.h; 0: not recorded */
+    bool indirect;       /* reachable from another leaked block */
+    bool reclaimed;      /* the collector has freed them already */
+    uint64_t blocks, bytes;
+    uint32_t age_least, age_most; /* cycles for which the blocks have been unreachable */
+    uint32_t block_size; /* usable bytes when all are equal, else 0 */
+};
+
+struct leak_report {
+    const struct leak_group *groups; /* in any order */
+    size_t count;
+    int pid;
+    const char *not_collected_reason; /* or NULL */
+    uint64_t still_reachable_blocks, still_reachable_bytes;
+    unsigned max_groups; /* 0 = all */
+};
+
+/* Prints the report: nothing at all without leaks and without a reason. Names functions, so not in
+ * a signal handler and not while the world is stopped (symbol.h). The caller flushes. */
+void leak_report_print(const struct leak_report *report, struct printer *out);
+
+#endif
