@@ -321,6 +321,8 @@ bool symbol_find(struct symbol_reader *reader, uintptr_t pc, struct symbol *symb
     symbol->offset = symbol->module_offset - best->st_value;
     if (best->st_name < file->names_size)
         copy_name(symbol->function, file->names + best->st_name, file->names_size - best->st_name);
+    /* .symtab writes versions into names: qsort@@GLIBC_2.2.5. */
+    symbol->function[strcspn(symbol->function, "@")] = 0;
     demangle_in_place(symbol->function);
     return true;
 }
