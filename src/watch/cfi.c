@@ -1,12 +1,14 @@
 /* cfi.c -- DWARF call frame information, read by libunwind.
  *
- * We use the half of libunwind that was written for debuggers: it runs the unwind program of a frame
- * and gets everything it needs through callbacks. It knows no threads, no loader and no memory of
- * its own (scripts/build-libunwind checks that), so that what happens inside malloc is decided here:
+ * We use the half of libunwind that was written for debuggers: it runs the unwind program of a
+ * frame and gets everything it needs through callbacks. It knows no threads, no loader and no
+ * memory of its own (scripts/build-libunwind checks that), so that what happens inside malloc is
+ * decided here:
  *
  *   where the table is    _dl_find_object: lock-free, safe in signal handlers. libunwind itself
  *                         calls dl_iterate_phdr, under the loader's lock: a thread in malloc would
- *                         wait there for a thread that waits in a callback for the first one's lock.
+ *                         wait there for a thread that waits in a callback for the first one's
+ *                         lock.
  *   what memory holds     tables: plain loads inside the module; all else through peek.h.
  *   what registers hold   see below.
  *
@@ -18,9 +20,9 @@
  * three are made of RSP and RBP in the shapes of struct frame_rule, the rule holds for every frame
  * at that pc; else it is RULE_EXACT and cfi_walk steps through with the real registers.
  *
- *   .inv.alone  One thread at a time is inside libunwind, with all signals blocked. So its own locks
- *               can be nothing, a handler never waits for its own thread, and fork's child finds its
- *               pools whole if the lock was taken before (cfi_fork_prepare).
+ *   .inv.alone  One thread at a time is inside libunwind, with all signals blocked. So its own
+ *               locks can be nothing, a handler never waits for its own thread, and fork's child
+ *               finds its pools whole if the lock was taken before (cfi_fork_prepare).
  *   .inv.leaf   Whoever is inside takes no lock and calls no function that does.
  *   .inv.token  No token is dereferenced: bit 62 is set and bit 63 is not, which no canonical
  *               address has, with 4 or 5 levels of page tables.
@@ -32,7 +34,8 @@
  * Trap: libunwind falls back on frame pointers when a frame has no table. With tokens for registers
  * the result means nothing; `missing` tells us to ignore it.
  *
- * Cost: see the table in unwind.c. Static memory 32 KiB, of which two pages are touched; 2 mappings of a few pages at the first rule. */
+ * Cost: see the table in unwind.c. Static memory 32 KiB, of which two pages are touched; 2 mappings
+ * of a few pages at the first rule. */
 #include "watch/cfi.h"
 
 #include "base/atomic.h"

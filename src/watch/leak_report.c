@@ -1,18 +1,18 @@
 /* leak_report.c -- the text of a leak report.
  *
- * LeakSanitizer's words, to the letter, wherever it has some: people know them, and editors and test
- * runners parse them. What it has no words for, blocks that were freed by the collector, comes after
- * the leaks that remain, under headings that begin with "Reclaimed", so that a parser of "Direct
- * leak of" counts what is leaked now.
+ * LeakSanitizer's words, to the letter, wherever it has some: people know them, and editors and
+ * test runners parse them. What it has no words for, blocks that were freed by the collector, comes
+ * after the leaks that remain, under headings that begin with "Reclaimed", so that a parser of
+ * "Direct leak of" counts what is leaked now.
  *
  * Differences that are seen: no source lines (the `gcmalloc` command adds them: reading DWARF is no
  * business of a program that is exiting), and no frame of malloc itself.
  *
- *   .inv.order   Remaining before reclaimed, direct before indirect, more bytes before fewer; then by
- *                stack and size, so that equal input gives equal text.
+ *   .inv.order   Remaining before reclaimed, direct before indirect, more bytes before fewer; then
+ *                by stack and size, so that equal input gives equal text.
  *
- * The order is made in a mapping of its own, four bytes a group: the groups belong to the caller, and
- * the heap is what this report is about. If that memory cannot be had, they come unordered.
+ * The order is made in a mapping of its own, four bytes a group: the groups belong to the caller,
+ * and the heap is what this report is about. If that memory cannot be had, they come unordered.
  *
  * Cost: n log n for the order; naming is symbol.c's. Stack space 9 KiB. */
 #include "watch/leak_report.h"
@@ -158,8 +158,8 @@ static void print_groups(struct printer *out, const struct leak_report *report)
         syscall2(__NR_munmap, (long)order, (long)order_size(report->count));
     if (left_out)
         printer_printf(out,
-                       "libgcmalloc: %zu more site(s), %lu byte(s) in %lu object(s), are not shown; "
-                       "GCMALLOC=max_leaks=0 shows all.\n\n",
+                       "libgcmalloc: %zu more site(s), %lu byte(s) in %lu object(s), are not "
+                       "shown; GCMALLOC=max_leaks=0 shows all.\n\n",
                        left_out, rest.bytes, rest.blocks);
 }
 
@@ -188,8 +188,8 @@ static void print_leaks(struct printer *out, const struct leak_report *report)
     printer_printf(out, "SUMMARY: LeakSanitizer: %lu byte(s) leaked in %lu allocation(s).\n",
                    remain.bytes + reclaimed.bytes, remain.blocks + reclaimed.blocks);
     printer_printf(out,
-                   "libgcmalloc: %lu byte(s) in %lu allocation(s) of these were reclaimed while the "
-                   "program ran, %lu byte(s) in %lu allocation(s) remain.\n",
+                   "libgcmalloc: %lu byte(s) in %lu allocation(s) of these were reclaimed while "
+                   "the program ran, %lu byte(s) in %lu allocation(s) remain.\n",
                    reclaimed.bytes, reclaimed.blocks, remain.bytes, remain.blocks);
     if (report->still_reachable_blocks)
         printer_printf(out, "libgcmalloc: %lu byte(s) in %lu allocation(s) are still reachable.\n",

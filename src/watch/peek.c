@@ -1,8 +1,8 @@
 /* peek.c -- reading words of a stack that may not be one.
  *
- * A walk follows what it finds: a frame pointer that is somebody's loop counter, a coroutine's stack
- * whose neighbour page is not mapped, a saved register of a function whose unwind table lies. A read
- * must then fail, not fault: SIGSEGV belongs to the program.
+ * A walk follows what it finds: a frame pointer that is somebody's loop counter, a coroutine's
+ * stack whose neighbour page is not mapped, a saved register of a function whose unwind table lies.
+ * A read must then fail, not fault: SIGSEGV belongs to the program.
  *
  *   .inv.own    Between its stack pointer and the top of its stack, a thread's own stack is mapped
  *               as long as it runs on it. Only these words are read without asking.
@@ -10,9 +10,9 @@
  *               where a load would fault, also when another thread unmaps the page meanwhile.
  *
  * Traps: libunwind's own validation keeps a pipe open and remembers the last good pages for ever;
- * descriptors are visible to the program (it may close them all), and a remembered page may be gone.
- * Where a sandbox refuses process_vm_readv, rt_sigprocmask with an impossible `how` is asked: it
- * copies the set in first (EFAULT), then objects (EINVAL), and changes nothing. Every sandbox
+ * descriptors are visible to the program (it may close them all), and a remembered page may be
+ * gone. Where a sandbox refuses process_vm_readv, rt_sigprocmask with an impossible `how` is asked:
+ * it copies the set in first (EFAULT), then objects (EINVAL), and changes nothing. Every sandbox
  * allows it, but the copy that follows is a plain one: another thread's unmap can get in between.
  *
  * Cost (one core, 2026-11): 0.3 us per 512 bytes outside the known stack, nothing inside. */

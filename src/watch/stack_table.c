@@ -4,8 +4,8 @@
  * cursor, and never move or go away, so a number can be kept in a block's record for the life of
  * the process, and read by the leak report without any agreement.
  *
- * A number is the record's place in units of 16 bytes, counted over all chunks: number / 4096 is the
- * chunk, number % 4096 the place in it. So a lookup is two loads, and no directory of stacks is
+ * A number is the record's place in units of 16 bytes, counted over all chunks: number / 4096 is
+ * the chunk, number % 4096 the place in it. So a lookup is two loads, and no directory of stacks is
  * needed.
  *
  *   .inv.once    One record per stack: a record is linked by a compare-and-swap on its bucket, and
@@ -18,7 +18,8 @@
  * linked first, a chunk of two that were made at once. All bounded by events that are rare.
  *
  * Cost: 256 KiB for the buckets at the first stack; 16 bytes and 8 a frame for each; 12-14 ns to
- * find a stack of 10 frames, 30-35 ns for 30, hashing included (2026-11, one core, all in cache). */
+ * find a stack of 10 frames, 30-35 ns for 30, hashing included (2026-11, one core, all in
+ * cache). */
 #include "watch/stack_table.h"
 
 #include "base/atomic.h"

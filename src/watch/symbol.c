@@ -16,8 +16,8 @@
  * other types; without size (assembly) only if nothing contains the address, and only if it is the
  * nearest. Data symbols never.
  *
- * Cost: one pass over the symbols per distinct address: 8 us for libc's 3,000 (2026-11, one core). The
- * memo makes it once for a frame that many stacks share. A reader is 5.5 KiB. */
+ * Cost: one pass over the symbols per distinct address: 8 us for libc's 3,000 (2026-11, one core).
+ * The memo makes it once for a frame that many stacks share. A reader is 5.5 KiB. */
 #include "watch/symbol.h"
 
 #include "base/check.h"
@@ -56,7 +56,8 @@ static bool image_map(struct symbol_image *image, const char *path)
     long at = -1, fd = syscall4(__NR_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return false;
-    if (syscall2(__NR_fstat, fd, (long)&status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0)
+    if (syscall2(__NR_fstat, fd, (long)&status) == 0 && S_ISREG(status.st_mode) &&
+        status.st_size > 0)
         at = syscall6(__NR_mmap, 0, status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     syscall1(__NR_close, fd);
     if (at < 0 && at > -4096)
@@ -230,8 +231,8 @@ static struct symbol_file *file_for(struct symbol_reader *reader,
 static bool is_function(const Elf64_Sym *symbol)
 {
     unsigned type = ELF64_ST_TYPE(symbol->st_info);
-    return symbol->st_shndx != SHN_UNDEF &&
-           (type == STT_FUNC || type == STT_GNU_IFUNC || type == STT_NOTYPE) && symbol->st_name != 0;
+    return symbol->st_shndx != SHN_UNDEF && symbol->st_name != 0 &&
+           (type == STT_FUNC || type == STT_GNU_IFUNC || type == STT_NOTYPE);
 }
 
 /* True if `a`, which begins at or before the address, is the better name for it than `b`. */

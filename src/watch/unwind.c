@@ -124,7 +124,7 @@ GC_INLINE uintptr_t base_value(const struct walk *w, unsigned base, uintptr_t cf
 static enum step step_plain(struct walk *w, struct frame_rule rule)
 {
     uintptr_t pc, bp = w->bp;
-    uintptr_t cfa = (rule.cfa_base == RULE_RSP ? w->sp : w->bp) + (uintptr_t)(int64_t)rule.cfa_offset;
+    uintptr_t cfa = base_value(w, rule.cfa_base, 0) + (uintptr_t)(int64_t)rule.cfa_offset;
     if (rule.cfa_deref && !peek_word(&w->peek, cfa, &cfa))
         return STEP_STOP;
     uintptr_t slot = base_value(w, rule.return_base, cfa) + (uintptr_t)(int64_t)rule.return_offset;

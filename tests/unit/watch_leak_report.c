@@ -39,7 +39,8 @@ static const char *print(const struct leak_report *report)
 
 static void test_nothing(void)
 {
-    struct leak_report report = {.pid = 42, .still_reachable_blocks = 5, .still_reachable_bytes = 6};
+    struct leak_report report = {.pid = 42, .still_reachable_blocks = 5,
+                                 .still_reachable_bytes = 6};
     EXPECT_TEXT(print(&report), "");
     report.not_collected_reason = "the program is a set-user-id one";
     EXPECT_TEXT(print(&report),
@@ -63,8 +64,8 @@ static void test_order_and_sections(void)
         "Direct leak of 240 byte(s) in 5 object(s) allocated from:\n" NO_STACK("48")
         "    (unreachable for 0 to 0 cycles)\n\n"
         "Direct leak of 100 byte(s) in 3 object(s) allocated from:\n"
-        "    (no stack recorded: this allocation was not sampled; GCMALLOC=stacks=all records every "
-        "one)\n    (unreachable for 1 to 7 cycles)\n\n"
+        "    (no stack recorded: this allocation was not sampled; GCMALLOC=stacks=all records "
+        "every one)\n    (unreachable for 1 to 7 cycles)\n\n"
         "Indirect leak of 1000 byte(s) in 10 object(s) allocated from:\n" NO_STACK("100")
         "    (unreachable for 0 to 1 cycles)\n\n"
         "Reclaimed direct leak of 64 byte(s) in 2 object(s) allocated from:\n" NO_STACK("32")

@@ -606,8 +606,8 @@ static void *measure_all(void *known)
 {
     for (int depth = 10; depth <= 30; depth += 20) {
         measure_at(depth - 5);
-        printf("      depth %u, stack %s: %lu ns warm, %lu ns cold; backtrace() %lu ns\n", got_count,
-               known ? "known" : "unknown", cost[0], cost[1], cost[2]);
+        printf("      depth %u, stack %s: %lu ns warm, %lu ns cold; backtrace() %lu ns\n",
+               got_count, known ? "known" : "unknown", cost[0], cost[1], cost[2]);
         EXPECT(cost[0] < 100000);
     }
     return NULL;
