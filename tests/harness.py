@@ -9,11 +9,16 @@ the program ended is killed by its process id and named in `leftover`.
 """
 
 import os
+import resource
 import select
 import signal
 import subprocess
 import tempfile
 import time
+
+# A program that goes wild must not take the machine with it: what it may write, what we read of it.
+MOST_WRITTEN = 2 << 30
+MOST_READ = 64 << 20
 
 CLEAN_PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
 
@@ -94,6 +99,16 @@ def kill_all(pids):
             pass
 
 
+def restrain(pid):
+    """Bounds the files a process may write, and makes it the first to go when memory runs out."""
+    try:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (MOST_WRITTEN, MOST_WRITTEN))
+        with open(f'/proc/{pid}/oom_score_adj', 'w', encoding='ascii') as score:
+            score.write('900')
+    except OSError:
+        pass      # it has ended already
+
+
 def wait_until(pidfd, deadline):
     """True once the process has ended, False at the deadline."""
     poller = select.poll()
@@ -130,6 +145,7 @@ def run(argv, *, timeout, env=None, cwd=None, stdin=None, linger=5, preexec=None
         process = subprocess.Popen(argv, stdin=source if stdin else subprocess.DEVNULL, stdout=out,
                                    stderr=err, env=env if env is not None else clean_env(),
                                    cwd=cwd, start_new_session=True, preexec_fn=preexec)
+        restrain(process.pid)
         traces, timed_out = '', False
         pidfd = os.pidfd_open(process.pid)
         if not wait_until(pidfd, start + timeout):
@@ -147,7 +163,7 @@ def run(argv, *, timeout, env=None, cwd=None, stdin=None, linger=5, preexec=None
         kill_all(leftover)
         out.seek(0)
         err.seek(0)
-        return Result(process.returncode, out.read(), err.read(), usage.ru_maxrss, seconds,
+        return Result(process.returncode, out.read(MOST_READ), err.read(MOST_READ), usage.ru_maxrss, seconds,
                       timed_out, leftover, traces)
 
 

@@ -21,14 +21,19 @@ EXPORT NOINLINE struct node *make_node(uint64_t value)
     return OPAQUE(node);
 }
 
+/* Node k hangs where the bits of k after the first lead from the root: no recursion, so that there is
+ * one allocation stack and not a million. */
 static NOINLINE struct node *make_tree(size_t n)
 {
-    if (n == 0)
-        return NULL;
-    struct node *node = make_node(n);
-    node->left = make_tree((n - 1) / 2);
-    node->right = make_tree(n - 1 - (n - 1) / 2);
-    return node;
+    struct node *root = make_node(1);
+    for (size_t k = 2; k <= n; k++) {
+        struct node *parent = root;
+        int bit = 62 - __builtin_clzl(k);
+        for (; bit > 0; bit--)
+            parent = (k >> bit & 1) ? parent->right : parent->left;
+        *((k & 1) ? &parent->right : &parent->left) = make_node(k);
+    }
+    return root;
 }
 
 static NOINLINE struct node *make_ring(size_t n)

@@ -16,7 +16,7 @@ import threading
 import time
 
 import leak_report
-from harness import clean_env, kill_all, run, session_members, signal_name, stacks_of
+from harness import clean_env, kill_all, restrain, run, session_members, signal_name, stacks_of
 
 INPUTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'inputs')
 
@@ -138,6 +138,7 @@ class Server:
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT, env=stage.program_env(),
                                         cwd=stage.work, start_new_session=True)
+        restrain(self.process.pid)
         self.reader = threading.Thread(target=self._collect, daemon=True)
         self.reader.start()
         try:
