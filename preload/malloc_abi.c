@@ -7,6 +7,7 @@
 #include "heap/heap.h"
 #include "heap/heap_stats.h"
 #include "heap/page_heap.h"
+#include "mutator/entry.h"
 #include "mutator/thread_cache.h"
 #include "runtime.h"
 
@@ -19,11 +20,43 @@
 GC_EXPORT void free_sized(void *p, size_t size);
 GC_EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
 
-/* Out of the fast paths, with the allocator started. */
-static GC_NOINLINE void *malloc_miss(size_t size)
+/* Out of the fast paths: what follows runs behind a stub (entry.h), with the allocator started. */
+void *malloc_miss(size_t size);
+void *calloc_miss(size_t count, size_t size);
+void *realloc_miss(void *p, size_t size);
+void *aligned_miss(size_t alignment, size_t size);
+void *malloc_slow(size_t size);
+void *calloc_slow(size_t count, size_t size);
+void *realloc_slow(void *p, size_t size);
+void *aligned_slow(size_t alignment, size_t size);
+
+ENTRY_STUB(malloc_miss, malloc_slow);
+ENTRY_STUB(calloc_miss, calloc_slow);
+ENTRY_STUB(realloc_miss, realloc_slow);
+ENTRY_STUB(aligned_miss, aligned_slow);
+
+void *malloc_slow(size_t size)
 {
     runtime_start();
     return alloc_malloc(size);
+}
+
+void *calloc_slow(size_t count, size_t size)
+{
+    runtime_start();
+    return alloc_calloc(count, size);
+}
+
+void *realloc_slow(void *p, size_t size)
+{
+    runtime_start();
+    return alloc_realloc(p, size);
+}
+
+void *aligned_slow(size_t alignment, size_t size)
+{
+    runtime_start();
+    return alloc_aligned(alignment, size);
 }
 
 static GC_NOINLINE void *malloc_medium(size_t size)
@@ -52,12 +85,6 @@ GC_EXPORT void free(void *p)
         free_miss(p);
 }
 
-static GC_NOINLINE void *calloc_miss(size_t count, size_t size)
-{
-    runtime_start();
-    return alloc_calloc(count, size);
-}
-
 GC_EXPORT void *calloc(size_t count, size_t size)
 {
     size_t bytes;
@@ -69,8 +96,7 @@ GC_EXPORT void *calloc(size_t count, size_t size)
 
 GC_EXPORT void *realloc(void *p, size_t size)
 {
-    runtime_start();
-    return alloc_realloc(p, size);
+    return realloc_miss(p, size);
 }
 
 GC_EXPORT void *reallocarray(void *p, size_t count, size_t size)
@@ -83,18 +109,12 @@ GC_EXPORT void *reallocarray(void *p, size_t count, size_t size)
     return realloc(p, bytes);
 }
 
-static void *aligned(size_t alignment, size_t size)
-{
-    runtime_start();
-    return alloc_aligned(alignment, size);
-}
-
 GC_EXPORT int posix_memalign(void **out, size_t alignment, size_t size)
 {
     if (alignment % sizeof(void *) != 0 || !is_power_of_two(alignment))
         return EINVAL;
     int saved = errno;
-    void *block = aligned(alignment, size);
+    void *block = aligned_miss(alignment, size);
     errno = saved;
     if (block == NULL)
         return ENOMEM;
@@ -112,7 +132,7 @@ GC_EXPORT void *memalign(size_t alignment, size_t size)
     size_t power = GRANULE;
     while (power < alignment)
         power *= 2;
-    return aligned(power, size);
+    return aligned_miss(power, size);
 }
 
 GC_EXPORT void *aligned_alloc(size_t alignment, size_t size)
@@ -122,7 +142,7 @@ GC_EXPORT void *aligned_alloc(size_t alignment, size_t size)
 
 GC_EXPORT void *valloc(size_t size)
 {
-    return aligned(PAGE_SIZE, size);
+    return aligned_miss(PAGE_SIZE, size);
 }
 
 GC_EXPORT void *pvalloc(size_t size)
@@ -131,7 +151,7 @@ GC_EXPORT void *pvalloc(size_t size)
         errno = ENOMEM;
         return NULL;
     }
-    return aligned(PAGE_SIZE, align_up(size, PAGE_SIZE));
+    return aligned_miss(PAGE_SIZE, align_up(size, PAGE_SIZE));
 }
 
 GC_EXPORT size_t malloc_usable_size(void *p)

@@ -35,6 +35,7 @@
 #include "heap/judge.h"
 #include "heap/page_heap.h"
 #include "heap/sweep.h"
+#include "mutator/entry.h"
 #include "mutator/thread.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
@@ -225,6 +226,8 @@ static void run(void *argument, uintptr_t low)
     struct attempt *a = argument;
     struct cycle_record *r = &cycle.record;
     const char *reason = prepare();
+    if (entry_stack > low)
+        low = entry_stack;
     r->reason = a->reason;
     r->begun = clock_now_ns() - cycle.started;
     if (reason == NULL) {

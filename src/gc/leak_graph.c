@@ -11,6 +11,7 @@
 #include "gc/leak_graph.h"
 
 #include "base/check.h"
+#include "gc/scan.h"
 #include "heap/judge.h"
 #include "sys/mem.h"
 
@@ -19,6 +20,7 @@ static struct {
     size_t bytes;                 /* of each */
     uint32_t slabs;
     uint8_t epoch;
+    scan_filter_fn *filter;
 } graph;
 
 static bool bit(const uint8_t *bits, uintptr_t block)
@@ -73,42 +75,56 @@ struct leak_counts leak_graph_count(unsigned confirm)
     return s.counts;
 }
 
-/* The unreached block that a word points to, other than `from`. */
-static bool unreached_target(uintptr_t word, uintptr_t from, struct block *target)
+typedef void target_fn(const struct block *target, void *data);
+
+static void each_target_in(const uintptr_t *words, size_t count, uintptr_t from, target_fn *call,
+                           void *data)
 {
-    return arena_contains(word) && block_find(word, target) && target->start != from &&
-           is_unreached(relaxed_load(slot_of(target->start)));
+    uintptr_t hits[SCAN_MOST];
+    struct block target;
+    size_t extent = (size_t)graph.slabs << SLAB_SHIFT;
+    size_t found = graph.filter(words, count, arena.base, extent, hits);
+    for (size_t i = 0; i < found; i++)
+        if (block_find(hits[i], &target) && target.start != from &&
+            is_unreached(relaxed_load(slot_of(target.start))))
+            call(&target, data);
+}
+
+/* Calls for each unreached block that a word of [start, start + size) points to, but for itself. */
+static void each_target(uintptr_t start, size_t size, target_fn *call, void *data)
+{
+    const uintptr_t *words = (const uintptr_t *)start;
+    size_t count = size / WORD_SIZE;
+    for (size_t at = 0; at < count; at += SCAN_MOST)
+        each_target_in(words + at, size_min(count - at, SCAN_MOST), start, call, data);
+}
+
+static void tag_indirect(const struct block *target, void *data)
+{
+    (void)data;
+    set_bit(graph.indirect, target->start, true);
 }
 
 static void tag_targets(const struct block *b, uint8_t byte, void *data)
 {
-    struct block target;
-    const uintptr_t *words = (const uintptr_t *)b->start;
     (void)byte;
-    (void)data;
-    for (size_t i = 0; i < b->size / WORD_SIZE; i++)
-        if (unreached_target(words[i], b->start, &target))
-            set_bit(graph.indirect, target.start, true);
+    each_target(b->start, b->size, tag_indirect, data);
 }
 
-static void flood_push(struct worklist *work, const struct block *b)
+static void flood_push(const struct block *b, void *data)
 {
     if (bit(graph.flooded, b->start))
         return;
     set_bit(graph.flooded, b->start, true);
-    worklist_push(work, (struct work){b->start, b->size});
+    worklist_push(data, (struct work){b->start, b->size});
 }
 
 static void flood(struct worklist *work, const struct block *head)
 {
-    struct block target;
-    flood_push(work, head);
+    flood_push(head, work);
     while (work->count != 0) {
         struct work item = work->items[--work->count];
-        const uintptr_t *words = (const uintptr_t *)item.start;
-        for (size_t i = 0; i < item.size / WORD_SIZE; i++)
-            if (unreached_target(words[i], item.start, &target))
-                flood_push(work, &target);
+        each_target(item.start, item.size, flood_push, work);
     }
 }
 
@@ -134,6 +150,7 @@ void leak_graph_build(struct worklist *work)
     GC_ASSERT(graph.indirect == NULL && work->count == 0);
     graph.slabs = relaxed_load(&arena.top);
     graph.epoch = relaxed_load(&hot.epoch);
+    graph.filter = scan_filter_best();
     graph.bytes = (size_t)graph.slabs * (SLAB_SIZE / GRANULE / 8);
     uint8_t *bits = mem_map(align_up(2 * graph.bytes, PAGE_SIZE));
     if (bits == NULL)

@@ -94,7 +94,7 @@ void mark_words(struct marker *m, const uintptr_t *words, size_t count)
 static void scan_populated(struct marker *m, struct work work)
 {
     struct page_range ranges[RANGES];
-    uintptr_t at = work.start, end = work.start + work.size;
+    uintptr_t at = work.start, end = align_up(work.start + work.size, PAGE_SIZE);
     while (at < end) {
         uintptr_t next = end;
         long count = pagemap_scan(m->pagemap, PAGEMAP_POPULATED, at, end, ranges, RANGES, &next);

@@ -10,7 +10,7 @@
 bool heap_init(size_t most)
 {
     central_init();
-    return arena_init(most);
+    return arena_init(most) && page_heap_init();
 }
 
 void heap_lock_all(void)

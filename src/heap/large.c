@@ -1,7 +1,7 @@
 /* large.c -- one block a run of slabs.
  *
- * The usable size is the request rounded up to whole pages: pages behind it in the last slab are
- * not touched, so they cost address space only. */
+ * The usable size is the request rounded up to 16 bytes, as for reports; pages behind it in the last
+ * slab are not touched, so they cost address space only. */
 #include "heap/large.h"
 
 #include "base/check.h"
@@ -35,7 +35,7 @@ void *large_alloc(size_t size, size_t alignment, bool *zeroed)
     size_t room = arena.end - arena.base;
     if (size > room || alignment > room)
         return NULL;
-    size_t bytes = align_up(size_max(size, 1), PAGE_SIZE);
+    size_t bytes = align_up(size_max(size, 1), GRANULE);
     uint32_t slabs = slabs_for(bytes);
     uint32_t head = take_run(slabs, slabs_for(alignment), zeroed);
     if (head == NO_SLAB)
@@ -86,7 +86,7 @@ bool large_resize(struct slab *head, size_t size)
 {
     if (size > arena.end - arena.base)
         return false;
-    size_t bytes = align_up(size, PAGE_SIZE);
+    size_t bytes = align_up(size, GRANULE);
     uint32_t slabs = slabs_for(bytes);
     if (slabs > head->slabs && !grow(head, slabs))
         return false;

@@ -248,6 +248,20 @@ static bool make_dirty(uint32_t head, uint32_t slabs)
     return zeroed;
 }
 
+/* Slab 0 stays empty for good: its address is the arena's, which our own variables and registers
+ * hold, and a conservative scan would take for a reference to its first block. */
+bool page_heap_init(void)
+{
+    lock_acquire(&heap.lock);
+    bool committed = arena_commit(1);
+    if (committed) {
+        set_kind(0, 1, SLAB_TAKEN);
+        release_store(&arena.top, 1);
+    }
+    lock_release(&heap.lock);
+    return committed;
+}
+
 uint32_t page_heap_alloc(uint32_t slabs, uint32_t alignment, bool *zeroed)
 {
     GC_ASSERT(slabs > 0 && is_power_of_two(alignment));

@@ -41,7 +41,7 @@ struct slab {
             uint32_t *records;      /* traced: stack id per slot. Set at creation */
         };
         struct {            /* SLAB_LARGE head. The block's owner */
-            size_t bytes;           /* that the program may use, whole pages */
+            size_t bytes;           /* that the program may use */
             uint32_t slabs;         /* in the run */
             uint32_t stack;         /* stack id of the allocation, or 0 */
         };

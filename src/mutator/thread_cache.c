@@ -7,11 +7,13 @@
 
 #include "base/check.h"
 #include "heap/central.h"
+#include "mutator/entry.h"
 #include "mutator/thread.h"
 
 #include <string.h>
 
 __thread struct thread_cache thread_cache;
+__thread uintptr_t entry_stack;
 
 enum {
     /* Bytes a full magazine may hold, and bounds on its blocks. 256 blocks of up to 256 bytes:
