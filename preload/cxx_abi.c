@@ -2,7 +2,9 @@
  *
  * C has no exceptions, so std::bad_alloc is thrown by libstdc++'s own __throw_bad_alloc, and the
  * new handler asked of std::get_new_handler: weak references, bound when libstdc++ is loaded with
- * the program, else looked up when memory has run out. */
+ * the program, else looked up when memory has run out. The nothrow forms have to catch what a new
+ * handler throws; when memory has run out they leave that to libstdc++'s own, which call our throwing
+ * forms. */
 #include "base/base.h"
 
 #include <dlfcn.h>
@@ -44,33 +46,56 @@ static void *allocate(size_t size, size_t alignment)
 }
 
 /* [new.delete.single]: try, call the handler, try again, until there is none. */
-static GC_COLD void *out_of_memory(size_t size, size_t alignment, bool may_throw)
+static GC_COLD void *out_of_memory(size_t size, size_t alignment)
 {
     void *block = NULL;
     while (block == NULL) {
         new_handler *handler = current_handler();
-        if (handler == NULL) {
-            if (may_throw)
-                throw_out_of_memory();
-            return NULL;
-        }
+        if (handler == NULL)
+            throw_out_of_memory();
         handler();
         block = allocate(size, alignment);
     }
     return block;
 }
 
-static void *new_block(size_t size, size_t alignment, bool may_throw)
+static void *new_block(size_t size, size_t alignment)
 {
     void *block = allocate(size, alignment);
-    return GC_LIKELY(block != NULL) ? block : out_of_memory(size, alignment, may_throw);
+    return GC_LIKELY(block != NULL) ? block : out_of_memory(size, alignment);
 }
 
-#define NEW(symbol, function, parameters, alignment, may_throw) \
+static GC_COLD void *out_of_memory_nothrow(const char *symbol, size_t size, size_t alignment,
+                                           const void *tag)
+{
+    union {
+        void *address;
+        void *(*plain)(size_t, const void *);
+        void *(*aligned)(size_t, size_t, const void *);
+    } next = {.address = dlsym(RTLD_NEXT, symbol)};
+    if (next.address == NULL)
+        return NULL;
+    return alignment == 0 ? next.plain(size, tag) : next.aligned(size, alignment, tag);
+}
+
+static void *new_block_nothrow(const char *symbol, size_t size, size_t alignment, const void *tag)
+{
+    void *block = allocate(size, alignment);
+    return GC_LIKELY(block != NULL) ? block : out_of_memory_nothrow(symbol, size, alignment, tag);
+}
+
+#define NEW(symbol, function, parameters, alignment) \
     GC_EXPORT void *function parameters __asm__(symbol); \
     void *function parameters \
     { \
-        return new_block(size, alignment, may_throw); \
+        return new_block(size, alignment); \
+    }
+
+#define NEW_NOTHROW(symbol, function, parameters, alignment) \
+    GC_EXPORT void *function parameters __asm__(symbol); \
+    void *function parameters \
+    { \
+        return new_block_nothrow(symbol, size, alignment, tag); \
     }
 
 #define DELETE(symbol, function, ...) \
@@ -82,16 +107,16 @@ static void *new_block(size_t size, size_t alignment, bool may_throw)
 
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
-NEW("_Znwm", cxx_new, (size_t size), 0, true)
-NEW("_Znam", cxx_new_array, (size_t size), 0, true)
-NEW("_ZnwmRKSt9nothrow_t", cxx_new_nothrow, (size_t size, const void *tag), 0, false)
-NEW("_ZnamRKSt9nothrow_t", cxx_new_array_nothrow, (size_t size, const void *tag), 0, false)
-NEW("_ZnwmSt11align_val_t", cxx_new_aligned, (size_t size, size_t align), align, true)
-NEW("_ZnamSt11align_val_t", cxx_new_array_aligned, (size_t size, size_t align), align, true)
-NEW("_ZnwmSt11align_val_tRKSt9nothrow_t", cxx_new_aligned_nothrow,
-    (size_t size, size_t align, const void *tag), align, false)
-NEW("_ZnamSt11align_val_tRKSt9nothrow_t", cxx_new_array_aligned_nothrow,
-    (size_t size, size_t align, const void *tag), align, false)
+NEW("_Znwm", cxx_new, (size_t size), 0)
+NEW("_Znam", cxx_new_array, (size_t size), 0)
+NEW_NOTHROW("_ZnwmRKSt9nothrow_t", cxx_new_nothrow, (size_t size, const void *tag), 0)
+NEW_NOTHROW("_ZnamRKSt9nothrow_t", cxx_new_array_nothrow, (size_t size, const void *tag), 0)
+NEW("_ZnwmSt11align_val_t", cxx_new_aligned, (size_t size, size_t align), align)
+NEW("_ZnamSt11align_val_t", cxx_new_array_aligned, (size_t size, size_t align), align)
+NEW_NOTHROW("_ZnwmSt11align_val_tRKSt9nothrow_t", cxx_new_aligned_nothrow,
+    (size_t size, size_t align, const void *tag), align)
+NEW_NOTHROW("_ZnamSt11align_val_tRKSt9nothrow_t", cxx_new_array_aligned_nothrow,
+    (size_t size, size_t align, const void *tag), align)
 
 DELETE("_ZdlPv", cxx_delete)
 DELETE("_ZdaPv", cxx_delete_array)

@@ -128,10 +128,11 @@ static void take_as_reached(const struct block *block, uint8_t byte, void *data)
 /* .inv.all_or_none */
 static void take_all_as_reached(void)
 {
+    struct unreached what = {relaxed_load(&hot.epoch), EPOCH_FIRST};
     for (uint32_t i = 0; i < relaxed_load(&arena.top); i++) {
         struct slab *slab = slab_at(i);
         if (slab_kind(slab) >= SLAB_CLASSED && slab->head == i)
-            judge_visit(slab, relaxed_load(&hot.epoch), take_as_reached, NULL);
+            judge_visit(slab, what, take_as_reached, NULL);
     }
 }
 
@@ -156,7 +157,8 @@ static void count_unreached(void)
 {
     struct cycle_record *r = &cycle.record;
     bool at_exit = r->reason == CYCLE_EXIT;
-    struct leak_counts counts = leak_graph_count(at_exit ? 1 : cycle.settings.confirm);
+    struct leak_counts counts = leak_graph_count(at_exit ? 1 : cycle.settings.confirm,
+                                                 at_exit);
     r->marked_blocks = cycle.marker.marked_blocks;
     r->marked_bytes = cycle.marker.marked_bytes;
     r->unreached_blocks = counts.blocks;
@@ -175,6 +177,7 @@ static void set_terms(void)
     enter(CYCLE_MARK_PHASE, CYCLE_SWEEP_PHASE);
     judge.reclaim = at_exit || cycle.record.reclaiming;
     judge.confirm = at_exit ? 1 : cycle.settings.confirm;
+    judge.least = at_exit ? SLOT_KEPT : EPOCH_FIRST;
     sweep_begin();
 }
 

@@ -9,6 +9,9 @@
  * to (1 + 4 * percent/100) times what lives before it is seen. */
 enum { BACKOFF_MOST = 4, RETRY_SHARE = 8 };
 
+/* The least allowance, bytes: with min_heap=0 a heap of nothing would collect at every miss. */
+enum { GROWTH_LEAST = 256 << 10 };
+
 static struct {
     struct pacer_settings settings;
     int64_t backoff;
@@ -28,7 +31,9 @@ int64_t pacer_first(void)
 static int64_t at_least_min_heap(int64_t growth, int64_t live)
 {
     int64_t to_min = pacer.settings.min_heap - live;
-    return growth > to_min ? growth : to_min;
+    if (growth < to_min)
+        growth = to_min;
+    return growth > GROWTH_LEAST ? growth : GROWTH_LEAST;
 }
 
 int64_t pacer_next(const struct pacer_input *in)

@@ -19,7 +19,7 @@ static struct {
     uint8_t *indirect, *flooded;  /* a bit per granule of slabs [0, slabs) */
     size_t bytes;                 /* of each */
     uint32_t slabs;
-    uint8_t epoch;
+    struct unreached what;
     scan_filter_fn *filter;
 } graph;
 
@@ -36,18 +36,13 @@ static void set_bit(uint8_t *bits, uintptr_t block, bool value)
     bits[granule / 8] = (uint8_t)(value ? bits[granule / 8] | mask : bits[granule / 8] & ~mask);
 }
 
-static bool is_unreached(uint8_t byte)
-{
-    return slot_is_epoch(byte) && byte != graph.epoch;
-}
-
 static void visit_all(judge_visit_fn *visit, void *data)
 {
     uint32_t top = relaxed_load(&arena.top);
     for (uint32_t i = 0; i < top; i++) {
         struct slab *slab = slab_at(i);
         if (slab_kind(slab) >= SLAB_CLASSED && slab->head == i)
-            judge_visit(slab, graph.epoch, visit, data);
+            judge_visit(slab, graph.what, visit, data);
     }
 }
 
@@ -61,16 +56,17 @@ static void count_block(const struct block *b, uint8_t byte, void *data)
     struct count_state *s = data;
     s->counts.blocks++;
     s->counts.bytes += b->size;
-    if (epoch_age(graph.epoch, byte) >= s->confirm) {
+    if (slot_age(graph.what.epoch, byte) >= s->confirm) {
         s->counts.due_blocks++;
         s->counts.due_bytes += b->size;
     }
 }
 
-struct leak_counts leak_graph_count(unsigned confirm)
+struct leak_counts leak_graph_count(unsigned confirm, bool kept_too)
 {
     struct count_state s = {.confirm = confirm};
-    graph.epoch = relaxed_load(&hot.epoch);
+    graph.what.epoch = relaxed_load(&hot.epoch);
+    graph.what.least = kept_too ? SLOT_KEPT : EPOCH_FIRST;
     visit_all(count_block, &s);
     return s.counts;
 }
@@ -86,7 +82,7 @@ static void each_target_in(const uintptr_t *words, size_t count, uintptr_t from,
     size_t found = graph.filter(words, count, arena.base, extent, hits);
     for (size_t i = 0; i < found; i++)
         if (block_find(hits[i], &target) && target.start != from &&
-            is_unreached(relaxed_load(slot_of(target.start))))
+            slot_is_unreached(graph.what, relaxed_load(slot_of(target.start))))
             call(&target, data);
 }
 
@@ -149,7 +145,6 @@ void leak_graph_build(struct worklist *work)
 {
     GC_ASSERT(graph.indirect == NULL && work->count == 0);
     graph.slabs = relaxed_load(&arena.top);
-    graph.epoch = relaxed_load(&hot.epoch);
     graph.filter = scan_filter_best();
     graph.bytes = (size_t)graph.slabs * (SLAB_SIZE / GRANULE / 8);
     uint8_t *bits = mem_map(align_up(2 * graph.bytes, PAGE_SIZE));

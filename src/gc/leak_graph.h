@@ -14,9 +14,9 @@ struct leak_counts {
     uint64_t due_blocks, due_bytes;       /* of these, for `confirm` cycles or more */
 };
 
-/* Counts; `confirm` says from which age on a block is due. */
-struct leak_counts leak_graph_count(unsigned confirm);
-/* Classifies the unreached blocks: direct ones are held by no other unreached block; each cycle
+/* Counts; `confirm` says from which age on a block is due; `kept_too`: SLOT_KEPT blocks as well. */
+struct leak_counts leak_graph_count(unsigned confirm, bool kept_too);
+/* Classifies what was counted: direct ones are held by no other unreached block; each cycle
  * that nothing else holds has one direct head. Without memory for the bitmaps all are direct. */
 void leak_graph_build(struct worklist *work);
 bool leak_graph_is_indirect(uintptr_t block);

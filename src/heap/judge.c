@@ -19,7 +19,7 @@
 
 #include <emmintrin.h>
 
-struct judge judge;
+struct judge judge = {.least = EPOCH_FIRST};
 
 static uint32_t newborn_bit(uintptr_t block)
 {
@@ -47,14 +47,14 @@ static bool turn(slot_byte *byte, uint8_t from, uint8_t to)
 struct visit {
     struct slab *head;
     uintptr_t start;
-    uint8_t epoch;
+    struct unreached what;
     judge_visit_fn *call;
     void *data;
 };
 
 static void visit_slot(const struct visit *v, uint32_t slot, uint8_t byte)
 {
-    if (!slot_is_epoch(byte) || byte == v->epoch)
+    if (!slot_is_unreached(v->what, byte))
         return;
     struct slab *head = v->head;
     size_t size = head->object_size != 0 ? head->object_size : head->bytes;
@@ -62,7 +62,7 @@ static void visit_slot(const struct visit *v, uint32_t slot, uint8_t byte)
     v->call(&block, byte, v->data);
 }
 
-/* Bit i set: byte i is an epoch, and not `epoch`. */
+/* Bit i set: byte i is at least `first`, and not `epoch`. */
 static unsigned odd_ones(const void *bytes, __m128i epoch, __m128i first)
 {
     __m128i b = _mm_load_si128(bytes);
@@ -73,8 +73,8 @@ static unsigned odd_ones(const void *bytes, __m128i epoch, __m128i first)
 
 static void visit_dense(const struct visit *v, slot_byte *bytes, uint32_t granules)
 {
-    __m128i epoch = _mm_set1_epi8((char)v->epoch);
-    __m128i first = _mm_set1_epi8(EPOCH_FIRST);
+    __m128i epoch = _mm_set1_epi8((char)v->what.epoch);
+    __m128i first = _mm_set1_epi8((char)v->what.least);
     for (uint32_t at = 0; at < granules; at += 16) {
         unsigned odd = odd_ones((const void *)(uintptr_t)(bytes + at), epoch, first);
         for (; odd != 0; odd &= odd - 1) {
@@ -95,9 +95,9 @@ static void visit_sparse(const struct visit *v, slot_byte *bytes)
 /* From this many granules a slot on, looking at each slot's byte beats looking at all bytes. */
 enum { SPARSE_GRANULES = 32 };
 
-void judge_visit(struct slab *head, uint8_t epoch, judge_visit_fn *call, void *data)
+void judge_visit(struct slab *head, struct unreached what, judge_visit_fn *call, void *data)
 {
-    struct visit v = {head, slab_address(slab_index(head)), epoch, call, data};
+    struct visit v = {head, slab_address(slab_index(head)), what, call, data};
     slot_byte *bytes = slot_of(v.start);
     if (slab_kind(head) == SLAB_LARGE || head->object_size >= SPARSE_GRANULES * GRANULE)
         visit_sparse(&v, bytes);
@@ -109,7 +109,7 @@ static void judge_slot(const struct block *block, uint8_t value, void *data)
 {
     uint32_t *freed = data;
     slot_byte *byte = slot_of(block->start);
-    unsigned age = epoch_age(relaxed_load(&hot.epoch), value);
+    unsigned age = slot_age(relaxed_load(&hot.epoch), value);
     if (judge.reclaim && age >= judge.confirm && !judge_is_newborn(block->start)) {
         if (judge.reclaiming == NULL || judge.reclaiming(block, age))
             *freed += turn(byte, value, SLOT_FREE);
@@ -123,6 +123,7 @@ static void judge_slot(const struct block *block, uint8_t value, void *data)
 uint32_t judge_span(struct slab *head)
 {
     uint32_t freed = 0;
-    judge_visit(head, relaxed_load(&hot.epoch), judge_slot, &freed);
+    struct unreached what = {relaxed_load(&hot.epoch), judge.least};
+    judge_visit(head, what, judge_slot, &freed);
     return freed;
 }

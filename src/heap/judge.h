@@ -19,6 +19,7 @@ enum {
 struct judge {
     bool reclaim;           /* false: report only */
     unsigned confirm;       /* reclaim from this age on */
+    uint8_t least;          /* EPOCH_FIRST, or SLOT_KEPT to judge the kept ones too (at exit) */
     /* Addresses of blocks that were being handed out when the world stood still, hashed. */
     uint8_t newborn[NEWBORN_BITS / 8];
     /* Told of each block just before it is reclaimed, with its age in cycles. May veto (false):
@@ -32,10 +33,19 @@ extern struct judge judge;
 void judge_note_newborn(uintptr_t block);
 bool judge_is_newborn(uintptr_t block);
 
-/* Calls visit(block, byte, data) for each slot of the span whose byte is an epoch other than
- * `epoch`: what a mark of that epoch did not reach. */
+/* What a mark did not reach: the slots whose byte is at least `least`, and not `epoch`. */
+struct unreached {
+    uint8_t epoch, least;
+};
+
+GC_INLINE bool slot_is_unreached(struct unreached u, uint8_t byte)
+{
+    return byte >= u.least && byte != u.epoch;
+}
+
+/* Calls visit(block, byte, data) for each unreached slot of the span. */
 typedef void judge_visit_fn(const struct block *block, uint8_t byte, void *data);
-void judge_visit(struct slab *head, uint8_t epoch, judge_visit_fn *visit, void *data);
+void judge_visit(struct slab *head, struct unreached what, judge_visit_fn *visit, void *data);
 
 /* Applies the terms to every slot of the span; returns how many slots became free. The caller
  * holds what makes it the only sweeper of this span. */

@@ -55,5 +55,10 @@ GC_INLINE unsigned epoch_age(uint8_t now, uint8_t byte)
     int age = (int)now - (int)byte;
     return (unsigned)(age >= 0 ? age : age + EPOCH_COUNT);
 }
+/* The same for any live byte: a kept block is older than epochs can tell. */
+GC_INLINE unsigned slot_age(uint8_t now, uint8_t byte)
+{
+    return byte == SLOT_KEPT ? EPOCH_COUNT : epoch_age(now, byte);
+}
 
 #endif
