@@ -3,17 +3,22 @@
  * usage: watch_unwind PLUGIN-A PLUGIN-B (the two builds of watch_unwind_plugin.c) */
 #include "watch/unwind.h"
 
+#include "sys/syscall.h"
 #include "unit.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <link.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
@@ -326,6 +331,31 @@ static void test_garbage(void)
         }
     munmap(stack, SIZE);
     munmap(readable, 4096);
+}
+
+/* The same where the kernel refuses process_vm_readv, as some sandboxes have it. */
+static void test_garbage_in_sandbox(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_process_vm_readv, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {sizeof code / sizeof *code, code};
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
+            _exit(0); /* no seccomp here */
+        unsigned before = unit_failures;
+        test_garbage();
+        check_both();
+        _exit(unit_failures != before);
+    }
+    waitpid(child, &status, 0);
+    EXPECT(status == 0);
 }
 
 /* A frame without unwind information is passed over by its frame pointer. */
@@ -643,7 +673,8 @@ int main(int argc, char **argv)
         TEST(test_makecontext),  TEST(test_other_register), TEST(test_garbage),
         TEST(test_guess),        TEST(test_corrupted),      TEST(test_stale_plugin),
         TEST(test_lazy_binding), TEST(test_loader_lock),    TEST(test_invisible),
-        TEST(test_fork),         TEST(test_interrupted),    TEST(test_cost),
+        TEST(test_fork),         TEST(test_interrupted),    TEST(test_garbage_in_sandbox),
+        TEST(test_cost),
     };
     if (argc != 3)
         return 2;
