@@ -269,6 +269,9 @@ def limit_tests():
     for kind, megabytes in [('as', 64), ('as', 256), ('as', 1000), ('data', 100)]:
         yield test(f'exhaust_{kind}_{megabytes}', f'exhaust {kind} {megabytes}',
                    f'{EAGER},report=off', runs)
+    for megabytes in [64, 256, 1000]:
+        yield test(f'exhaust_outside_{megabytes}', f'exhaust outside {megabytes}',
+                   f'{EAGER},report=off', runs, wrap=limited(**{'as': megabytes << 20}))
     yield test('exhaust_no_files', 'plain 20', EAGER, output_of_plain, wrap=limited(nofile=4))
     yield test('exhaust_off', 'exhaust as 256', 'mode=off', runs)
 

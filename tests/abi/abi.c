@@ -1,5 +1,8 @@
-/* abi.c -- the two helpers of abi.h that must be functions with a name: reports show it. */
+/* abi.c -- the helpers of abi.h that must be functions with a name: reports show it. */
 #include "abi.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
 
 NOINLINE void stack_clear(void)
 {
@@ -13,6 +16,27 @@ NOINLINE void stack_clear(void)
                      "pxor %%xmm5,%%xmm5; pxor %%xmm6,%%xmm6; pxor %%xmm7,%%xmm7"
                      : : : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory",
                        "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7");
+}
+
+static void *call(void *function)
+{
+    ((void (*)(void))(uintptr_t)function)();
+    stack_clear();
+    return NULL;
+}
+
+NOINLINE void run_and_forget(void (*function)(void))
+{
+    size_t size = 8 << 20;
+    void *stack = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pthread_attr_t attributes;
+    pthread_t thread;
+    CHECK(stack != MAP_FAILED && pthread_attr_init(&attributes) == 0);
+    CHECK(pthread_attr_setstack(&attributes, stack, size) == 0);
+    CHECK(pthread_create(&thread, &attributes, call, (void *)(uintptr_t)function) == 0);
+    CHECK(pthread_join(thread, NULL) == 0 && pthread_attr_destroy(&attributes) == 0);
+    CHECK(munmap(stack, size) == 0);
+    stack_clear();
 }
 
 NOINLINE void pressure(size_t total, int leak)

@@ -71,6 +71,9 @@ static inline int pattern_holds(const void *block, size_t size, unsigned seed)
 /* Overwrites the part of the stack that earlier calls used, and the caller-saved registers. */
 EXPORT void stack_clear(void);
 
+/* Runs a function in a thread of its own, whose stack is gone afterwards: no word of it remains. */
+EXPORT void run_and_forget(void (*function)(void));
+
 /* Allocates `total` bytes in blocks of mixed sizes, all bytes written; frees them unless `leak`. */
 EXPORT void pressure(size_t total, int leak);
 

@@ -1,10 +1,9 @@
 /* dropped.c -- builds a structure, drops it, and allocates on.   dropped tree|ring|cycle|list N
  *
  * Nothing of the structure can be reached when it is dropped, so all N nodes are leaks: the runner adds
- * up what the report says of allocations under make_node(). The structure is built by a thread that
- * ends: a main thread's stack keeps words of long ago. What follows is 150 MB of proper use. */
-#include <pthread.h>
-
+ * up what the report says of allocations under make_node(). The structure is built by a thread whose
+ * stack is gone afterwards: a main thread's keeps words of long ago. What follows is 150 MB of other
+ * leaks, so that the heap grows and cycles run. */
 #include "abi.h"
 
 struct node {
@@ -72,24 +71,13 @@ static NOINLINE void build_and_drop(void)
     CHECK(OPAQUE(first)->payload[0] != 0);
 }
 
-static void *builder(void *unused)
-{
-    (void)unused;
-    build_and_drop();
-    stack_clear();
-    return NULL;
-}
-
 int main(int argc, char **argv)
 {
     CHECK(argc == 3);
     kind = argv[1];
     count = strtoul(argv[2], NULL, 10);
-    pthread_t thread;
-    CHECK(pthread_create(&thread, NULL, builder, NULL) == 0);
-    CHECK(pthread_join(thread, NULL) == 0);
-    stack_clear();
-    pressure(150u << 20, 0);
+    run_and_forget(build_and_drop);
+    pressure(150u << 20, 1);
     printf("dropped %s of %zu\n", kind, count);
     return 0;
 }

@@ -627,18 +627,9 @@ static NOINLINE void disguised_fill(void)
         disguised[i] = ~(uintptr_t)kept_block(kept_sizes[i], i);
 }
 
-static void *disguised_thread(void *unused)
-{
-    disguised_fill();
-    stack_clear();
-    return unused;
-}
-
 static void kind_hidden(void)
 {
-    pthread_t thread;
-    CHECK(pthread_create(&thread, NULL, disguised_thread, NULL) == 0);
-    CHECK(pthread_join(thread, NULL) == 0);
+    run_and_forget(disguised_fill);
     load();
 }
 
