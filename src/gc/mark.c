@@ -140,7 +140,7 @@ static void drain_work(struct marker *m)
     }
 }
 
-static void flush_words(struct marker *m)
+void mark_flush(struct marker *m)
 {
     for (unsigned i = 0; i < MARK_FIFO; i++) {
         uintptr_t word = m->words[i];
@@ -162,7 +162,7 @@ static void drain_all(struct marker *m)
 {
     do {
         drain_work(m);
-        flush_words(m);
+        mark_flush(m);
     } while (m->work.count != 0 || flush_blocks(m) || m->work.count != 0);
 }
 

@@ -30,6 +30,8 @@ void marker_start(struct marker *m, struct pagemap *pagemap);
 void mark_words(struct marker *m, const uintptr_t *words, size_t count);
 /* One word that may be a pointer. */
 void mark_word(struct marker *m, uintptr_t word);
+/* Tests the words still in the FIFO. */
+void mark_flush(struct marker *m);
 /* Marks everything reachable from what was marked so far. */
 void mark_drain(struct marker *m);
 

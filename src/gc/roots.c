@@ -307,6 +307,7 @@ const char *roots_scan(struct marker *m, const struct own_stack *self, struct ro
     for (size_t i = 0; i < roots.stack_count; i++)
         scan_stack_in_arena(&roots.stacks[i]);
     const char *reason = scan_maps();
+    mark_flush(m);
     m->note_newborn = false;
     return reason;
 }

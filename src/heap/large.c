@@ -44,7 +44,7 @@ void *large_alloc(size_t size, size_t alignment, bool *zeroed)
     note_added((int64_t)bytes);
     relaxed_add(&heap_stats.large_count, 1);
     uintptr_t start = slab_address(head);
-    release_store(slot_of(start), relaxed_load(&hot.epoch));
+    relaxed_store(slot_of(start), SLOT_CACHED);
     return (void *)start;
 }
 

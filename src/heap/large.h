@@ -9,7 +9,7 @@
 #include "heap/slab.h"
 
 /* A block of at least `size` bytes at a multiple of `alignment` (a power of two), its slot byte
- * set to the current epoch. *zeroed: it reads as zeros. NULL: no room or no memory. */
+ * SLOT_CACHED: the caller makes it live. *zeroed: it reads as zeros. NULL: no room or no memory. */
 void *large_alloc(size_t size, size_t alignment, bool *zeroed);
 /* Frees the block whose slot byte the caller has turned to SLOT_FREE. */
 void large_free(struct slab *head);

@@ -176,7 +176,7 @@ static void *take_large(size_t size, size_t alignment, bool *zeroed)
     void *block = large_alloc(size, alignment, zeroed);
     if (block != NULL)
         slab_at(slab_index_of((uintptr_t)block))->stack = stack;
-    return block;
+    return make_live(block);
 }
 
 /* One attempt from the arena. */

@@ -59,6 +59,7 @@ void cache_flush(struct thread_cache *cache)
         struct magazine *m = &cache->magazines[class];
         unsigned count = still_cached(m->items, magazine_count(m->word));
         m->word = 0;
+        compiler_barrier();
         if (count != 0)
             central_release(class, m->items, count);
     }
@@ -88,6 +89,19 @@ bool cache_refill(struct thread_cache *cache, unsigned size_class)
     return count != 0;
 }
 
+/* Out of the magazine first, then into central: if the process forks in between, the child loses
+ * some free blocks. The other way round it would find them in both places. */
+static void release_half(struct magazine *m, unsigned size_class, unsigned count)
+{
+    void *batch[MAGAZINE_MOST];
+    unsigned half = (count + 1) / 2;
+    memcpy(batch, m->items, half * sizeof(void *));
+    memmove(m->items, m->items + half, (count - half) * sizeof(void *));
+    set_counts(m, count - half, count);
+    compiler_barrier();
+    central_release(size_class, batch, half);
+}
+
 void cache_make_room(struct thread_cache *cache, unsigned size_class)
 {
     struct magazine *m = &cache->magazines[size_class];
@@ -95,11 +109,8 @@ void cache_make_room(struct thread_cache *cache, unsigned size_class)
     if (magazine_room(m->word) != 0)
         return;
     unsigned capacity = grown_capacity(size_class, count);
-    if (capacity == count) {
-        unsigned half = (count + 1) / 2;
-        central_release(size_class, m->items, half);
-        memmove(m->items, m->items + half, (count - half) * sizeof(void *));
-        count -= half;
-    }
-    set_counts(m, count, capacity);
+    if (capacity == count)
+        release_half(m, size_class, count);
+    else
+        set_counts(m, count, capacity);
 }
