@@ -45,7 +45,7 @@
 #include <signal.h>
 #include <string.h>
 
-enum { OWN_STACK = 256 << 10 };
+enum { OWN_STACK = 256 << 10, MEMORY_SHARE = 20 };
 
 static struct {
     struct lock lock;
@@ -57,6 +57,7 @@ static struct {
     uint64_t started;
     int32_t pid;
     bool closed;                 /* the exit cycle has run */
+    _Atomic uint64_t next_memory_cycle; /* not before this time */
     _Atomic uint32_t finished;   /* number of cycles, for waiters on the lock */
     const char *_Atomic not_run; /* why the last attempt failed */
     const char *_Atomic disabled;
@@ -306,12 +307,25 @@ void cycle_on_stress(void)
     cycle_run(CYCLE_STRESS);
 }
 
+/* A program that lives at its limit must not spend its life collecting: cycles for want of memory
+ * take at most one part in MEMORY_SHARE of the time. */
+static bool memory_cycle_allowed(void)
+{
+    uint64_t now = clock_now_ns(), next = relaxed_load(&cycle.next_memory_cycle);
+    return now >= next;
+}
+
 bool cycle_on_exhausted(size_t size)
 {
-    if (size > arena.end - arena.base || !cycle_run(CYCLE_MEMORY))
+    if (size > arena.end - arena.base || !memory_cycle_allowed())
         return false;
-    sweep_finish();
-    return true;
+    uint64_t begun = clock_now_ns();
+    bool done = cycle_run(CYCLE_MEMORY);
+    if (done)
+        sweep_for(UINT32_MAX / 2);
+    uint64_t ended = clock_now_ns();
+    relaxed_store(&cycle.next_memory_cycle, ended + MEMORY_SHARE * (ended - begun));
+    return done;
 }
 
 const char *cycle_reason_not_run(void)

@@ -9,7 +9,8 @@
  *
  *   .inv.coalesced   No two free runs touch.
  *   .inv.tags        In a free run, the first slab holds `run`, the last holds `run_head`.
- *   .inv.dirty       slab_dirty[i] == 0 means the pages of slab i read as zeros.
+ *   .inv.dirty       slab_dirty[i] == 0 means the pages of slab i read as zeros; the head of a free
+ *                    run counts its dirty slabs, so that coalescing looks at the given ones only.
  *
  * Decay: a run that stayed free for DECAY_SECONDS goes back to the kernel (MADV_DONTNEED), looked
  * at when runs are freed, at most once a second. There is no thread of ours to do it: an idle
@@ -108,30 +109,32 @@ static uint32_t count_dirty(uint32_t head, uint32_t slabs)
     return dirty;
 }
 
-static void tree_insert(uint32_t head, uint32_t slabs)
+static void tree_insert(uint32_t head, uint32_t slabs, uint32_t dirty)
 {
     struct slab *n = slab_at(head);
     uint32_t low, high;
     n->left = n->right = 0;
     n->run = n->longest = slabs;
+    n->dirty = dirty;
     n->freed_at = now_seconds();
     slab_at(head + slabs - 1)->run_head = head;
+    GC_EXPENSIVE(dirty == count_dirty(head, slabs));
     split(heap.root, head, &low, &high);
     heap.root = merge(merge(low, head + 1), high);
     heap.free_slabs += slabs;
-    heap.dirty_slabs += count_dirty(head, slabs);
+    heap.dirty_slabs += dirty;
 }
 
 static void tree_remove(uint32_t head)
 {
-    uint32_t slabs = slab_at(head)->run;
+    struct slab *n = slab_at(head);
     uint32_t low, middle, high;
     split(heap.root, head, &low, &middle);
     split(middle, head + 1, &middle, &high);
     GC_CHECK(middle == head + 1);
     heap.root = merge(low, high);
-    heap.free_slabs -= slabs;
-    heap.dirty_slabs -= count_dirty(head, slabs);
+    heap.free_slabs -= n->run;
+    heap.dirty_slabs -= n->dirty;
 }
 
 static uint32_t first_fit(uint32_t slabs)
@@ -175,28 +178,29 @@ static void give(uint32_t head, uint32_t slabs)
     if (slabs == 0)
         return;
     GC_ASSERT(slab_kind(slab_at(head)) == SLAB_TAKEN);
+    uint32_t dirty = count_dirty(head, slabs), before = run_before(head), after = head + slabs;
     set_kind(head, slabs, SLAB_UNUSED);
-    uint32_t before = run_before(head);
     if (before != NO_SLAB) {
+        tree_remove(before);
+        dirty += slab_at(before)->dirty;
         slabs += head - before;
         head = before;
-        tree_remove(head);
     }
-    if (free_at(head + slabs)) {
-        uint32_t after = head + slabs;
-        slabs += slab_at(after)->run;
+    if (free_at(after)) {
         tree_remove(after);
+        dirty += slab_at(after)->dirty;
+        slabs += slab_at(after)->run;
     }
-    tree_insert(head, slabs);
+    tree_insert(head, slabs, dirty);
 }
 
 /* Takes the first `slabs` slabs of the free run at `head`; the rest stays free. */
 static void take_run(uint32_t head, uint32_t slabs)
 {
-    uint32_t run = slab_at(head)->run;
+    uint32_t run = slab_at(head)->run, dirty = slab_at(head)->dirty;
     tree_remove(head);
     if (run > slabs)
-        tree_insert(head + slabs, run - slabs);
+        tree_insert(head + slabs, run - slabs, dirty - count_dirty(head, slabs));
     set_kind(head, slabs, SLAB_TAKEN);
 }
 
@@ -293,7 +297,8 @@ static void release_run(uint32_t head, uint32_t slabs)
     mem_discard((void *)slab_address(head), (size_t)slabs << SLAB_SHIFT);
     mem_discard((void *)(uintptr_t)slot_of(slab_address(head)),
                 (size_t)slabs * (SLAB_SIZE / GRANULE));
-    heap.dirty_slabs -= count_dirty(head, slabs);
+    heap.dirty_slabs -= slab_at(head)->dirty;
+    slab_at(head)->dirty = 0;
     heap.released += (uint64_t)slabs << SLAB_SHIFT;
     memset(&arena.slab_dirty[head], 0, slabs);
 }
@@ -320,7 +325,7 @@ static size_t decay_locked(uint32_t seconds)
     uint32_t head = heap.dirty_slabs == 0 ? NO_SLAB : next_run(0);
     while (head != NO_SLAB) {
         struct slab *n = slab_at(head);
-        if (now - n->freed_at >= seconds && count_dirty(head, n->run) != 0)
+        if (now - n->freed_at >= seconds && n->dirty != 0)
             release_run(head, n->run);
         head = next_run(head + n->run);
     }

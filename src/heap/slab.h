@@ -51,6 +51,7 @@ struct slab {
             uint32_t longest;       /* head: longest run in this subtree */
             uint32_t run_head;      /* last slab: index of the run's head */
             uint32_t freed_at;      /* head: seconds, for decay */
+            uint32_t dirty;         /* head: slabs of the run whose slab_dirty is set */
         };
     };
 } __attribute__((aligned(CACHE_LINE)));
