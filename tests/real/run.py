@@ -20,6 +20,7 @@ import os
 import shutil
 import sys
 import tempfile
+import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 
@@ -66,6 +67,8 @@ def play(case, home, preload, options, args):
     except Trouble as trouble:
         trouble.details = '\n'.join(stage.log) + '\n' + trouble.details
         raise
+    except Exception as error:      # a mistake in a case must not stop the others
+        raise Trouble(f'{type(error).__name__}: {error}', traceback.format_exc()) from error
     return stage
 
 

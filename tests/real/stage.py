@@ -7,6 +7,7 @@ a time limit, a process left behind, a word of complaint from the library -- rai
 
 import contextlib
 import hashlib
+import http.client
 import os
 import queue
 import re
@@ -124,6 +125,8 @@ class Stage:
             yield server
             stop(server)
             server.finish(timeout * self.patience)
+        except (Trouble, OSError, http.client.HTTPException) as error:
+            raise Trouble(f'{argv[0]}: {error}', server.state(getattr(error, 'details', ''))) from error
         finally:
             server.kill()
         check_complaints(server.text())
@@ -143,9 +146,10 @@ class Server:
         self.reader.start()
         try:
             self.wait_for(ready, timeout)
-        except Trouble:
+        except Trouble as trouble:
+            details = self.state('')
             self.kill()
-            raise
+            raise Trouble(f'{argv[0]}: {trouble.why}', details) from None
 
     def _collect(self):
         for line in self.process.stdout:
@@ -162,16 +166,25 @@ class Server:
             try:
                 line = self.news.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                traces = '\n'.join(stacks_of(p) for p in session_members(self.process.pid))
-                raise Trouble(f'{self.argv[0]}: no line like {pattern!r} in {timeout:.0f} s',
-                              self.text() + traces) from None
+                raise Trouble(f'no line like {pattern!r} in {timeout:.0f} s') from None
             if line is None:
                 self.process.wait()
-                raise Trouble(f'{self.argv[0]}: ended ({signal_name(self.process.returncode)}) '
-                              f'before {pattern!r}', self.text())
+                raise Trouble(f'ended ({signal_name(self.process.returncode)}) before {pattern!r}')
             self.lines.append(line)
             if re.search(pattern, line):
                 return
+
+    def state(self, details):
+        """What a failure with this server should show: what it printed, and where it is."""
+        stacks = '\n'.join(stacks_of(pid) for pid in session_members(self.process.pid))
+        self.drain()
+        return f'{details}\n--- printed by {self.argv[0]} ---\n{self.text()}{stacks}'
+
+    def drain(self):
+        while not self.news.empty():
+            line = self.news.get()
+            if line is not None:
+                self.lines.append(line)
 
     def alive(self):
         return self.process.poll() is None
@@ -180,13 +193,9 @@ class Server:
         try:
             status = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            traces = '\n'.join(stacks_of(p) for p in session_members(self.process.pid))
-            raise Trouble(f'{self.argv[0]}: does not stop', self.text() + traces) from None
+            raise Trouble('does not stop') from None
         self.reader.join(10)
-        while not self.news.empty():
-            line = self.news.get()
-            if line is not None:
-                self.lines.append(line)
+        self.drain()
         self.stage.observe('server status', signal_name(status))
 
     def kill(self):

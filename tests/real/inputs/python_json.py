@@ -24,6 +24,7 @@ def digest(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+sys.set_int_max_str_digits(0)
 rounds = int(sys.argv[1])
 for number in range(rounds):
     tree = Node(6, number)
