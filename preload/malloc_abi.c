@@ -61,7 +61,7 @@ void *aligned_slow(size_t alignment, size_t size)
 
 static GC_NOINLINE void *malloc_medium(size_t size)
 {
-    void *block = size <= SIZE_CLASS_MAX ? cache_pop(size_class_of_medium(size)) : NULL;
+    void *block = size < SIZE_CLASS_MAX ? cache_pop(size_class_of_medium(size + hot.pad)) : NULL;
     return GC_LIKELY(block != NULL) ? block : malloc_miss(size);
 }
 
@@ -69,7 +69,7 @@ GC_EXPORT void *malloc(size_t size)
 {
     if (GC_UNLIKELY(size > SIZE_CLASS_TABLE_MAX))
         return malloc_medium(size);
-    void *block = cache_pop(size_class_small[(size + GRANULE - 1) >> GRANULE_SHIFT]);
+    void *block = cache_pop(size_class_small[(size + hot.pad + GRANULE - 1) >> GRANULE_SHIFT]);
     return GC_LIKELY(block != NULL) ? block : malloc_miss(size);
 }
 
@@ -90,7 +90,7 @@ GC_EXPORT void *calloc(size_t count, size_t size)
     size_t bytes;
     if (GC_UNLIKELY(__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_CLASS_TABLE_MAX))
         return calloc_miss(count, size);
-    void *block = cache_pop(size_class_small[(bytes + GRANULE - 1) >> GRANULE_SHIFT]);
+    void *block = cache_pop(size_class_small[(bytes + hot.pad + GRANULE - 1) >> GRANULE_SHIFT]);
     return GC_LIKELY(block != NULL) ? memset(block, 0, bytes) : calloc_miss(count, size);
 }
 

@@ -183,7 +183,7 @@ void runtime_start(void)
     runtime.started = true;
     struct environment e = find_environment();
     options_parse(e.secure ? NULL : e.envp, 2);
-    if (!heap_init(options.arena))
+    if (!heap_init(options.arena, options.past_end))
         runtime.no_arena = "there is no address space for the arena (a limit is too small)";
     unwind_init((uintptr_t)__ehdr_start, (uintptr_t)etext);
     start_allocator();

@@ -7,8 +7,9 @@
 #include "heap/sweep.h"
 #include "sys/lock.h"
 
-bool heap_init(size_t most)
+bool heap_init(size_t most, bool past_end)
 {
+    hot.pad = past_end;
     central_init();
     return arena_init(most) && page_heap_init();
 }

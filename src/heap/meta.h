@@ -13,6 +13,11 @@
  * All of it is PROT_NONE until committed. The tables lie outside the arena, so no marker reaches
  * them, and roots leave out the whole reservation.
  *
+ *   .inv.past_end  With `pad` 1, every block has at least one byte more than was asked for, so that a
+ *                  pointer one past the end of what the program asked for still points into it.
+ *                  Programs do keep a block by nothing else (PHP's argument tables); glibc's chunk
+ *                  header hides this cost, 16 bytes for sizes that are multiples of 16.
+ *
  * Thread safety: `arena` and `hot` are written by arena_init (before a second thread can exist)
  * and then only `hot.epoch`, `hot.window` by the collector. */
 #ifndef GC_META_H
@@ -31,6 +36,7 @@ struct hot {
     uint8_t *slab_class;      /* slab_class[(p - base) / 64 Ki] */
     _Atomic uint8_t epoch;    /* what a new block is born with. Writer: the collector */
     _Atomic uint8_t window;   /* see .inv.window */
+    uint8_t pad;              /* see .inv.past_end */
 };
 
 struct arena {

@@ -7,7 +7,7 @@ const struct size_class size_classes[SIZE_CLASS_COUNT] = {
 #undef ROW
 };
 
-const uint8_t size_class_small[SIZE_CLASS_TABLE_MAX / GRANULE + 1] = {SIZE_CLASS_SMALL};
+const uint8_t size_class_small[SIZE_CLASS_TABLE_MAX / GRANULE + 2] = {SIZE_CLASS_SMALL};
 
 unsigned size_class_of_aligned(size_t size, size_t alignment)
 {

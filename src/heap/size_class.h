@@ -22,7 +22,7 @@ struct size_class {
 };
 
 extern const struct size_class size_classes[SIZE_CLASS_COUNT];
-extern const uint8_t size_class_small[SIZE_CLASS_TABLE_MAX / GRANULE + 1];
+extern const uint8_t size_class_small[SIZE_CLASS_TABLE_MAX / GRANULE + 2];
 
 /* Class of a request of 1025 to 65536 bytes: eight classes a doubling. */
 GC_INLINE unsigned size_class_of_medium(size_t size)

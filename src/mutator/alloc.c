@@ -183,10 +183,12 @@ static void *take_large(size_t size, size_t alignment, bool *zeroed)
 static void *take(size_t size, size_t alignment, bool *zeroed)
 {
     *zeroed = false;
+    size_t padded = size + hot.pad;
     unsigned class = alignment <= GRANULE
-                         ? (size <= SIZE_CLASS_MAX ? size_class_of(size) : 0)
-                         : size_class_of_aligned(size, alignment);
-    return class != 0 ? take_small(class) : take_large(size, size_max(alignment, GRANULE), zeroed);
+                         ? (padded <= SIZE_CLASS_MAX ? size_class_of(padded) : 0)
+                         : size_class_of_aligned(padded, alignment);
+    return class != 0 ? take_small(class)
+                      : take_large(padded, size_max(alignment, GRANULE), zeroed);
 }
 
 static void *take_foreign(size_t size, size_t alignment, bool *zeroed)
@@ -368,7 +370,7 @@ size_t alloc_usable_size(const void *p)
     if (!own_block("malloc_usable_size", p, &b))
         return foreign_usable_size(p);
     touch(&b);
-    return b.size;
+    return b.size - hot.pad;
 }
 
 static void *copy_to_new(void *p, size_t old, size_t size)
@@ -383,9 +385,9 @@ static void *copy_to_new(void *p, size_t old, size_t size)
 static void *move_large(const struct block *b, size_t size)
 {
     bool zeroed;
-    if (size_min(b->size, size) < MOVE_PAGES_LEAST || size > PTRDIFF_MAX)
+    if (size_min(b->size, size) < MOVE_PAGES_LEAST)
         return NULL;
-    void *to = take_large(size, GRANULE, &zeroed);
+    void *to = take_large(size + hot.pad, GRANULE, &zeroed);
     if (to == NULL)
         return NULL;
     size_t bytes = align_up(size_min(b->size, size), PAGE_SIZE);
@@ -397,8 +399,8 @@ static void *move_large(const struct block *b, size_t size)
 static bool fits_in_place(const struct block *b, size_t size)
 {
     if (slab_kind(b->head) == SLAB_LARGE)
-        return size > SIZE_CLASS_MAX && large_resize(b->head, size);
-    if (size > b->size)
+        return size > SIZE_CLASS_MAX && large_resize(b->head, size + hot.pad);
+    if (size + hot.pad > b->size)
         return false;
     /* Shrinking to less than half is worth a move. */
     return size >= b->size / 2 || b->size <= 4 * GRANULE;
