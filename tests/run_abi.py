@@ -192,8 +192,8 @@ def prints_options(result, context):
 
 # ---- what is run ----------------------------------------------------------------------------------
 
-REACHABLE = '''data bss tls tls_data plugin_data plugin_bss plugin_tls interior last_byte large_interior
-pool_private pool_shared pool_memfd pool_shm pool_file pool_read_only chain keys thread_tls
+REACHABLE = '''data bss tls tls_data plugin_data plugin_bss plugin_tls interior last_byte past_end
+large_interior pool_private pool_shared pool_memfd pool_shm pool_file pool_read_only chain keys thread_tls
 thread_plugin_tls thread_stack thread_keys main_stack register register_scratch register_vector
 coroutine_mapped coroutine_heap coroutine_running alternate_stack thread_argument thread_result
 exit_argument environment stream'''.split()

@@ -148,6 +148,20 @@ static void kind_last_byte(void)
     place_check(bss_place, 0);
 }
 
+/* C lets a program hold the address behind the last byte, and php does: it keeps arrays whose first element
+ * it counts as number -1, by the address of number 0, which is the end if there is one element. */
+static void kind_past_end(void)
+{
+    static const size_t sizes[] = { 16, 32, 48, 64, 256, 1024, 4096, 65536, 1 << 20 };
+    enum { SIZES = sizeof sizes / sizeof sizes[0] };
+    static char *ends[SIZES];
+    for (unsigned i = 0; i < SIZES; i++)
+        ends[i] = (char *)kept_block(sizes[i], i) + sizes[i];
+    load();
+    for (unsigned i = 0; i < SIZES; i++)
+        CHECK(pattern_holds(ends[i] - sizes[i], sizes[i], i));
+}
+
 static void kind_large_interior(void)
 {
     size_t size = 30u << 20, offset = 20u << 20;
@@ -642,7 +656,7 @@ static const struct {
     void (*run)(void);
 } kinds[] = {
     KIND(data), KIND(bss), KIND(tls), KIND(tls_data), KIND(plugin_data), KIND(plugin_bss),
-    KIND(plugin_tls), KIND(interior), KIND(last_byte), KIND(large_interior), KIND(pool_private),
+    KIND(plugin_tls), KIND(interior), KIND(last_byte), KIND(past_end), KIND(large_interior), KIND(pool_private),
     KIND(pool_shared), KIND(pool_memfd), KIND(pool_shm), KIND(pool_file), KIND(pool_read_only),
     KIND(chain), KIND(keys), KIND(thread_tls), KIND(thread_plugin_tls), KIND(thread_stack),
     KIND(thread_keys), KIND(main_stack), KIND(register), KIND(register_scratch),
