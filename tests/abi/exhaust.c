@@ -1,8 +1,8 @@
 /* exhaust.c -- memory runs out, and nothing is lost.   exhaust as|data|outside MEGABYTES
  *
- * Under a limit on address space or data, set here or by whoever started it, the program allocates until malloc fails, in large and then
- * small steps; each failure must be NULL with ENOMEM. Then everything allocated is still intact, and
- * after freeing it the same can be had again.
+ * Under a limit on address space or data, set here or by whoever started it, the program allocates
+ * until malloc fails, in large and then small steps; each failure must be NULL with ENOMEM. Then
+ * everything allocated is still intact, and after freeing it the same can be had again.
  *
  * A limit that comes from outside must hold. One that the program sets itself may come too late for an
  * allocator that has reserved its address space: then the round ends after enough blocks of a size. */

@@ -656,7 +656,8 @@ static const struct {
     void (*run)(void);
 } kinds[] = {
     KIND(data), KIND(bss), KIND(tls), KIND(tls_data), KIND(plugin_data), KIND(plugin_bss),
-    KIND(plugin_tls), KIND(interior), KIND(last_byte), KIND(past_end), KIND(large_interior), KIND(pool_private),
+    KIND(plugin_tls), KIND(interior), KIND(last_byte), KIND(past_end), KIND(large_interior),
+    KIND(pool_private),
     KIND(pool_shared), KIND(pool_memfd), KIND(pool_shm), KIND(pool_file), KIND(pool_read_only),
     KIND(chain), KIND(keys), KIND(thread_tls), KIND(thread_plugin_tls), KIND(thread_stack),
     KIND(thread_keys), KIND(main_stack), KIND(register), KIND(register_scratch),
