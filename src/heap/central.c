@@ -34,7 +34,7 @@ struct central {
     /* All under `lock`. */
     uint32_t first;          /* list of spans with free slots: index + 1, 0 = none */
     uint32_t transfer_count;
-    uint32_t *spare_records; /* of retired traced spans, chained through their first words */
+    struct record *spare_records; /* of retired traced spans, chained through their first words */
 } __attribute__((aligned(CACHE_LINE)));
 
 static struct central centrals[CENTRALS];
@@ -114,11 +114,11 @@ static bool span_sweep(struct slab *span)
     return freed != 0;
 }
 
-static uint32_t *new_records(struct central *c)
+static struct record *new_records(struct central *c)
 {
-    uint32_t *records = c->spare_records;
+    struct record *records = c->spare_records;
     if (records == NULL)
-        return meta_alloc(size_classes[c->size_class].slots * sizeof(uint32_t));
+        return meta_alloc(size_classes[c->size_class].slots * sizeof(struct record));
     memcpy(&c->spare_records, records, sizeof(c->spare_records));
     return records;
 }
@@ -127,7 +127,7 @@ static bool span_new(struct central *c)
 {
     bool zeroed;
     uint32_t slabs = size_classes[c->size_class].slabs;
-    uint32_t *records = c->traced ? new_records(c) : NULL;
+    struct record *records = c->traced ? new_records(c) : NULL;
     uint32_t head = c->traced && records == NULL ? NO_SLAB : page_heap_alloc(slabs, 1, &zeroed);
     if (head == NO_SLAB)
         return false;
@@ -231,7 +231,7 @@ void central_release(unsigned size_class, void **items, uint32_t count)
     lock_release(&c->lock);
 }
 
-void *central_fetch_traced(unsigned size_class, uint32_t stack)
+void *central_fetch_traced(unsigned size_class, struct record record)
 {
     struct central *c = central_of(size_class, true);
     void *item = NULL;
@@ -240,7 +240,7 @@ void *central_fetch_traced(unsigned size_class, uint32_t stack)
     if (take_from_spans(c, &item, 1) == 0 && central_grow(c))
         take_from_spans(c, &item, 1);
     if (item != NULL && block_find((uintptr_t)item, &b))
-        b.head->records[b.slot] = stack;
+        b.head->records[b.slot] = record;
     lock_release(&c->lock);
     return item;
 }

@@ -1,7 +1,7 @@
 /* central.h -- the shared level: per size class, spans with free slots and a transfer cache.
  *
- * There are two centrals a class: for ordinary blocks, and for traced ones, whose spans keep the
- * stack id of every block. The slab_class byte of a traced span is 0, so that free() of a traced
+ * There are two centrals a class: for ordinary blocks, and for traced ones, whose spans keep a
+ * record of every block. The slab_class byte of a traced span is 0, so that free() of a traced
  * block takes the slow path, where its record is at hand.
  *
  * Thread safety: each function takes the CENTRAL lock of its class. */
@@ -22,7 +22,7 @@ uint32_t central_fetch(unsigned size_class, void **items, uint32_t want);
 void central_release(unsigned size_class, void **items, uint32_t count);
 
 /* One traced block, its byte SLOT_CACHED and its record set; NULL when out of memory. */
-void *central_fetch_traced(unsigned size_class, uint32_t stack);
+void *central_fetch_traced(unsigned size_class, struct record record);
 /* Takes back one block of a traced span whose slot byte is SLOT_CACHED. */
 void central_release_traced(const struct block *block);
 

@@ -50,6 +50,7 @@ void slab_make_large(uint32_t head, uint32_t slabs, size_t bytes)
     slab->bytes = bytes;
     slab->slabs = slabs;
     slab->stack = 0;
+    slab->slack = 0;
     fill(head, 0, slabs, &large_common);
 }
 

@@ -19,6 +19,12 @@ enum slab_kind {
     SLAB_LARGE,   /* one large block */
 };
 
+/* What is known of one allocation. */
+struct record {
+    uint32_t stack; /* stack id, or 0 */
+    uint32_t size;  /* bytes that the program asked for */
+};
+
 struct slab {
     /* Written when the span is made and unmade (`kind` last and first, release), by its maker;
      * anyone may read. */
@@ -38,12 +44,13 @@ struct slab {
             uint16_t cursor;        /* slot at which the search for a free one goes on */
             uint8_t listed;
             _Atomic uint8_t swept;  /* epoch of the last sweep. Also the sweeper */
-            uint32_t *records;      /* traced: stack id per slot. Set at creation */
+            struct record *records; /* traced: one per slot. Set at creation */
         };
         struct {            /* SLAB_LARGE head. The block's owner */
             size_t bytes;           /* that the program may use */
             uint32_t slabs;         /* in the run */
             uint32_t stack;         /* stack id of the allocation, or 0 */
+            uint8_t slack;          /* bytes more than the program asked for */
         };
         struct {            /* SLAB_UNUSED in a free run. PAGE_HEAP lock */
             uint32_t left, right;   /* tree of free runs; index + 1, 0 = none */
@@ -114,7 +121,15 @@ GC_INLINE uint32_t block_stack(const struct block *b)
 {
     if (slab_kind(b->head) == SLAB_LARGE)
         return b->head->stack;
-    return b->head->traced ? b->head->records[b->slot] : 0;
+    return b->head->traced ? b->head->records[b->slot].stack : 0;
+}
+
+/* Bytes that the program asked for where that is known, else the bytes it got. */
+GC_INLINE size_t block_requested(const struct block *b)
+{
+    if (slab_kind(b->head) == SLAB_LARGE)
+        return b->size - b->head->slack;
+    return b->head->traced ? b->head->records[b->slot].size : b->size;
 }
 
 #endif

@@ -150,23 +150,30 @@ static void *take_uncached(unsigned size_class)
     return central_fetch(size_class, &block, 1) == 0 ? NULL : make_live(block);
 }
 
-static void *take_traced(unsigned size_class)
+static void *take_traced(unsigned size_class, size_t size)
 {
     uint32_t stack = capture();
     if (stack == 0)
         return NULL;
     poll(0);
-    return make_live(central_fetch_traced(size_class, stack));
+    return make_live(central_fetch_traced(size_class, (struct record){stack, (uint32_t)size}));
 }
 
-static void *take_small(unsigned size_class)
+static void *take_small(unsigned size_class, size_t size)
 {
     void *block = NULL;
     if (!cached())
         return take_uncached(size_class);
     if (event(thread_cache.thread, size_class))
-        block = take_traced(size_class);
+        block = take_traced(size_class, size);
     return block != NULL ? block : take_cached(size_class);
+}
+
+static void note_large(void *block, uint32_t stack)
+{
+    struct slab *head = slab_at(slab_index_of((uintptr_t)block));
+    head->stack = stack;
+    head->slack = (uint8_t)(head->slack + hot.pad);
 }
 
 static void *take_large(size_t size, size_t alignment, bool *zeroed)
@@ -175,7 +182,7 @@ static void *take_large(size_t size, size_t alignment, bool *zeroed)
     poll(size);
     void *block = large_alloc(size, alignment, zeroed);
     if (block != NULL)
-        slab_at(slab_index_of((uintptr_t)block))->stack = stack;
+        note_large(block, stack);
     return make_live(block);
 }
 
@@ -187,7 +194,7 @@ static void *take(size_t size, size_t alignment, bool *zeroed)
     unsigned class = alignment <= GRANULE
                          ? (padded <= SIZE_CLASS_MAX ? size_class_of(padded) : 0)
                          : size_class_of_aligned(padded, alignment);
-    return class != 0 ? take_small(class)
+    return class != 0 ? take_small(class, size)
                       : take_large(padded, size_max(alignment, GRANULE), zeroed);
 }
 
@@ -396,6 +403,15 @@ static void *move_large(const struct block *b, size_t size)
     return to;
 }
 
+/* The report tells what the program asked for last. */
+static void note_size(const struct block *b, size_t size)
+{
+    if (slab_kind(b->head) == SLAB_LARGE)
+        b->head->slack = (uint8_t)(b->head->bytes - size);
+    else if (b->head->traced)
+        b->head->records[b->slot].size = (uint32_t)size;
+}
+
 static bool fits_in_place(const struct block *b, size_t size)
 {
     if (slab_kind(b->head) == SLAB_LARGE)
@@ -408,8 +424,10 @@ static bool fits_in_place(const struct block *b, size_t size)
 
 static void *realloc_own(struct block *b, void *p, size_t size)
 {
-    if (fits_in_place(b, size))
+    if (fits_in_place(b, size)) {
+        note_size(b, size);
         return p;
+    }
     void *to = slab_kind(b->head) == SLAB_LARGE ? move_large(b, size) : NULL;
     if (to == NULL)
         to = copy_to_new(p, b->size, size);

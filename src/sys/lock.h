@@ -17,7 +17,8 @@
     X(CENTRAL)   /* one of them per size class: its slabs and its transfer cache */ \
     X(PAGE_HEAP) /* runs of slabs */ \
     X(SITES)     /* totals per allocation site */ \
-    X(META)      /* metadata memory */
+    X(META)      /* metadata memory */ \
+    X(UNWIND)    /* libunwind's interpreter */
 
 enum lock_rank {
 #define LOCK_RANK(name) LOCK_##name,

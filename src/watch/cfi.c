@@ -81,7 +81,7 @@ struct question {
     struct place term[TERMS];
 };
 
-static struct lock cfi_lock = LOCK_INIT(SITES);
+static struct lock cfi_lock = LOCK_INIT(UNWIND);
 static __thread bool inside;
 /* Written under cfi_lock. */
 static unw_addr_space_t space;

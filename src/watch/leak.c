@@ -83,12 +83,12 @@ void leak_note(const struct block *block, unsigned age, bool indirect, bool recl
 {
     struct leak_group key = {.stack = block_stack(block), .indirect = indirect,
                              .reclaimed = reclaimed, .age_least = age, .age_most = age,
-                             .block_size = (uint32_t)size_min(block->size, UINT32_MAX)};
+                             .block_size = (uint32_t)size_min(block_requested(block), UINT32_MAX)};
     lock_acquire(&leaks.lock);
     struct leak_group *g = find_or_add(&key);
     if (g != NULL) {
         g->blocks++;
-        g->bytes += block->size;
+        g->bytes += block_requested(block);
         g->age_least = age < g->age_least ? age : g->age_least;
         g->age_most = age > g->age_most ? age : g->age_most;
         if (g->block_size != key.block_size)
@@ -97,6 +97,11 @@ void leak_note(const struct block *block, unsigned age, bool indirect, bool recl
         leaks.dropped++;
     }
     lock_release(&leaks.lock);
+}
+
+bool leak_any(void)
+{
+    return leaks.count != 0;
 }
 
 /* Copies `path` with %p replaced by the process id. */

@@ -11,6 +11,9 @@
 /* Adds a judged block to its site. For cycle_settings.judged. */
 void leak_note(const struct block *block, unsigned age, bool indirect, bool reclaimed);
 
+/* Has any leak been noted? */
+bool leak_any(void);
+
 struct leak_summary {
     const char *destination;      /* "stderr", "off", or a path in which %p is the process id */
     const char *not_collected;    /* why nothing was collected, or NULL */
