@@ -50,5 +50,7 @@ int64_t pacer_next(const struct pacer_input *in)
 
 int64_t pacer_retry(int64_t live)
 {
+    if (pacer.settings.percent < 0)
+        return INT64_MAX / 2;
     return at_least_min_heap(live / RETRY_SHARE, live);
 }

@@ -1,0 +1,131 @@
+/* gc_scan.c -- both filters against the definition: base <= w < base + extent, in order.
+ *
+ * The AVX2 filter compares signed, works in blocks of sixteen and four words, and leaves the rest to
+ * the portable one; so the words that matter lie at the bounds and around the sign bit, and every
+ * count up to SCAN_MOST, at every alignment of 8 bytes, is tried. */
+#include "gc/scan.h"
+
+#include "base/rng.h"
+#include "unit.h"
+
+enum { ROUNDS = 40 };
+
+static uint64_t seed = 1;
+static uintptr_t words[SCAN_MOST + 8];
+
+static size_t by_definition(const uintptr_t *from, size_t count, uintptr_t base, size_t extent,
+                            uintptr_t *out)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++)
+        if (from[i] >= base && from[i] - base < extent)
+            out[found++] = from[i];
+    return found;
+}
+
+static void compare(const uintptr_t *from, size_t count, uintptr_t base, size_t extent)
+{
+    uintptr_t want[SCAN_MOST + 1], got[SCAN_MOST + 1];
+    scan_filter_fn *filters[] = {scan_filter_portable, scan_filter_best(),
+                                 scan_has_avx2() ? scan_filter_avx2 : scan_filter_portable};
+    size_t found = by_definition(from, count, base, extent, want);
+    for (size_t i = 0; i < GC_COUNT(filters); i++) {
+        got[count] = 0x5afe; /* room for `count` and no more */
+        size_t n = filters[i](from, count, base, extent, got);
+        if (!EXPECT(n == found && memcmp(got, want, n * sizeof got[0]) == 0) ||
+            !EXPECT(got[count] == 0x5afe))
+            printf("    filter %zu, count %zu, base %zx, extent %zx\n", i, count, base, extent);
+    }
+}
+
+/* A word near a bound, near the sign bit, small, random, or anywhere inside. */
+static uintptr_t adversarial(uintptr_t base, size_t extent)
+{
+    uint64_t r = rng_next(&seed);
+    uintptr_t near = (uintptr_t)(r >> 8) % 5 - 2;
+    switch (r % 8) {
+    case 0:
+        return base + near;
+    case 1:
+        return base + extent + near;
+    case 2:
+        return ((uintptr_t)1 << 63) + near;
+    case 3:
+        return near;
+    case 4:
+        return base + ((uintptr_t)1 << 63) + near;
+    case 5:
+        return extent == 0 ? base : base + (uintptr_t)rng_next(&seed) % extent;
+    case 6:
+        return base + extent + ((uintptr_t)1 << 63) + near;
+    default:
+        return (uintptr_t)rng_next(&seed);
+    }
+}
+
+static const struct {
+    uintptr_t base;
+    size_t extent;
+} arenas[] = {
+    {0x7f1234400000, 64 << 10},
+    {0x7f1234400000, (size_t)1 << 40},
+    {0x200000, 1 << 20},
+    {0x7f1234400000, 0},
+    {0, 1},
+    {(uintptr_t)1 << 62, (size_t)1 << 62},
+    {((uintptr_t)1 << 63) - 4096, 8192},            /* across the sign bit */
+    {(uintptr_t)1 << 63, (size_t)1 << 63},          /* up to the last address */
+    {0x10, SIZE_MAX - 0x10},
+};
+
+static void test_bounds(void)
+{
+    for (size_t a = 0; a < GC_COUNT(arenas); a++) {
+        const uintptr_t base = arenas[a].base, end = base + arenas[a].extent;
+        const uintptr_t edges[] = {base - 1, base, base + 1, end - 1, end, end + 1, 0, UINTPTR_MAX,
+                                   (uintptr_t)INTPTR_MAX, (uintptr_t)1 << 63,
+                                   base ^ (uintptr_t)1 << 63, end ^ (uintptr_t)1 << 63};
+        for (size_t e = 0; e < GC_COUNT(edges); e++)
+            for (size_t at = 0; at < 40; at++) { /* a hit at each place, alone among zeros */
+                memset(words, 0, sizeof words);
+                words[at] = edges[e];
+                compare(words, 40, base, arenas[a].extent);
+            }
+    }
+}
+
+static void test_counts(void)
+{
+    for (size_t count = 0; count <= SCAN_MOST; count++) {
+        size_t a = count % GC_COUNT(arenas);
+        for (size_t i = 0; i < GC_COUNT(words); i++)
+            words[i] = adversarial(arenas[a].base, arenas[a].extent);
+        for (size_t offset = 0; offset < 4; offset++)
+            compare(words + offset, count, arenas[a].base, arenas[a].extent);
+    }
+}
+
+static void test_random(void)
+{
+    for (unsigned round = 0; round < ROUNDS; round++)
+        for (size_t a = 0; a < GC_COUNT(arenas); a++) {
+            /* From nearly no hits to nearly all. */
+            for (size_t i = 0; i < GC_COUNT(words); i++)
+                words[i] = rng_next(&seed) % ROUNDS < round
+                               ? adversarial(arenas[a].base, arenas[a].extent)
+                               : (uintptr_t)rng_next(&seed) % 1000;
+            compare(words + round % 8, SCAN_MOST, arenas[a].base, arenas[a].extent);
+        }
+}
+
+static void test_all_hits(void)
+{
+    for (size_t i = 0; i < GC_COUNT(words); i++)
+        words[i] = 0x200000 + i;
+    for (size_t count = 0; count <= SCAN_MOST; count++)
+        compare(words, count, 0x200000, 1 << 20);
+    if (!scan_has_avx2())
+        printf("      no AVX2 here: only the portable filter was tested\n");
+}
+
+UNIT_MAIN(TEST(test_bounds), TEST(test_counts), TEST(test_random), TEST(test_all_hits))
