@@ -3,8 +3,8 @@
  * C has no exceptions, so std::bad_alloc is thrown by libstdc++'s own __throw_bad_alloc, and the
  * new handler asked of std::get_new_handler: weak references, bound when libstdc++ is loaded with
  * the program, else looked up when memory has run out. The nothrow forms have to catch what a new
- * handler throws; when memory has run out they leave that to libstdc++'s own, which call our throwing
- * forms. */
+ * handler throws; when memory has run out they leave that to libstdc++'s own, which call our
+ * throwing forms. */
 #include "base/base.h"
 
 #include <dlfcn.h>

@@ -1,10 +1,10 @@
 /* dl.c -- dlopen without RTLD_DEEPBIND, and dlclose.
  *
- * A library loaded with RTLD_DEEPBIND binds to libc's own malloc and free, and then libc's free gets
- * our blocks. The flag is taken out, as AddressSanitizer does.
+ * A library loaded with RTLD_DEEPBIND binds to libc's own malloc and free, and then libc's free
+ * gets our blocks. The flag is taken out, as AddressSanitizer does.
  *
- * dlopen finds the calling object (for its RUNPATH, $ORIGIN and namespace) by its return address, so
- * the wrapper must leave that in place: it is a jump, not a call. */
+ * dlopen finds the calling object (for its RUNPATH, $ORIGIN and namespace) by its return
+ * address, so the wrapper must leave that in place: it is a jump, not a call. */
 #include "base/base.h"
 #include "real.h"
 #include "runtime.h"

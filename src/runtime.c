@@ -74,8 +74,8 @@ static struct environment find_environment(void)
     return e;
 }
 
-/* Captures are ten times faster where the unwinder knows the stack's bounds. A thread's are told when
- * it begins; the main thread's stack grows, so its lower bound follows the deepest capture. */
+/* Captures are ten times faster where the unwinder knows the stack's bounds. A thread's are told
+ * when it begins; the main thread's stack grows, so its lower bound follows the deepest capture. */
 enum { MAIN_STACK_MOST = 64 << 20 };
 
 static __thread uintptr_t told_low;

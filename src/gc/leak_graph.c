@@ -1,10 +1,10 @@
 /* leak_graph.c -- direct and indirect leaks.
  *
  * Theory (LeakSanitizer's): a leaked block to which another leaked block points is indirect. Done
- * that way a ring has no direct member at all, and its head would be missing from the report; so the
- * graph is flooded from the direct blocks, and whatever indirect block no flood reached is in, or
- * behind, a pure cycle: the first such block in address order becomes the direct head of all that
- * it reaches.
+ * that way a ring has no direct member at all, and its head would be missing from the report; so
+ * the graph is flooded from the direct blocks, and whatever indirect block no flood reached is in,
+ * or behind, a pure cycle: the first such block in address order becomes the direct head of all
+ * that it reaches.
  *
  * Two bits per granule, in mappings that exist from the mark to the end of its sweep only, and only
  * if anything was unreached. Cost: three passes over the unreached blocks, none over others. */

@@ -1,9 +1,9 @@
 /* roots.c -- reading the process's mappings as roots.
  *
  * Theory: a root is any readable private page that was written, and shared memory; not the segments
- * a linker knows of. /proc/self/maps lists the mappings, the pagemap says which pages exist, and the
- * program's memory is read with process_vm_readv into a buffer, so that a page which cannot be read
- * (a guard page, a truncated file) is skipped instead of faulting.
+ * a linker knows of. /proc/self/maps lists the mappings, the pagemap says which pages exist, and
+ * the program's memory is read with process_vm_readv into a buffer, so that a page which cannot be
+ * read (a guard page, a truncated file) is skipped instead of faulting.
  *
  *   .inv.own        The library's reservation and static data are not roots.
  *   .inv.stack      A thread's stack is scanned from its stack pointer, less the red zone, or its

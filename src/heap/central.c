@@ -81,7 +81,7 @@ static void span_retire(struct central *c, struct slab *span)
     uint32_t head = slab_index(span), slabs = slab_span(span);
     list_remove(c, span);
     if (span->traced) {
-        memcpy(span->records, &c->spare_records, sizeof(c->spare_records));
+        memcpy((void *)span->records, &c->spare_records, sizeof(void *));
         c->spare_records = span->records;
     }
     slab_unmake(head, slabs);
@@ -119,7 +119,7 @@ static struct record *new_records(struct central *c)
     struct record *records = c->spare_records;
     if (records == NULL)
         return meta_alloc(size_classes[c->size_class].slots * sizeof(struct record));
-    memcpy(&c->spare_records, records, sizeof(c->spare_records));
+    memcpy(&c->spare_records, (void *)records, sizeof(void *));
     return records;
 }
 

@@ -4,7 +4,8 @@
 
 #include "base/base.h"
 
-/* Reserves an arena of up to `most` bytes; `past_end`: see .inv.past_end in meta.h. False: there is none; nothing else may be called. */
+/* Reserves an arena of up to `most` bytes; `past_end`: see .inv.past_end in meta.h. False: there
+ * is none; nothing else may be called. */
 bool heap_init(size_t most, bool past_end);
 /* Around fork: all locks of this floor but META's, so that the child's heap is consistent. */
 void heap_lock_all(void);

@@ -8,7 +8,7 @@
 #include "base/base.h"
 
 struct heap_stats {
-    _Atomic int64_t net;              /* bytes that the program took from spans, less what it freed */
+    _Atomic int64_t net;              /* bytes the program took from spans, less what it freed */
     _Atomic int64_t reclaimed;        /* bytes of these that the sweeper took back */
     _Atomic uint64_t reclaimed_count;
     _Atomic int64_t large;            /* bytes in large blocks */

@@ -1,7 +1,7 @@
 /* large.c -- one block a run of slabs.
  *
- * The usable size is the request rounded up to 16 bytes, as for reports; pages behind it in the last
- * slab are not touched, so they cost address space only. */
+ * The usable size is the request rounded up to 16 bytes, as for reports; pages behind it in the
+ * last slab are not touched, so they cost address space only. */
 #include "heap/large.h"
 
 #include "base/check.h"

@@ -13,8 +13,8 @@
  * All of it is PROT_NONE until committed. The tables lie outside the arena, so no marker reaches
  * them, and roots leave out the whole reservation.
  *
- *   .inv.past_end  With `pad` 1, every block has at least one byte more than was asked for, so that a
- *                  pointer one past the end of what the program asked for still points into it.
+ *   .inv.past_end  With `pad` 1, every block has at least one byte more than was asked for, so that
+ *                  a pointer one past the end of what the program asked for still points into it.
  *                  Programs do keep a block by nothing else (PHP's argument tables); glibc's chunk
  *                  header hides this cost, 16 bytes for sizes that are multiples of 16.
  *

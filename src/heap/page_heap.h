@@ -6,7 +6,7 @@
 
 #include "base/base.h"
 
-enum { NO_SLAB = UINT32_MAX };
+#define NO_SLAB UINT32_MAX
 
 struct page_heap_stats {
     uint32_t top_slabs;     /* ever used */

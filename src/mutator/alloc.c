@@ -1,8 +1,8 @@
 /* alloc.c -- the slow paths of malloc and free.
  *
  * Everything unusual ends here, in one place: the first call of a thread, an empty or full
- * magazine, events (sampling, stress), large and traced blocks, foreign pointers, errors, and blocks
- * that the collector had given up.
+ * magazine, events (sampling, stress), large and traced blocks, foreign pointers, errors, and
+ * blocks that the collector had given up.
  *
  *   .inv.poll      A cycle is started before a block is taken, never between taking and returning
  *                  it, and with no lock held.

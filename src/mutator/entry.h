@@ -1,10 +1,10 @@
 /* entry.h -- where the program's stack ends and ours begins.
  *
  * The slow paths run on the program's stack, and their frames are full of what earlier calls left
- * there: addresses of blocks that the program has long dropped, which a conservative scan would take
- * for references. So each slow path is entered through a stub that saves the program's callee-saved
- * registers and the arguments on the stack, and notes its stack pointer: a cycle that starts further
- * down scans from there, and never sees our own frames.
+ * there: addresses of blocks that the program has long dropped, which a conservative scan would
+ * take for references. So each slow path is entered through a stub that saves the program's
+ * callee-saved registers and the arguments on the stack, and notes its stack pointer: a cycle that
+ * starts further down scans from there, and never sees our own frames.
  *
  *   .inv.entry   Whatever of the program's a slow path still needs is in the stub's frame: the
  *                arguments (realloc's old block may be referenced from nowhere else). */

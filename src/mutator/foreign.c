@@ -2,8 +2,8 @@
  *
  * `_dl_find_object` (glibc 2.35) tells without a lock whether an address lies in a loaded object.
  * libc's malloc never hands out such an address, with one exception: ld.so's minimal malloc, before
- * relocation, uses the tail of ld.so's own data; glibc never frees these blocks for real, so neither
- * do we. */
+ * relocation, uses the tail of ld.so's own data; glibc never frees these blocks for real, so
+ * neither do we. */
 #include "mutator/foreign.h"
 
 #include "base/atomic.h"

@@ -1,8 +1,8 @@
 /* foreign.h -- blocks that another allocator made.
  *
  * libc's own malloc serves ld.so's and RTLD_DEEPBIND plugins' blocks, and ours when there is no
- * arena or it is full. Its entry points (__libc_malloc …) are versioned exports of glibc, bound by
- * the linker, so nothing is looked up at run time. */
+ * arena or it is full. Its entry points (__libc_malloc …) are versioned exports of glibc, bound
+ * by the linker, so nothing is looked up at run time. */
 #ifndef GC_FOREIGN_H
 #define GC_FOREIGN_H
 

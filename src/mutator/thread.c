@@ -2,8 +2,8 @@
  *
  *   .inv.registered   A thread is in the list if and only if its cache is CACHE_ATTACHED.
  *
- * struct thread (about 66 KiB of address space, touched as used) is metadata: it is recycled through
- * a free list and never given back. */
+ * struct thread (about 66 KiB of address space, touched as used) is metadata: it is recycled
+ * through a free list and never given back. */
 #include "mutator/thread.h"
 
 #include "base/check.h"
