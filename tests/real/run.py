@@ -46,7 +46,7 @@ def parse_arguments():
 def settings_of(case, long):
     """Names and GCMALLOC values under which a case runs."""
     yield '', f'{EAGER},stress={case.stress}' if case.stress else 'confirm=1,probation=0'
-    if long:
+    if long and not (case.stress and not case.plain):
         for stress in case.long_stress:
             yield f'_stress_{stress}', f'{EAGER},stress={stress}'
         if case.stress:
