@@ -397,6 +397,12 @@ def parse_arguments():
     return parser.parse_args()
 
 
+def suite_name(args):
+    if args.preload:
+        return 'abi-plain' if args.preload == 'none' else 'abi-other'
+    return 'abi' if os.path.basename(os.path.abspath(args.build)) == 'build-debug' else 'abi-release'
+
+
 def main():
     args = parse_arguments()
     context = Context(args)
@@ -408,8 +414,7 @@ def main():
     tests = [entry for entry in all_tests(args.long)
              if (context.is_library or not entry.only_library)
              and (not wanted or any(part in entry.name for part in wanted))]
-    tally = Tally('abi' if os.path.basename(os.path.abspath(args.build)) == 'build-debug'
-                  else 'abi-release')
+    tally = Tally(suite_name(args))
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         futures = [pool.submit(execute, entry, context) for entry in tests]
         for entry, future in zip(tests, futures):
