@@ -25,6 +25,7 @@
 #include "mutator/thread.h"
 #include "sys/lock.h"
 #include "sys/options.h"
+#include "sys/print.h"
 #include "watch/leak.h"
 #include "watch/stack_table.h"
 #include "watch/trace.h"
@@ -219,6 +220,7 @@ void runtime_start(void)
         return;
     runtime.started = true;
     struct environment e = find_environment();
+    print_note_stderr();
     options_parse(e.secure ? NULL : e.envp, 2);
     if (!heap_init(options.arena, options.past_end))
         runtime.no_arena = "there is no address space for the arena (a limit is too small)";

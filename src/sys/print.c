@@ -23,9 +23,11 @@
 #include "sys/syscall.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum {
     /* Waits for a full non-blocking pipe, 10 x 100 ms: a slow reader is served, a stuck one does
@@ -404,4 +406,30 @@ void print_fatal(const char *format, ...)
 GC_COLD void check_failed(const char *expression, const char *file, int line)
 {
     print_fatal("%s:%d: check failed: %s", file, line, expression);
+}
+
+static struct {
+    uint64_t device, inode;
+} first_stderr;
+
+void print_note_stderr(void)
+{
+    struct stat st;
+    if (syscall2(__NR_fstat, 2, (long)&st) != 0)
+        return;
+    first_stderr.device = st.st_dev;
+    first_stderr.inode = st.st_ino;
+}
+
+bool print_stderr_usable(void)
+{
+    struct stat st;
+    if (syscall2(__NR_fstat, 2, (long)&st) != 0)
+        return false;
+    if (st.st_ino != 0 && st.st_dev == first_stderr.device && st.st_ino == first_stderr.inode)
+        return true;
+    if (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode))
+        return true;
+    long flags = syscall2(__NR_fcntl, 2, F_GETFL);
+    return flags >= 0 && (flags & O_APPEND) != 0;
 }

@@ -165,6 +165,8 @@ void leak_report_write(const struct leak_summary *s)
     if (leaks.count == 0 && s->not_collected == NULL && s->contradictions == 0)
         return;
     int fd = open_destination(s->destination);
+    if (fd == 2 && !print_stderr_usable())
+        return;
     write_report(s, fd);
     if (fd != 2)
         syscall1(__NR_close, fd);
