@@ -1,0 +1,378 @@
+/* heap_central.c -- central against a set of blocks.
+ *
+ * The test holds what it fetched in an array; the set is the slot bytes themselves (SLOT_CACHED
+ * once, never twice) and a word written into each block. The heap is checked after every phase. */
+#include "heap/central.h"
+
+#include "base/rng.h"
+#include "check/heap_check.h"
+#include "child.h"
+#include "heap/heap.h"
+#include "heap/heap_stats.h"
+#include "heap/judge.h"
+#include "heap/page_heap.h"
+#include "heap/sweep.h"
+
+#include <pthread.h>
+
+enum { HELD_MOST = 4000 };
+
+static uint64_t rng;
+
+static void start(size_t size)
+{
+    EXPECT(heap_init(size, false));
+    judge = (struct judge){.least = EPOCH_FIRST};
+}
+
+static uint8_t byte_of(const void *block)
+{
+    return relaxed_load(slot_of((uintptr_t)block));
+}
+
+static void set_byte(const void *block, uint8_t byte)
+{
+    relaxed_store(slot_of((uintptr_t)block), byte);
+}
+
+/* Writes a name into each block; true if all are starts of cached blocks of the class. */
+static bool own(void **items, uint32_t count, unsigned class, void *name)
+{
+    unsigned wrong = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct block b;
+        wrong += !block_find((uintptr_t)items[i], &b) || b.start != (uintptr_t)items[i] ||
+                 b.size != size_classes[class].size || byte_of(items[i]) != SLOT_CACHED;
+        *(void **)items[i] = name;
+    }
+    return wrong == 0;
+}
+
+/* ---- random operations on one class ---- */
+
+static struct {
+    void *items[HELD_MOST];
+    uint32_t count;
+} held;
+
+static bool hand_back(unsigned class, uint32_t want)
+{
+    void *batch[CENTRAL_BATCH_MOST];
+    unsigned wrong = 0;
+    for (uint32_t i = 0; i < want; i++) {
+        uint32_t at = (uint32_t)(rng_next(&rng) % held.count);
+        batch[i] = held.items[at];
+        wrong += *(void **)batch[i] != batch[i]; /* nothing is written into a cached block */
+        held.items[at] = held.items[--held.count];
+    }
+    central_release(class, batch, want);
+    return EXPECT(wrong == 0);
+}
+
+static bool fetch(unsigned class, uint32_t want)
+{
+    void **items = &held.items[held.count];
+    uint32_t got = central_fetch(class, items, want);
+    if (!EXPECT(got > 0 && got <= want) || !EXPECT(own(items, got, class, NULL)))
+        return false;
+    for (uint32_t i = 0; i < got; i++) {
+        *(void **)items[i] = items[i];
+        set_byte(items[i], SLOT_CACHED);
+    }
+    held.count += got;
+    return true;
+}
+
+static bool held_are_distinct(void)
+{
+    unsigned wrong = 0; /* two holders of one block would both mark it */
+    for (uint32_t i = 0; i < held.count; i++) {
+        wrong += byte_of(held.items[i]) != SLOT_CACHED;
+        set_byte(held.items[i], relaxed_load(&hot.epoch));
+    }
+    for (uint32_t i = 0; i < held.count; i++)
+        set_byte(held.items[i], SLOT_CACHED);
+    return EXPECT(wrong == 0);
+}
+
+static void random_class(unsigned class, uint64_t seed)
+{
+    struct heap_census census;
+    rng = seed;
+    held.count = 0;
+    for (unsigned step = 0; step < 400; step++) {
+        uint32_t want = 1 + (uint32_t)(rng_next(&rng) % (class < 40 ? 200 : 10));
+        bool more = rng_next(&rng) % 100 < (step < 200 ? 60 : 40);
+        bool good = more && held.count + want <= HELD_MOST ? fetch(class, want)
+                    : held.count == 0 ? true
+                    : hand_back(class, (uint32_t)size_min(want, held.count));
+        if (good && step % 100 == 0)
+            good = held_are_distinct() && EXPECT(heap_check("random", &census)) &&
+                   EXPECT(census.cached >= held.count);
+        if (!good) {
+            printf("    class %u, seed %lu, step %u\n", class, (unsigned long)seed, step);
+            return;
+        }
+    }
+    while (held.count != 0)
+        hand_back(class, (uint32_t)size_min(held.count, CENTRAL_BATCH_MOST));
+    EXPECT(heap_check("handed back", NULL));
+    central_trim();
+    EXPECT(heap_check("trimmed", &census) && census.spans == 0 && census.cached == 0);
+    EXPECT(census.taken == 1 && census.free_runs == 1 && heap_used() == 0);
+}
+
+static void random_classes(void)
+{
+    static const unsigned classes[] = {1, 2, 3, 5, 16, 29, 52, 53, 61, 67, 75, 78, 79, 80};
+    start(GIB);
+    for (size_t i = 0; i < GC_COUNT(classes); i++)
+        random_class(classes[i], 1000 + i);
+}
+
+static void test_random(void)
+{
+    EXPECT(child_passes(random_classes));
+}
+
+/* ---- the arena is full ---- */
+
+static void exhaust(void)
+{
+    static void *items[20000];
+    struct heap_census census;
+    uint32_t count = 0, got;
+    start(MIB);
+    while ((got = central_fetch(10, &items[count], 100)) != 0)
+        count += got;
+    EXPECT(count == 15 * 409 && own(items, count, 10, items));
+    EXPECT(central_fetch(10, &items[count], 1) == 0 && central_fetch(1, &items[count], 1) == 0);
+    EXPECT(central_fetch_traced(3, (struct record){1, 1}) == NULL);
+    EXPECT(heap_check("full", &census) && census.cached == count && census.unused == 0);
+    for (uint32_t i = 0; i < count; i += got)
+        central_release(10, &items[i], got = (uint32_t)size_min(count - i, 256));
+    EXPECT(central_fetch(1, items, 1) == 1); /* empty spans went back to the page heap */
+    central_release(1, items, 1);
+    central_trim();
+    EXPECT(heap_check("empty again", &census) && census.unused == 15);
+}
+
+static void test_exhausted(void)
+{
+    EXPECT(child_passes(exhaust));
+}
+
+/* ---- sweep on demand ---- */
+
+static void next_cycle(bool reclaim)
+{
+    sweep_finish();
+    relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
+    judge = (struct judge){.reclaim = reclaim, .confirm = 1, .least = EPOCH_FIRST};
+    sweep_begin();
+}
+
+/* .inv.swept: what a mark did not reach is free before its span hands out a slot. */
+static void on_demand(void)
+{
+    static void *items[15 * 64];
+    struct heap_census census;
+    uint32_t count = 0;
+    start(MIB);
+    while (count < GC_COUNT(items))
+        count += central_fetch(32, &items[count], 64);
+    for (uint32_t i = 0; i < count; i++)
+        set_byte(items[i], relaxed_load(&hot.epoch));
+    EXPECT(central_fetch(32, items, 1) == 0);
+    next_cycle(true);
+    for (uint32_t i = 0; i < count; i += 3) /* a third is reached */
+        set_byte(items[i], relaxed_load(&hot.epoch));
+    void *again[640];
+    for (uint32_t got = 0; got < 640;) {
+        uint32_t more = central_fetch(32, &again[got], 640 - got);
+        if (!EXPECT(more != 0))
+            return;
+        got += more;
+    }
+    EXPECT(central_fetch(32, items, 1) == 0); /* exactly the other two thirds */
+    sweep_finish();
+    EXPECT(heap_check("swept", &census) && census.live == 320 && census.cached == 640);
+    EXPECT(relaxed_load(&heap_stats.reclaimed_count) == 640);
+    EXPECT(relaxed_load(&heap_stats.reclaimed) == 640 * 1024);
+}
+
+/* A span all of whose blocks are judged goes back to the page heap, so another class can have it. */
+static void retired_by_sweep(void)
+{
+    static void *items[15 * 64];
+    struct heap_census census;
+    uint32_t count = 0;
+    start(MIB);
+    while (count < GC_COUNT(items))
+        count += central_fetch(32, &items[count], 64);
+    for (uint32_t i = 0; i < count; i++)
+        set_byte(items[i], relaxed_load(&hot.epoch));
+    next_cycle(true);
+    EXPECT(central_fetch(80, items, 1) == 1);
+    sweep_finish();
+    central_release(80, items, 1);
+    central_trim();
+    EXPECT(heap_check("retired", &census) && census.unused == 15 && census.live == 0);
+}
+
+/* Spans are swept once a cycle; one made after the mark not at all. */
+static void sweep_once(void)
+{
+    void *a, *b;
+    start(MIB);
+    EXPECT(central_fetch(32, &a, 1) == 1);
+    set_byte(a, relaxed_load(&hot.epoch));
+    next_cycle(true);
+    EXPECT(central_fetch(40, &b, 1) == 1);      /* a new span */
+    uint32_t span = slab_index_of((uintptr_t)b);
+    EXPECT(relaxed_load(&slab_at(span)->swept) == relaxed_load(&hot.epoch));
+    uint8_t old = EPOCH_LAST;
+    set_byte(b, old); /* were it swept, this would be freed */
+    central_sweep_span(span);
+    EXPECT(byte_of(b) == old);
+    set_byte(b, SLOT_CACHED);
+    central_sweep_span(slab_index_of((uintptr_t)a));
+    EXPECT(byte_of(a) == SLOT_FREE);
+    sweep_finish();
+    central_sweep_span(0);  /* no span */
+    EXPECT(heap_check("swept once", NULL));
+}
+
+static void test_sweep(void)
+{
+    EXPECT(child_passes(on_demand));
+    EXPECT(child_passes(retired_by_sweep));
+    EXPECT(child_passes(sweep_once));
+}
+
+/* ---- traced spans ---- */
+
+static bool record_is(const void *block, uint32_t stack, uint32_t size)
+{
+    struct block b;
+    return block_find((uintptr_t)block, &b) && block_stack(&b) == stack &&
+           block_requested(&b) == size;
+}
+
+static void release_traced(void *block)
+{
+    struct block b;
+    EXPECT(block_find((uintptr_t)block, &b) && byte_of(block) == SLOT_CACHED);
+    central_release_traced(&b);
+}
+
+/* Records stay with their blocks while spans come and go, and are taken up again by the next. */
+static void traced(void)
+{
+    enum { BLOCKS = 3000 };
+    static void *items[BLOCKS];
+    struct heap_census census;
+    size_t used = 0;
+    start(16 * MIB);
+    for (uint32_t round = 0; round < 20; round++) {
+        unsigned wrong = 0;
+        for (uint32_t i = 0; i < BLOCKS; i++) {
+            items[i] = central_fetch_traced(8, (struct record){round * BLOCKS + i + 1, i % 128});
+            wrong += items[i] == NULL || byte_of(items[i]) != SLOT_CACHED ||
+                     hot.slab_class[slab_index_of((uintptr_t)items[i])] != 0;
+        }
+        for (uint32_t i = 0; i < BLOCKS; i += 2) /* half go, and come back with other records */
+            release_traced(items[i]);
+        for (uint32_t i = 0; i < BLOCKS; i += 2)
+            items[i] = central_fetch_traced(8, (struct record){round * BLOCKS + i + 1, i % 128});
+        for (uint32_t i = 0; i < BLOCKS; i++)
+            wrong += !record_is(items[i], round * BLOCKS + i + 1, i % 128);
+        EXPECT(wrong == 0 && heap_check("traced", &census) && census.cached == BLOCKS);
+        for (uint32_t i = 0; i < BLOCKS; i++)
+            release_traced(items[i]);
+        central_trim();
+        EXPECT(heap_check("traced, trimmed", &census) && census.spans == 0);
+        used = round == 0 ? meta_used() : used;
+    }
+    EXPECT(meta_used() == used); /* no record memory is lost */
+}
+
+/* Ordinary and traced spans of one class are apart. */
+static void traced_apart(void)
+{
+    void *plain, *with;
+    start(16 * MIB);
+    EXPECT(central_fetch(80, &plain, 1) == 1);
+    with = central_fetch_traced(80, (struct record){5, 65000}); /* one slot: one record */
+    EXPECT(with != NULL && record_is(with, 5, 65000) && record_is(plain, 0, 65536));
+    EXPECT(hot.slab_class[slab_index_of((uintptr_t)plain)] == 80);
+    release_traced(with);
+    central_trim();
+    EXPECT(central_fetch_traced(80, (struct record){6, 64999}) == with);
+    EXPECT(record_is(with, 6, 64999) && heap_check("apart", NULL));
+}
+
+/* A judged traced block is swept like any other. */
+static void traced_swept(void)
+{
+    start(16 * MIB);
+    void *a = central_fetch_traced(8, (struct record){1, 100});
+    void *b = central_fetch_traced(8, (struct record){2, 100});
+    set_byte(a, relaxed_load(&hot.epoch));
+    set_byte(b, relaxed_load(&hot.epoch));
+    next_cycle(true);
+    set_byte(b, relaxed_load(&hot.epoch));
+    sweep_finish();
+    EXPECT(byte_of(a) == SLOT_FREE && record_is(b, 2, 100));
+    EXPECT(heap_check("traced, swept", NULL));
+}
+
+static void test_traced(void)
+{
+    EXPECT(child_passes(traced));
+    EXPECT(child_passes(traced_apart));
+    EXPECT(child_passes(traced_swept));
+}
+
+/* ---- threads ---- */
+
+static void *fetch_and_release(void *name)
+{
+    static const unsigned classes[] = {1, 4, 40, 67};
+    void *items[64];
+    uint64_t state = (uintptr_t)name, lost = 0;
+    for (unsigned i = 0; i < 15000; i++) {
+        unsigned class = classes[rng_next(&state) % GC_COUNT(classes)];
+        uint32_t count = central_fetch(class, items, 1 + (uint32_t)(rng_next(&state) % 64));
+        lost += !own(items, count, class, name);
+        for (uint32_t j = 0; j < count; j++)
+            lost += *(void **)items[j] != name;
+        central_release(class, items, count);
+        if (i % 1024 == 0)
+            central_trim();
+    }
+    return (void *)lost;
+}
+
+static void threads(void)
+{
+    pthread_t t[3];
+    void *lost;
+    struct heap_census census;
+    start(64 * MIB);
+    for (uintptr_t i = 0; i < 3; i++)
+        pthread_create(&t[i], NULL, fetch_and_release, (void *)(i + 1));
+    for (unsigned i = 0; i < 3; i++)
+        EXPECT(pthread_join(t[i], &lost) == 0 && lost == NULL);
+    EXPECT(heap_check("threads", &census) && census.live == 0);
+    central_trim();
+    EXPECT(heap_check("threads, trimmed", &census) && census.spans == 0 && heap_used() == 0);
+}
+
+static void test_threads(void)
+{
+    EXPECT(child_passes(threads));
+}
+
+UNIT_MAIN(TEST(test_random), TEST(test_exhausted), TEST(test_sweep), TEST(test_traced),
+          TEST(test_threads))
