@@ -187,7 +187,12 @@ static void finish(void)
     struct cycle_record *r = &cycle.record;
     uint64_t reclaimed = r->reclaiming ? r->due_bytes : 0;
     r->live = (int64_t)r->marked_bytes + (int64_t)(r->unreached_bytes - reclaimed);
-    struct pacer_input in = {r->live, (int64_t)(r->stack_bytes + r->root_bytes),
+    /* What waits to be confirmed, or for the end of probation, must not buy the heap room to
+     * grow: a leaking program would double three times before the first block comes back. What
+     * will never be reclaimed must, or each cycle's findings would bring the next one closer. */
+    bool will_reclaim = cycle.settings.mode == MODE_COLLECT && probation_reason() == NULL;
+    struct pacer_input in = {will_reclaim ? (int64_t)r->marked_bytes : r->live,
+                             (int64_t)(r->stack_bytes + r->root_bytes),
                              (int64_t)r->unreached_bytes};
     int64_t growth = pacer_next(&in);
     r->goal = r->live + growth;

@@ -12,7 +12,8 @@ struct pacer_settings {
 };
 
 struct pacer_input {
-    int64_t live;       /* bytes in blocks that stay, when the cycle ended */
+    int64_t live;       /* bytes in blocks that stay, when the cycle ended; those that are still
+                         * to be confirmed do not count */
     int64_t roots;      /* bytes of stacks and other roots that were scanned */
     int64_t found;      /* bytes in blocks that the mark did not reach */
 };
