@@ -69,10 +69,12 @@ static bool make_room(void)
 
 static struct leak_group *find_or_add(const struct leak_group *key)
 {
-    if (!make_room())
-        return NULL;
-    uint32_t *slot = slot_for(key);
-    if (*slot == NO_GROUP) {
+    /* A known site needs no room: it is found even when there is no memory left. */
+    uint32_t *slot = leaks.room == 0 ? NULL : slot_for(key);
+    if (slot == NULL || *slot == NO_GROUP) {
+        if (!make_room())
+            return NULL;
+        slot = slot_for(key);
         leaks.groups[leaks.count] = *key;
         *slot = (uint32_t)++leaks.count;
     }
