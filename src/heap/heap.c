@@ -2,6 +2,7 @@
 #include "heap/heap.h"
 
 #include "heap/central.h"
+#include "heap/large.h"
 #include "heap/meta.h"
 #include "heap/page_heap.h"
 #include "heap/sweep.h"
@@ -11,6 +12,7 @@ bool heap_init(size_t most, bool past_end)
 {
     hot.pad = past_end;
     central_init();
+    sweep_init(&(struct sweepers){central_sweep_span, large_sweep});
     return arena_init(most) && page_heap_init();
 }
 

@@ -11,19 +11,24 @@
 
 #include "base/atomic.h"
 #include "base/check.h"
-#include "heap/central.h"
-#include "heap/large.h"
 #include "heap/page_heap.h"
+#include "heap/slab.h"
 #include "sys/lock.h"
 
 /* Slabs a thread takes from the cursor at once: 1 MiB, about 3 us of sweeping. */
 enum { SWEEP_CHUNK = 16 };
 
 static struct {
+    struct sweepers call;
     _Atomic uint32_t cursor; /* next slab to hand out */
     _Atomic uint32_t limit;  /* end of the range; 0 = no sweep is open */
     _Atomic uint32_t busy;   /* threads inside a chunk */
 } sweep;
+
+void sweep_init(const struct sweepers *call)
+{
+    sweep.call = *call;
+}
 
 void sweep_begin(void)
 {
@@ -39,9 +44,9 @@ static void sweep_slab(uint32_t index)
     if (slab->head != index)
         return;
     if (kind == SLAB_CLASSED)
-        central_sweep_span(index);
+        sweep.call.classed(index);
     else if (kind == SLAB_LARGE)
-        large_sweep(index);
+        sweep.call.large(index);
 }
 
 static bool sweep_chunk(void)

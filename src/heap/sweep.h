@@ -10,6 +10,14 @@
 
 #include "base/base.h"
 
+/* Who sweeps a span of slots, or a large block, by the index of its head slab. Central and large
+ * ask for sweeping, so they cannot be called by name from here. */
+struct sweepers {
+    void (*classed)(uint32_t head);
+    void (*large)(uint32_t head);
+};
+
+void sweep_init(const struct sweepers *call);
 /* Opens the sweep of slabs [0, arena.top). The judge's terms are set. */
 void sweep_begin(void);
 /* Sweeps until about `slabs` slabs have come free, or all are swept. */

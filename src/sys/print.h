@@ -26,10 +26,10 @@ void printer_printf(struct printer *p, const char *format, ...) GC_PRINTF_LIKE(2
 /* Writes what is buffered, through partial writes and EINTR. */
 void printer_flush(struct printer *p);
 
-/* Is standard error still what it was when the process began? A daemon may have closed it and opened
- * a data file under its number; what is printed then would land in that file. True also if it now
- * is something that is appended to, a terminal, or a pipe. `print_note_stderr` is called at the
- * start. */
+/* Is standard error still what it was when the process began? A daemon may have closed it and
+ * opened a data file under its number; what is printed then would land in that file. True also if
+ * it now is something that is appended to, a terminal, or a pipe. `print_note_stderr` is called at
+ * the start. */
 void print_note_stderr(void);
 bool print_stderr_usable(void);
 
