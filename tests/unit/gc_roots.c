@@ -248,11 +248,21 @@ struct actor {
     _Atomic uint32_t ready, quit;
 };
 
-/* Writes the address far below the caller's frame, where it stays when this returns. */
+/* Writes the address far below the caller's frame, where it stays when this returns, and nowhere
+ * else: a stopped thread's registers are roots. */
 static GC_NOINLINE void leave_below(hidden h)
 {
-    char *volatile dead[DEEP / WORD_SIZE];
+    char *dead[DEEP / WORD_SIZE];
+    __asm__ volatile("" : : "r"(dead) : "memory"); /* all of it exists */
     dead[0] = dead[1] = reveal(h);
+    __asm__ volatile("" : : "r"(dead) : "memory");
+    __asm__ volatile("xor %%eax, %%eax\n\txor %%ecx, %%ecx\n\txor %%edx, %%edx\n\t"
+                     "xor %%esi, %%esi\n\txor %%edi, %%edi\n\txor %%r8d, %%r8d\n\t"
+                     "xor %%r9d, %%r9d\n\txor %%r10d, %%r10d\n\txor %%r11d, %%r11d\n\t"
+                     "pxor %%xmm0, %%xmm0"
+                     :
+                     :
+                     : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "xmm0", "cc");
 }
 
 /* Spins with the one address in r12 and the other in the upper half of xmm7. */
