@@ -25,6 +25,14 @@ void real_resolve(void)
     look_up(&real.pthread_sigmask, "pthread_sigmask");
     look_up(&real.sigprocmask, "sigprocmask");
     look_up(&real.sigaction, "sigaction");
+    look_up(&real.sigwait, "sigwait");
+    look_up(&real.sigwaitinfo, "sigwaitinfo");
+    look_up(&real.sigtimedwait, "sigtimedwait");
+    look_up(&real.sigsuspend, "sigsuspend");
+    look_up(&real.signalfd, "signalfd");
+    look_up(&real.ppoll, "ppoll");
+    look_up(&real.pselect, "pselect");
+    look_up(&real.epoll_pwait, "epoll_pwait");
     look_up(&real.dlopen, "dlopen");
     look_up(&real.dlclose, "dlclose");
 }
