@@ -9,16 +9,15 @@
 #include "base/atomic.h"
 
 #include <dlfcn.h>
-#include <link.h>
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *p, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
 extern void __libc_free(void *p);
-/* ld.so's; its address tells ld.so from other objects. */
-extern void *__libc_stack_end;
-extern struct r_debug _r_debug;
+/* A function of ld.so's: its address tells ld.so from other objects. A variable's would not: in a
+ * program that has a copy relocation for it, the variable lies in the program. */
+extern void _dl_mcount(uintptr_t from, uintptr_t self);
 
 static _Atomic uint64_t served;
 
@@ -29,7 +28,7 @@ static uintptr_t stack_pointer(void)
 
 static bool in_loader(const struct dl_find_object *object)
 {
-    uintptr_t probe = (uintptr_t)&_r_debug;
+    uintptr_t probe = (uintptr_t)&_dl_mcount;
     return probe >= (uintptr_t)object->dlfo_map_start && probe < (uintptr_t)object->dlfo_map_end;
 }
 

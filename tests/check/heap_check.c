@@ -8,8 +8,8 @@
  * Two more hold between calls, though no essay names them: heap_used() is the bytes of all slots
  * that are not free, and a class keeps at most one empty span.
  *
- * The tree's root and the lists' heads are private to their modules, so both are found from the
- * descriptors: the root is the one run that is nobody's child, a head the one span without `prev`. */
+ * The tree's root and the lists' heads are private to their modules, so both are found from
+ * the descriptors: the root is the run that is nobody's child, a head the span without `prev`. */
 #include "check/heap_check.h"
 
 #include "base/rng.h"

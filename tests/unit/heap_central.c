@@ -201,7 +201,7 @@ static void on_demand(void)
     EXPECT(relaxed_load(&heap_stats.reclaimed) == 640 * 1024);
 }
 
-/* A span all of whose blocks are judged goes back to the page heap, so another class can have it. */
+/* A span whose blocks are all judged goes back to the page heap: another class can have it. */
 static void retired_by_sweep(void)
 {
     static void *items[15 * 64];

@@ -1,4 +1,4 @@
-/* heap_slot.c -- arithmetic of epochs, exhaustively: all 252 of them, round the corner from 255 to 4. */
+/* heap_slot.c -- arithmetic of epochs, all 252 of them, round the corner from 255 to 4. */
 #include "heap/judge.h"
 #include "heap/slot.h"
 

@@ -1,0 +1,260 @@
+/* mutator_thread_cache.c -- the three counters in a word, and blocks on their way between a
+ * magazine and central. */
+#include "mutator/thread_cache.h"
+
+#include "base/rng.h"
+#include "check/heap_check.h"
+#include "child.h"
+#include "heap/heap.h"
+#include "heap/heap_stats.h"
+#include "heap/slab.h"
+#include "mutator/thread.h"
+
+static void start(void)
+{
+    EXPECT(heap_init(64 * MIB, false) && thread_attach((uintptr_t)__builtin_frame_address(0)));
+    EXPECT(thread_cache.state == CACHE_ATTACHED && thread_cache.thread != NULL);
+}
+
+static struct magazine *magazine(unsigned class)
+{
+    return &thread_cache.magazines[class];
+}
+
+static unsigned count(unsigned class)
+{
+    return magazine_count(magazine(class)->word);
+}
+
+static unsigned room(unsigned class)
+{
+    return magazine_room(magazine(class)->word);
+}
+
+static void set_until(unsigned class, int32_t until)
+{
+    magazine(class)->word = magazine_word(count(class), room(class), until);
+}
+
+static uint8_t byte_of(const void *block)
+{
+    return relaxed_load(slot_of((uintptr_t)block));
+}
+
+/* ---- the word ---- */
+
+static void test_word(void)
+{
+    static const int32_t untils[] = {0, 1, -1, INT32_MAX, INT32_MIN, 1 << 30};
+    for (size_t i = 0; i < GC_COUNT(untils); i++)
+        for (unsigned n = 0; n <= 256; n += 16) {
+            uint64_t word = magazine_word(n, 256 - n, untils[i]);
+            EXPECT(magazine_count(word) == n && magazine_room(word) == 256 - n);
+            EXPECT(magazine_until(word) == untils[i]);
+        }
+}
+
+static void test_capacity(void)
+{
+    size_t sum = 0;
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
+        unsigned most = magazine_capacity(class);
+        EXPECT(most >= 2 && most <= 256);
+        EXPECT((size_t)most * size_classes[class].size <= 128 * KIB);
+        sum += most;
+    }
+    EXPECT(sum <= THREAD_ITEMS);
+}
+
+/* What a thread starts with refuses everything. */
+static void zeroed(void)
+{
+    EXPECT(heap_init(MIB, false));
+    for (unsigned class = 0; class < SIZE_CLASS_COUNT; class++)
+        EXPECT(cache_pop(class) == NULL);
+    EXPECT(!cache_push((void *)(arena.base + SLAB_SIZE)) && !cache_push(NULL));
+    EXPECT(thread_cache.magazines[1].word == 0);
+}
+
+/* ---- pop and push ---- */
+
+static void pop_and_push(void)
+{
+    start();
+    EXPECT(cache_pop(4) == NULL && cache_refill(&thread_cache, 4) && count(4) == 4);
+    EXPECT(room(4) == 4 && heap_check("refilled", NULL));
+    set_until(4, 3);
+    relaxed_store(&hot.epoch, 77);
+    char *a = cache_pop(4), *b = cache_pop(4);
+    EXPECT(a != NULL && b != NULL && a != b && byte_of(a) == 77 && byte_of(b) == 77);
+    EXPECT(count(4) == 2 && room(4) == 6 && magazine_until(magazine(4)->word) == 1);
+    EXPECT(cache_push(a) && byte_of(a) == SLOT_CACHED && cache_pop(4) == a);
+    EXPECT(magazine_until(magazine(4)->word) == 0 && cache_pop(4) == NULL); /* an event is due */
+    EXPECT(count(4) == 2); /* and nothing was taken */
+    EXPECT(cache_push(a) && cache_push(b) && count(4) == 4 && room(4) == 4);
+    EXPECT(heap_check("pushed", NULL));
+}
+
+/* Everything that free() must look at more closely. */
+static void push_refuses(void)
+{
+    start();
+    cache_refill(&thread_cache, 4);
+    set_until(4, 1000);
+    char *p = cache_pop(4);
+    uint64_t word = magazine(4)->word;
+    for (unsigned i = 1; i < 64; i++)
+        EXPECT(!cache_push(p + i)); /* inside, misaligned */
+    EXPECT(!cache_push((char *)hot.base - 16) && !cache_push((void *)arena.end));
+    EXPECT(!cache_push((void *)16) && !cache_push((void *)UINTPTR_MAX) && !cache_push(&word));
+    relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
+    EXPECT(!cache_push(p) && byte_of(p) == EPOCH_FIRST); /* the last mark did not reach it */
+    relaxed_store(&hot.window, 1);
+    EXPECT(cache_push(p) && !cache_push(p)); /* while marking; and then it is free */
+    EXPECT(magazine(4)->word == word - MAGAZINE_ROOM_ONE + 1);
+    p = cache_pop(4);
+    for (unsigned byte = 0; byte < 256; byte++) {
+        relaxed_store(slot_of((uintptr_t)p), (uint8_t)byte);
+        unsigned age = (uint8_t)(relaxed_load(&hot.epoch) - byte);
+        bool pushed = cache_push(p);
+        EXPECT(pushed == (age <= 1));
+        if (pushed)
+            EXPECT(cache_pop(4) == p);
+    }
+    relaxed_store(slot_of((uintptr_t)p), SLOT_CACHED);
+    set_until(4, 0);
+    while (room(4) != 0)
+        magazine(4)->word -= MAGAZINE_ROOM_ONE;
+    relaxed_store(slot_of((uintptr_t)p), relaxed_load(&hot.epoch));
+    EXPECT(!cache_push(p) && slot_is_live(byte_of(p))); /* no room: it stays live */
+}
+
+/* ---- batches ---- */
+
+/* Doubles with each miss, up to the capacity and no further. */
+static void grows(void)
+{
+    start();
+    static void *blocks[2000];
+    unsigned taken = 0;
+    for (unsigned miss = 0; miss < 12; miss++) {
+        EXPECT(cache_refill(&thread_cache, 4));
+        unsigned capacity = count(4) + room(4);
+        EXPECT(capacity == size_min(8u << miss, 256) && count(4) == capacity / 2);
+        set_until(4, INT32_MAX);
+        while (count(4) != 0)
+            blocks[taken++] = cache_pop(4);
+    }
+    for (unsigned i = 0; i < taken; i++) {
+        if (room(4) == 0)
+            cache_make_room(&thread_cache, 4);
+        EXPECT(room(4) >= 1 && count(4) + room(4) <= 256 && cache_push(blocks[i]));
+    }
+    EXPECT(magazine_until(magazine(4)->word) > 0); /* batches leave the event counter alone */
+    EXPECT(heap_check("grown", NULL) && count(4) >= 128);
+}
+
+/* What overflows is the older half. */
+static void keeps_the_young(void)
+{
+    enum { MOST = 2 };
+    start();
+    unsigned class = SIZE_CLASS_COUNT - 1;
+    EXPECT(magazine_capacity(class) == MOST);
+    void *blocks[3];
+    for (unsigned i = 0; i < 3; i++) {
+        EXPECT(cache_refill(&thread_cache, class));
+        set_until(class, 10);
+        blocks[i] = cache_pop(class);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        if (room(class) == 0)
+            cache_make_room(&thread_cache, class);
+        EXPECT(cache_push(blocks[i]));
+    }
+    EXPECT(count(class) == 2 && magazine(class)->items[1] == blocks[2]);
+    EXPECT(magazine(class)->items[0] == blocks[1] && heap_check("young", NULL));
+}
+
+/* Random use of all classes, and then a flush: every block is back. */
+static void random_use(void)
+{
+    enum { HELD = 3000 };
+    static void *held[HELD];
+    struct heap_census census;
+    unsigned used = 0, wrong = 0;
+    uint64_t rng = 4711;
+    start();
+    for (unsigned i = 0; i < 60000; i++) {
+        if (used < HELD && (used == 0 || rng_next(&rng) % 100 < (i / 10000 % 2 ? 40 : 60))) {
+            unsigned class = 1 + (unsigned)(rng_next(&rng) % 40);
+            if (count(class) == 0 && !EXPECT(cache_refill(&thread_cache, class)))
+                return;
+            set_until(class, 1);
+            void *p = cache_pop(class);
+            wrong += p == NULL || byte_of(p) != relaxed_load(&hot.epoch);
+            held[used++] = p;
+        } else {
+            unsigned at = (unsigned)(rng_next(&rng) % used);
+            struct block b = {0};
+            if (!EXPECT(block_find((uintptr_t)held[at], &b)))
+                return;
+            if (room(b.head->size_class) == 0)
+                cache_make_room(&thread_cache, b.head->size_class);
+            wrong += !cache_push(held[at]);
+            held[at] = held[--used];
+        }
+    }
+    if (!EXPECT(wrong == 0))
+        printf("    seed 4711\n");
+    EXPECT(heap_check("used", &census) && census.live == used);
+    cache_flush(&thread_cache);
+    EXPECT(thread_cache.state == CACHE_STRANGER && heap_check("flushed", &census));
+    heap_trim();
+    EXPECT(heap_check("trimmed", &census) && census.cached == 0 && census.live == used);
+}
+
+static void out_of_memory(void)
+{
+    EXPECT(heap_init(MIB, false) && thread_attach(0));
+    unsigned class = SIZE_CLASS_COUNT - 1, got = 0;
+    while (cache_refill(&thread_cache, class)) {
+        set_until(class, 10);
+        while (cache_pop(class) != NULL)
+            got++;
+    }
+    EXPECT(got == 15 && count(class) == 0 && cache_pop(class) == NULL);
+    EXPECT(!cache_refill(&thread_cache, 1) && heap_check("full", NULL));
+}
+
+/* A fork may find a block half-way: only what is SLOT_CACHED goes back. */
+static void flush_half_way(void)
+{
+    struct heap_census census;
+    start();
+    cache_refill(&thread_cache, 4);
+    void *live = magazine(4)->items[0];
+    relaxed_store(slot_of((uintptr_t)live), relaxed_load(&hot.epoch));
+    cache_flush(&thread_cache);
+    EXPECT(heap_check("half-way", &census) && census.live == 1);
+    heap_trim();
+    EXPECT(heap_check("half-way, trimmed", &census) && census.live == 1 && census.cached == 0);
+}
+
+static void test_one_block(void)
+{
+    EXPECT(child_passes(zeroed));
+    EXPECT(child_passes(pop_and_push));
+    EXPECT(child_passes(push_refuses));
+}
+
+static void test_batches(void)
+{
+    EXPECT(child_passes(grows));
+    EXPECT(child_passes(keeps_the_young));
+    EXPECT(child_passes(random_use));
+    EXPECT(child_passes(out_of_memory));
+    EXPECT(child_passes(flush_half_way));
+}
+
+UNIT_MAIN(TEST(test_word), TEST(test_capacity), TEST(test_one_block), TEST(test_batches))
