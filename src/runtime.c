@@ -17,7 +17,6 @@
 #include "gc/world.h"
 #include "heap/heap.h"
 #include "heap/heap_stats.h"
-#include "heap/judge.h"
 #include "heap/meta.h"
 #include "heap/page_heap.h"
 #include "heap/sweep.h"
@@ -167,9 +166,6 @@ static void start_collector(void)
     probation_start((unsigned)options.probation);
     world_set_signal((int)options.signal);
     roots_exclude((uintptr_t)__bss_start, (uintptr_t)_end);
-    /* Initialised, so not in .bss: hot.base is the address of the arena's first block. */
-    roots_exclude((uintptr_t)&hot, (uintptr_t)(&hot + 1));
-    roots_exclude((uintptr_t)&judge, (uintptr_t)(&judge + 1));
     if (!cycle_start(&s))
         cycle_disable("no memory for the collector's own stack");
 }
