@@ -80,7 +80,7 @@ static void poll(size_t upcoming)
 
 static void count_stress(void)
 {
-    if (settings.stress == 0 || thread_cache.in_hook)
+    if (settings.stress == 0 || settings.hooks.stress == NULL || thread_cache.in_hook)
         return;
     if (relaxed_add(&stress_count, 1) % settings.stress == settings.stress - 1)
         settings.hooks.stress();
@@ -293,7 +293,7 @@ static void note_contradiction(const struct block *b, uint8_t byte)
 {
     if (byte == relaxed_load(&hot.epoch) || settings.hooks.contradiction == NULL)
         return;
-    if ((uint8_t)(relaxed_load(&hot.epoch) - byte) <= relaxed_load(&hot.window) ||
+    if (slot_age(relaxed_load(&hot.epoch), byte) <= relaxed_load(&hot.window) ||
         judge_is_newborn(b->start))
         return;
     settings.hooks.contradiction(b);
