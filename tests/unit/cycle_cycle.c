@@ -2,7 +2,7 @@
  *
  * Each test is a process with a heap of its own, in which cycles are run by hand. Two things are
  * made to fail from here: the reading of /proc/self/maps and of the page map. The program is linked
- * with --wrap, so that the collector's calls come to the doubles below, which normally pass them on.
+ * with --wrap: the collector's calls come to the doubles below, which normally pass them on.
  *
  * Blocks are hidden (hidden.h): what is live hangs on the list in `live_list`. */
 #include "cycle/cycle.h"

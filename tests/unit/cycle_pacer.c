@@ -21,8 +21,8 @@ static int64_t next(int64_t live, int64_t roots, int64_t found)
     return pacer_next(&in);
 }
 
-/* The division by 100 comes first, so that nothing overflows: it loses up to 100 bytes times percent
- * and back-off. */
+/* The division by 100 comes first, so that nothing overflows: it loses up to 100 bytes times
+ * percent and back-off. */
 static bool near(int64_t got, int64_t want)
 {
     return got <= want && got > want - 100 * 4 * 4;
@@ -32,7 +32,7 @@ static void test_goal(void)
 {
     start(100, 0);
     EXPECT(next(100 * mib, 0, 50 * mib) == 100 * mib);
-    EXPECT(near(next(100 * mib, 20 * mib, 50 * mib), 120 * mib)); /* roots count, as since Go 1.18 */
+    EXPECT(near(next(100 * mib, 20 * mib, 50 * mib), 120 * mib)); /* roots count (Go 1.18) */
     start(50, 0);
     EXPECT(next(100 * mib, 100 * mib, 50 * mib) == 100 * mib);
     start(400, 0);

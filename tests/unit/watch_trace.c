@@ -115,7 +115,8 @@ static void test_extremes(void)
     EXPECT(matches());
     r = (struct cycle_record){
         .number = UINT32_MAX, .begun = (uint64_t)400 * 86400 * 1000000000u,
-        .stopping = 90000000000u, .marking = 3600000000000u, .resuming = 999, .total = 7200000000000u,
+        .stopping = 90000000000u, .marking = 3600000000000u, .resuming = 999,
+        .total = 7200000000000u,
         .heap_before = (int64_t)1 << 40, .live = (int64_t)1 << 40, .goal = INT64_MAX / 2,
         .stack_bytes = (uint64_t)1 << 40, .root_bytes = (uint64_t)1 << 40,
     };
