@@ -1,8 +1,8 @@
 /* gc_scan.c -- both filters against the definition: base <= w < base + extent, in order.
  *
  * The AVX2 filter compares signed, works in blocks of sixteen and four words, and leaves the rest
- * to the portable one; so the words that matter lie at the bounds and around the sign bit, and every
- * count up to SCAN_MOST, at every alignment of 8 bytes, is tried. */
+ * to the portable one; so the words that matter lie at the bounds and around the sign bit, and
+ * every count up to SCAN_MOST, at every alignment of 8 bytes, is tried. */
 #include "gc/scan.h"
 
 #include "base/rng.h"
