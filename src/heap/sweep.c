@@ -6,7 +6,10 @@
  *
  *   .inv.swept_all   sweep_finish returns only when every slab of the opened range has been
  *                    swept: `busy` counts the threads inside a chunk, and is raised before the
- *                    cursor is read. */
+ *                    cursor is read.
+ *   .inv.late        A thread that saw the last sweep open may be stopped on its way to the cursor,
+ *                    and find the next one open when the world runs again: it takes part. So the
+ *                    limit is read after the cursor, and `busy` may be raised when a sweep begins. */
 #include "heap/sweep.h"
 
 #include "base/atomic.h"
@@ -32,7 +35,7 @@ void sweep_init(const struct sweepers *call)
 
 void sweep_begin(void)
 {
-    GC_CHECK(relaxed_load(&sweep.busy) == 0);
+    GC_CHECK(relaxed_load(&sweep.limit) == 0);
     relaxed_store(&sweep.cursor, 0);
     atomic_store(&sweep.limit, relaxed_load(&arena.top));
 }
@@ -51,8 +54,10 @@ static void sweep_slab(uint32_t index)
 
 static bool sweep_chunk(void)
 {
-    uint32_t limit = atomic_load(&sweep.limit);
-    uint32_t from = limit == 0 ? 0 : atomic_fetch_add(&sweep.cursor, SWEEP_CHUNK);
+    if (atomic_load(&sweep.limit) == 0)
+        return false;
+    uint32_t from = atomic_fetch_add(&sweep.cursor, SWEEP_CHUNK);
+    uint32_t limit = atomic_load(&sweep.limit); /* .inv.late */
     if (from >= limit)
         return false;
     uint32_t to = (uint32_t)size_min(from + SWEEP_CHUNK, limit);

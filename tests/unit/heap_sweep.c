@@ -14,6 +14,9 @@
 #include "sys/lock.h"
 
 #include <pthread.h>
+#include <signal.h>
+#include <sys/time.h>
+#include <ucontext.h>
 
 enum { BLOCKS = 4096, CLASS = 16 }; /* 256 bytes, 16 slabs */
 
@@ -175,7 +178,7 @@ static void stopped_anywhere(void)
     fill_heap(relaxed_load(&hot.epoch));
     signal(SIGUSR1, stop_here);
     pthread_create(&thread, NULL, sweep_always, NULL);
-    uint64_t end = clock_now_ns() + 1000000000u;
+    uint64_t end = clock_now_ns() + 400000000u;
     for (unsigned round = 0; clock_now_ns() < end; round++) {
         sweep_finish();
         unswept += round != 0 ? count_unswept() : 0;
@@ -192,6 +195,92 @@ static void stopped_anywhere(void)
     atomic_store(&done, true);
     pthread_join(thread, NULL);
     EXPECT(unswept == 0 && count_unswept() == 0 && heap_check("stopped anywhere", NULL));
+}
+
+/* ---- every interleaving ---- */
+
+/* The thread goes one instruction at a time (the trap flag) through sweep_for, into a sweep of which
+ * nothing is left. Before instruction `finish_at` the collector finishes that sweep; before
+ * `begin_at`, with the thread standing there, it opens the next. */
+static struct {
+    unsigned step, finish_at, begin_at;
+} interleaving;
+
+enum { TRAP_FLAG = 0x100 };
+
+static void at_step(int signal, siginfo_t *info, void *context)
+{
+    (void)signal;
+    (void)info;
+    if (interleaving.step == interleaving.finish_at)
+        sweep_finish(); /* waits for ever if the thread is inside: the alarm ends it */
+    if (interleaving.step == interleaving.begin_at) {
+        advance(true);
+        sweep_begin();
+        ((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)TRAP_FLAG;
+    }
+    interleaving.step++;
+}
+
+static void step_through(void)
+{
+    __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" : : : "memory", "cc");
+    sweep_for(1);
+    __asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" : : : "memory", "cc");
+}
+
+/* In a child. 0: all was swept; 1: it was not; a signal: the collector had to wait, or a check. */
+static void interleave(void)
+{
+    struct itimerval alarm = {{0, 0}, {0, 400000}};
+    struct sigaction trap = {.sa_sigaction = at_step, .sa_flags = SA_SIGINFO};
+    close(STDERR_FILENO);
+    sweep_begin();
+    sigaction(SIGTRAP, &trap, NULL);
+    setitimer(ITIMER_REAL, &alarm, NULL);
+    step_through();
+    sweep_finish();
+    _exit(interleaving.step <= interleaving.begin_at ? 2 : count_unswept() != 0);
+}
+
+static int status_of(unsigned finish_at, unsigned begin_at)
+{
+    int status = -1;
+    interleaving.finish_at = finish_at;
+    interleaving.begin_at = begin_at;
+    pid_t pid = fork();
+    if (pid == 0)
+        interleave();
+    waitpid(pid, &status, 0);
+    return status;
+}
+
+/* The last steps at which the collector need not wait are after the thread's look at the old sweep. */
+static unsigned first_wait(void)
+{
+    unsigned step = 0;
+    while (step < 2000 && !WIFSIGNALED(status_of(step, UINT32_MAX)))
+        step++;
+    return step;
+}
+
+static void every_interleaving(void)
+{
+    unsigned ran = 0, wait;
+    EXPECT(heap_init(64 * MIB, false));
+    fill_heap(relaxed_load(&hot.epoch));
+    wait = first_wait();
+    EXPECT(wait > 2 && wait < 2000);
+    for (unsigned finish_at = wait - 2; finish_at < wait; finish_at++) {
+        unsigned begin_at = finish_at;
+        int status = 0;
+        for (; status == 0; begin_at++, ran++)
+            status = status_of(finish_at, begin_at);
+        if (!EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 2)) /* past the end of sweep_for */
+            printf("    finish at %u, begin at %u: status %x\n", finish_at, begin_at - 1,
+                   (unsigned)status);
+    }
+    EXPECT(ran > 20);
 }
 
 static void *help(void *data)
@@ -227,6 +316,7 @@ static void sweep_together(void)
 static void test_together(void)
 {
     EXPECT(child_passes(stopped_anywhere));
+    EXPECT(child_passes(every_interleaving));
     EXPECT(child_passes(sweep_together));
 }
 
