@@ -9,7 +9,7 @@
  *                    cursor is read.
  *   .inv.late        A thread that saw the last sweep open may be stopped on its way to the cursor,
  *                    and find the next one open when the world runs again: it takes part. So the
- *                    limit is read after the cursor, and `busy` may be raised when a sweep begins. */
+ *                    limit is read after the cursor, and `busy` may be raised in sweep_begin. */
 #include "heap/sweep.h"
 
 #include "base/atomic.h"

@@ -199,8 +199,8 @@ static void stopped_anywhere(void)
 
 /* ---- every interleaving ---- */
 
-/* The thread goes one instruction at a time (the trap flag) through sweep_for, into a sweep of which
- * nothing is left. Before instruction `finish_at` the collector finishes that sweep; before
+/* The thread goes one instruction at a time (the trap flag) through sweep_for, into a sweep of
+ * which nothing is left. Before instruction `finish_at` the collector finishes that sweep; before
  * `begin_at`, with the thread standing there, it opens the next. */
 static struct {
     unsigned step, finish_at, begin_at;
@@ -255,7 +255,7 @@ static int status_of(unsigned finish_at, unsigned begin_at)
     return status;
 }
 
-/* The last steps at which the collector need not wait are after the thread's look at the old sweep. */
+/* The last steps at which the collector need not wait: the thread has seen the old sweep open. */
 static unsigned first_wait(void)
 {
     unsigned step = 0;

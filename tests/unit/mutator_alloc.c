@@ -1,8 +1,8 @@
 /* mutator_alloc.c -- malloc and its family against a model, every hook, and every way to abuse
  * them.
  *
- * `allocate` and `release` are what the exported names do: the fast path, and on a miss the slow one.
- * Each scenario has its own settings, so its own process. */
+ * `allocate` and `release` are what the exported names do: the fast path, and on a miss the slow
+ * one. Each scenario has its own settings, so its own process. */
 #include "mutator/alloc.h"
 
 #include "base/rng.h"
