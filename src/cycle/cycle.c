@@ -168,7 +168,7 @@ static void count_unreached(void)
     r->due_bytes = counts.due_bytes;
     r->reclaiming = reclaiming_now();
     if (cycle.settings.classify && counts.due_blocks != 0 && (at_exit || r->reclaiming))
-        leak_graph_build(&cycle.marker.work);
+        leak_graph_build(&cycle.marker.work, roots_pagemap());
 }
 
 /* The world is still stopped: as soon as it runs, mutators sweep by these terms. */

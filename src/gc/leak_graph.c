@@ -11,7 +11,7 @@
 #include "gc/leak_graph.h"
 
 #include "base/check.h"
-#include "gc/scan.h"
+#include "gc/mark.h"
 #include "heap/judge.h"
 #include "sys/mem.h"
 
@@ -21,6 +21,7 @@ static struct {
     uint32_t slabs;
     struct unreached what;
     scan_filter_fn *filter;
+    struct pagemap *pagemap;      /* or NULL: large blocks are read whole */
 } graph;
 
 static bool bit(const uint8_t *bits, uintptr_t block)
@@ -73,26 +74,41 @@ struct leak_counts leak_graph_count(unsigned confirm, bool kept_too)
 
 typedef void target_fn(const struct block *target, void *data);
 
-static void each_target_in(const uintptr_t *words, size_t count, uintptr_t from, target_fn *call,
-                           void *data)
+struct targets {
+    uintptr_t from;          /* the block whose words are looked at */
+    target_fn *call;
+    void *data;
+};
+
+static void targets_in(const uintptr_t *words, size_t count, const struct targets *t)
 {
     uintptr_t hits[SCAN_MOST];
     struct block target;
     size_t extent = (size_t)graph.slabs << SLAB_SHIFT;
     size_t found = graph.filter(words, count, arena.base, extent, hits);
     for (size_t i = 0; i < found; i++)
-        if (block_find(hits[i], &target) && target.start != from &&
+        if (block_find(hits[i], &target) && target.start != t->from &&
             slot_is_unreached(graph.what, relaxed_load(slot_of(target.start))))
-            call(&target, data);
+            t->call(&target, t->data);
 }
 
-/* Calls for each unreached block that a word of [start, start + size) points to, but for itself. */
-static void each_target(uintptr_t start, size_t size, target_fn *call, void *data)
+static void targets_in_range(uintptr_t start, uintptr_t end, void *data)
 {
     const uintptr_t *words = (const uintptr_t *)start;
-    size_t count = size / WORD_SIZE;
+    size_t count = (end - start) / WORD_SIZE;
     for (size_t at = 0; at < count; at += SCAN_MOST)
-        each_target_in(words + at, size_min(count - at, SCAN_MOST), start, call, data);
+        targets_in(words + at, size_min(count - at, SCAN_MOST), data);
+}
+
+/* Calls for each unreached block that a word of [start, start + size) points to, but for itself. A
+ * large block is read only where it holds pages. */
+static void each_target(uintptr_t start, size_t size, target_fn *call, void *data)
+{
+    struct targets t = {start, call, data};
+    uintptr_t end = align_up(start + size, PAGE_SIZE);
+    if (size < SPARSE_LEAST || graph.pagemap == NULL ||
+        !pagemap_each(graph.pagemap, PAGEMAP_POPULATED, start, end, targets_in_range, &t))
+        targets_in_range(start, start + size, &t);
 }
 
 static void tag_indirect(const struct block *target, void *data)
@@ -141,11 +157,12 @@ static void flood_cycle(const struct block *b, uint8_t byte, void *data)
     flood(data, b);
 }
 
-void leak_graph_build(struct worklist *work)
+void leak_graph_build(struct worklist *work, struct pagemap *pagemap)
 {
     GC_ASSERT(graph.indirect == NULL && work->count == 0);
     graph.slabs = relaxed_load(&arena.top);
     graph.filter = scan_filter_best();
+    graph.pagemap = pagemap;
     graph.bytes = (size_t)graph.slabs * (SLAB_SIZE / GRANULE / 8);
     uint8_t *bits = mem_map(align_up(2 * graph.bytes, PAGE_SIZE));
     if (bits == NULL)

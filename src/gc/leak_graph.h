@@ -8,6 +8,7 @@
 #include "base/base.h"
 #include "gc/worklist.h"
 #include "heap/slab.h"
+#include "sys/pagemap.h"
 
 struct leak_counts {
     uint64_t blocks, bytes;               /* unreached by this mark */
@@ -18,7 +19,7 @@ struct leak_counts {
 struct leak_counts leak_graph_count(unsigned confirm, bool kept_too);
 /* Classifies what was counted: direct ones are held by no other unreached block; each cycle
  * that nothing else holds has one direct head. Without memory for the bitmaps all are direct. */
-void leak_graph_build(struct worklist *work);
+void leak_graph_build(struct worklist *work, struct pagemap *pagemap);
 bool leak_graph_is_indirect(uintptr_t block);
 void leak_graph_drop(void);
 

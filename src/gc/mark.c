@@ -17,12 +17,6 @@
 #include "heap/judge.h"
 #include "heap/slab.h"
 
-enum {
-    /* From this size on ask the pagemap which pages exist. One call costs ~1 us. */
-    SPARSE_LEAST = 1 << 20,
-    RANGES = 64,
-};
-
 void marker_start(struct marker *m, struct pagemap *pagemap)
 {
     GC_ASSERT(m->work.count == 0);
@@ -91,22 +85,16 @@ void mark_words(struct marker *m, const uintptr_t *words, size_t count)
     }
 }
 
+static void scan_range(uintptr_t start, uintptr_t end, void *data)
+{
+    mark_words(data, (const uintptr_t *)start, (end - start) / WORD_SIZE);
+}
+
 static void scan_populated(struct marker *m, struct work work)
 {
-    struct page_range ranges[RANGES];
-    uintptr_t at = work.start, end = align_up(work.start + work.size, PAGE_SIZE);
-    while (at < end) {
-        uintptr_t next = end;
-        long count = pagemap_scan(m->pagemap, PAGEMAP_POPULATED, at, end, ranges, RANGES, &next);
-        if (count < 0) {
-            mark_words(m, (const uintptr_t *)at, (end - at) / WORD_SIZE);
-            return;
-        }
-        for (long i = 0; i < count; i++)
-            mark_words(m, (const uintptr_t *)ranges[i].start,
-                       (ranges[i].end - ranges[i].start) / WORD_SIZE);
-        at = next;
-    }
+    uintptr_t end = align_up(work.start + work.size, PAGE_SIZE);
+    if (!pagemap_each(m->pagemap, PAGEMAP_POPULATED, work.start, end, scan_range, m))
+        scan_range(work.start, end, m);
 }
 
 static void scan_block(struct marker *m, struct work work)

@@ -13,6 +13,10 @@
  * DRAM latency: 31 million objects/s against 5.5 without (prototype; see bench/mark_nodes). */
 enum { MARK_FIFO = 16 };
 
+/* From this many bytes on a block is read only where it holds pages. One look at the pagemap costs
+ * ~1 us. */
+enum { SPARSE_LEAST = 1 << 20 };
+
 struct marker {
     struct worklist work;
     scan_filter_fn *filter;

@@ -35,7 +35,6 @@ enum {
     MAPS_BUFFER = 64 << 10,
     /* Read at a time: half of a usual L2 cache. */
     READ_BUFFER = 256 << 10,
-    RANGES = 256,
     EXCLUDED_MOST = 4,
     /* Pages asked of mincore at a time. */
     CORE_PAGES = 4096,
@@ -55,7 +54,6 @@ static struct {
     unsigned excluded_count;
     bool read_shared_whole;
     char *maps_buffer, *read_buffer;
-    struct page_range *ranges;
     unsigned char *core;
     struct stack stacks[WORLD_TASKS_MOST + 1]; /* of this stop */
     size_t stack_count;
@@ -76,8 +74,7 @@ static bool get_buffers(void)
         return true;
     roots.maps_buffer = meta_alloc(MAPS_BUFFER);
     roots.read_buffer = meta_alloc(READ_BUFFER);
-    roots.ranges = meta_alloc(RANGES * sizeof(struct page_range));
-    if (roots.maps_buffer == NULL || roots.read_buffer == NULL || roots.ranges == NULL)
+    if (roots.maps_buffer == NULL || roots.read_buffer == NULL)
         return false;
     roots.core = meta_alloc(CORE_PAGES);
     return roots.core != NULL;
@@ -144,18 +141,16 @@ static void scan_allowed(uintptr_t start, uintptr_t end, unsigned from)
     scan_pages(start, end);
 }
 
+static void scan_range(uintptr_t start, uintptr_t end, void *data)
+{
+    (void)data;
+    scan_allowed(start, end, 0);
+}
+
 static const char *scan_populated(uintptr_t start, uintptr_t end, enum pagemap_want want)
 {
-    while (start < end) {
-        uintptr_t next = end;
-        long count = pagemap_scan(&roots.pagemap, want, start, end, roots.ranges, RANGES, &next);
-        if (count < 0)
-            return "the page map cannot be read";
-        for (long i = 0; i < count; i++)
-            scan_allowed(roots.ranges[i].start, roots.ranges[i].end, 0);
-        start = next;
-    }
-    return NULL;
+    bool complete = pagemap_each(&roots.pagemap, want, start, end, scan_range, NULL);
+    return complete ? NULL : "the page map cannot be read";
 }
 
 static void scan_in_core(uintptr_t start, uintptr_t end)

@@ -183,3 +183,22 @@ long pagemap_scan(struct pagemap *p, enum pagemap_want want, uintptr_t start, ui
     GC_ASSERT(!ok || start == end || *next > start); /* .inv.forward */
     return ok ? (long)s.count : -1;
 }
+
+/* Ranges asked of the kernel at a time: 2 KiB of stack. */
+enum { EACH_RANGES = 128 };
+
+bool pagemap_each(struct pagemap *p, enum pagemap_want want, uintptr_t start, uintptr_t end,
+                  pagemap_visit_fn *visit, void *data)
+{
+    struct page_range ranges[EACH_RANGES];
+    while (start < end) {
+        uintptr_t next = end;
+        long count = pagemap_scan(p, want, start, end, ranges, EACH_RANGES, &next);
+        if (count < 0)
+            return false;
+        for (long i = 0; i < count; i++)
+            visit(ranges[i].start, ranges[i].end, data);
+        start = next;
+    }
+    return true;
+}

@@ -32,4 +32,10 @@ void pagemap_close(struct pagemap *p);
 long pagemap_scan(struct pagemap *p, enum pagemap_want want, uintptr_t start, uintptr_t end,
                   struct page_range *ranges, size_t capacity, uintptr_t *next);
 
+/* Calls visit(start, end, data) for each wanted range of [start, end). False: the kernel refused,
+ * and an unknown part was not visited. */
+typedef void pagemap_visit_fn(uintptr_t start, uintptr_t end, void *data);
+bool pagemap_each(struct pagemap *p, enum pagemap_want want, uintptr_t start, uintptr_t end,
+                  pagemap_visit_fn *visit, void *data);
+
 #endif

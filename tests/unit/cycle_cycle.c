@@ -51,16 +51,14 @@ bool __wrap_pagemap_open(struct pagemap *p)
     return !pagemap_missing && __real_pagemap_open(p);
 }
 
-long __real_pagemap_scan(struct pagemap *p, enum pagemap_want want, uintptr_t start, uintptr_t end,
-                         struct page_range *ranges, size_t capacity, uintptr_t *next);
-long __wrap_pagemap_scan(struct pagemap *p, enum pagemap_want want, uintptr_t start, uintptr_t end,
-                         struct page_range *ranges, size_t capacity, uintptr_t *next);
-long __wrap_pagemap_scan(struct pagemap *p, enum pagemap_want want, uintptr_t start, uintptr_t end,
-                         struct page_range *ranges, size_t capacity, uintptr_t *next)
+bool __real_pagemap_each(struct pagemap *p, enum pagemap_want want, uintptr_t start, uintptr_t end,
+                         pagemap_visit_fn *visit, void *data);
+bool __wrap_pagemap_each(struct pagemap *p, enum pagemap_want want, uintptr_t start, uintptr_t end,
+                         pagemap_visit_fn *visit, void *data);
+bool __wrap_pagemap_each(struct pagemap *p, enum pagemap_want want, uintptr_t start, uintptr_t end,
+                         pagemap_visit_fn *visit, void *data)
 {
-    if (pagemap_broken)
-        return -1;
-    return __real_pagemap_scan(p, want, start, end, ranges, capacity, next);
+    return !pagemap_broken && __real_pagemap_each(p, want, start, end, visit, data);
 }
 
 /* ---- a heap, its collector, and its observers ---- */

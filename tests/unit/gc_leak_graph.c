@@ -72,7 +72,7 @@ static int direct_in(int first, int n)
 static void build(void)
 {
     leak_graph_count(1, false);
-    leak_graph_build(&work);
+    leak_graph_build(&work, NULL);
     EXPECT(work.count == 0);
 }
 
@@ -175,7 +175,7 @@ static void live_and_free(void)
     set_byte(live, relaxed_load(&hot.epoch));
     struct leak_counts c = leak_graph_count(1, false);
     EXPECT(c.blocks == 2);
-    leak_graph_build(&work);
+    leak_graph_build(&work, NULL);
     EXPECT(!indirect(leak) && !indirect(held) && !indirect(live));
     leak_graph_drop();
 }
@@ -234,11 +234,11 @@ static void kept_blocks(void)
     set_byte(kept, SLOT_KEPT);
     set_byte(kept_too, SLOT_KEPT);
     EXPECT(leak_graph_count(1, false).blocks == 1);
-    leak_graph_build(&work);
+    leak_graph_build(&work, NULL);
     EXPECT(!indirect(held) && !indirect(kept_too));
     leak_graph_drop();
     EXPECT(leak_graph_count(1, true).blocks == 3);
-    leak_graph_build(&work);
+    leak_graph_build(&work, NULL);
     EXPECT(!indirect(kept) && indirect(held) && indirect(kept_too));
     leak_graph_drop();
 }
