@@ -17,7 +17,7 @@ struct page_heap_stats {
 
 /* False: no memory for the first slabs. */
 bool page_heap_init(void);
-/* Takes a run of `slabs` slabs whose index is a multiple of `alignment` (a power of two, in
+/* Takes a run of `slabs` slabs whose address is a multiple of `alignment` (a power of two, in
  * slabs). *zeroed: all its pages read as zeros. NO_SLAB when there is no room or no memory. */
 uint32_t page_heap_alloc(uint32_t slabs, uint32_t alignment, bool *zeroed);
 /* Takes `more` slabs directly behind the run that ends before index `end`, if they are free. */

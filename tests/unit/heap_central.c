@@ -220,6 +220,50 @@ static void retired_by_sweep(void)
     EXPECT(heap_check("retired", &census) && census.unused == 15 && census.live == 0);
 }
 
+/* .inv.swept again: a listed span is swept before its free slots are handed out. */
+static void listed_is_swept(void)
+{
+    static void *items[64];
+    void *again[40];
+    start(16 * MIB);
+    EXPECT(central_fetch(32, items, 63) == 63); /* one slot is left */
+    for (uint32_t i = 0; i < 63; i++)
+        set_byte(items[i], relaxed_load(&hot.epoch));
+    next_cycle(true);
+    EXPECT(central_fetch(32, again, 40) == 40); /* its own and judged neighbours' */
+    struct slab *span = slab_at(slab_index_of((uintptr_t)items[0]));
+    EXPECT(relaxed_load(&span->swept) == relaxed_load(&hot.epoch) && span->free_slots == 24);
+    for (uint32_t i = 0; i < 40; i++)
+        EXPECT(slab_index_of((uintptr_t)again[i]) == slab_index(span));
+    sweep_finish();
+    EXPECT(heap_check("listed", NULL));
+}
+
+/* An empty span goes back at once, wherever it is in the list, unless it is the only one. */
+static void empty_goes_back(void)
+{
+    static void *items[3 * 4], *more[600];
+    struct heap_census census;
+    start(64 * MIB);
+    for (uint32_t i = 0; i < 12; i += 4)
+        EXPECT(central_fetch(64, &items[i], 4) == 4); /* a span */
+    for (uint32_t i = 0; i < 512; i++) /* fills the transfer cache */
+        EXPECT(central_fetch(64, &more[i], 1) == 1);
+    for (uint32_t i = 0; i < 512; i += 128)
+        central_release(64, &more[i], 128);
+    for (uint32_t i = 0; i < 12; i += 4)
+        central_release(64, &items[i], 1); /* all three are listed, the first one last */
+    EXPECT(heap_check("listed", &census));
+    uint32_t spans = census.spans;
+    for (uint32_t i = 0; i < 12; i += 4) {
+        EXPECT(heap_check("one more", &census) && census.empty_spans == 0);
+        EXPECT(census.spans == spans - i / 4);
+        central_release(64, &items[i + 1], 3);
+    }
+    EXPECT(heap_check("the last", &census) && census.empty_spans == 1);
+    EXPECT(census.spans == spans - 2); /* the only listed one is kept */
+}
+
 /* Spans are swept once a cycle; one made after the mark not at all. */
 static void sweep_once(void)
 {
@@ -248,6 +292,8 @@ static void test_sweep(void)
     EXPECT(child_passes(on_demand));
     EXPECT(child_passes(retired_by_sweep));
     EXPECT(child_passes(sweep_once));
+    EXPECT(child_passes(listed_is_swept));
+    EXPECT(child_passes(empty_goes_back));
 }
 
 /* ---- traced spans ---- */

@@ -132,6 +132,20 @@ static bool resize(struct item *it, uint64_t *rng)
     return EXPECT(alloc_usable_size(p) >= size && block_of(p).size >= size + hot.pad);
 }
 
+/* A magazine's blocks and its room are its capacity: 8 doubled some times, and no more than most. */
+static bool magazines_sound(void)
+{
+    unsigned wrong = 0;
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
+        uint64_t word = thread_cache.magazines[class].word;
+        unsigned capacity = magazine_count(word) + magazine_room(word);
+        unsigned most = magazine_capacity(class);
+        wrong += capacity > most ||
+                 (capacity != 0 && capacity != most && (capacity < 8 || !is_power_of_two(capacity)));
+    }
+    return EXPECT(wrong == 0);
+}
+
 static void random_family(bool past_end, uint64_t seed)
 {
     uint64_t rng = seed;
@@ -148,7 +162,7 @@ static void random_family(bool past_end, uint64_t seed)
             it->p = NULL;
         }
         if (good && i % 4000 == 0)
-            good = EXPECT(heap_check("random", NULL));
+            good = EXPECT(heap_check("random", NULL)) && magazines_sound();
         if (!good) {
             printf("    seed %lu, step %u\n", (unsigned long)seed, i);
             return;
