@@ -132,7 +132,7 @@ static bool resize(struct item *it, uint64_t *rng)
     return EXPECT(alloc_usable_size(p) >= size && block_of(p).size >= size + hot.pad);
 }
 
-/* A magazine's blocks and its room are its capacity: 8 doubled some times, and no more than most. */
+/* A magazine's blocks and its room are its capacity: 8 doubled some times, or the most. */
 static bool magazines_sound(void)
 {
     unsigned wrong = 0;
@@ -140,8 +140,8 @@ static bool magazines_sound(void)
         uint64_t word = thread_cache.magazines[class].word;
         unsigned capacity = magazine_count(word) + magazine_room(word);
         unsigned most = magazine_capacity(class);
-        wrong += capacity > most ||
-                 (capacity != 0 && capacity != most && (capacity < 8 || !is_power_of_two(capacity)));
+        bool doubled = capacity == 0 || (capacity >= 8 && is_power_of_two(capacity));
+        wrong += capacity > most || (capacity != most && !doubled);
     }
     return EXPECT(wrong == 0);
 }
