@@ -130,7 +130,8 @@ bool arena_commit(uint32_t count)
     if (count > arena.slab_count)
         return false;
     size_t step = size_clamp(arena.committed, COMMIT_LEAST, COMMIT_MOST);
-    uint32_t target = (uint32_t)size_min(align_up(count, step), arena.slab_count);
+    uint32_t target = (uint32_t)size_min(size_max(count, arena.committed + step),
+                                         arena.slab_count);
     if (!commit_range(arena.committed, target)) {
         target = count;
         if (!commit_range(arena.committed, target))

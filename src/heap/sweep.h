@@ -18,7 +18,7 @@ struct sweepers {
 };
 
 void sweep_init(const struct sweepers *call);
-/* Opens the sweep of slabs [0, arena.top). The judge's terms are set. */
+/* World stopped. Opens the sweep of slabs [0, arena.top). The judge's terms are set. */
 void sweep_begin(void);
 /* Sweeps until about `slabs` slabs have come free, or all are swept. */
 void sweep_for(uint32_t slabs);

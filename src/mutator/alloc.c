@@ -32,6 +32,10 @@ enum {
     /* From this size on, realloc moves pages instead of bytes: mremap costs ~1 us + 0.1 us a page
      * moved, copying 4 KiB about 0.4 us. */
     MOVE_PAGES_LEAST = 256 << 10,
+    /* Pages that mremap moved keep their old offset, so the kernel cannot merge their mapping with
+     * its neighbours again: each move may leave two mappings more, of 65,530 a process may have.
+     * After so many moves in a process, bytes are copied. */
+    MOVE_PAGES_BUDGET = 8192,
     /* Allocations between two looks at the sampling counters at most. */
     EVENT_MOST = 1 << 30,
 };
@@ -39,6 +43,7 @@ enum {
 static struct alloc_settings settings;
 static _Atomic int64_t trigger = INT64_MAX;
 static _Atomic uint64_t stress_count;
+static _Atomic uint32_t page_moves;
 
 void alloc_start(const struct alloc_settings *given)
 {
@@ -398,7 +403,10 @@ static void *move_large(const struct block *b, size_t size)
     if (to == NULL)
         return NULL;
     size_t bytes = align_up(size_min(b->size, size), PAGE_SIZE);
-    if (!mem_move_pages((void *)b->start, to, bytes))
+    if (relaxed_add(&page_moves, 1) < MOVE_PAGES_BUDGET &&
+        mem_move_pages((void *)b->start, to, bytes))
+        page_heap_note_clean(slab_index(b->head), (uint32_t)(bytes >> SLAB_SHIFT));
+    else
         memcpy(to, (void *)b->start, bytes);
     return to;
 }
