@@ -92,16 +92,19 @@ static void tell_main_stack(void)
     unwind_set_stack(told_low, high);
 }
 
-static void tell_thread_stack(void)
+/* The bounds of this thread's own stack; false if libc does not know. */
+static bool thread_stack(uintptr_t *low, uintptr_t *high)
 {
     pthread_attr_t attributes;
-    void *low;
+    void *start;
     size_t size;
     if (pthread_getattr_np(pthread_self(), &attributes) != 0)
-        return;
-    if (pthread_attr_getstack(&attributes, &low, &size) == 0)
-        unwind_set_stack((uintptr_t)low, (uintptr_t)low + size);
+        return false;
+    bool known = pthread_attr_getstack(&attributes, &start, &size) == 0;
     pthread_attr_destroy(&attributes);
+    *low = (uintptr_t)start;
+    *high = (uintptr_t)start + size;
+    return known;
 }
 
 static uint32_t capture_stack(void)
@@ -236,6 +239,15 @@ bool runtime_started(void)
     return runtime.started;
 }
 
+static void note_thread_stack(uintptr_t here)
+{
+    uintptr_t low = here, high = here;
+    bool known = thread_stack(&low, &high);
+    thread_cache.thread->stack_low = low;
+    if (known && wants_stacks())
+        unwind_set_stack(low, high);
+}
+
 void runtime_thread_begin(void)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
@@ -244,8 +256,8 @@ void runtime_thread_begin(void)
         return;
     if (pthread_setspecific(runtime.key, &runtime) != 0)
         thread_detach();
-    else if (wants_stacks())
-        tell_thread_stack();
+    else
+        note_thread_stack(here);
 }
 
 /* C++ names are readable if libstdc++ is loaded. */

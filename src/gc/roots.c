@@ -9,8 +9,9 @@
  *   .inv.stack      A thread's stack is scanned from its stack pointer, less the red zone, or its
  *                   signal frame if that is lower (registers lie there), to the end of the mapping,
  *                   which holds its TLS and struct pthread too. This narrowing is applied only
- *                   where it is certain: the thread is registered, it runs on its own stack, and
- *                   nobody else's stack is in that mapping. Anything else is scanned whole.
+ *                   where it is certain: the thread is registered, it runs on its own stack, nobody
+ *                   else's stack nor an alternate signal stack is in that mapping; and what lies
+ *                   below the thread's own stack is scanned. Anything else is scanned whole.
  *   .inv.elsewhere  A stack pointer in the arena (a coroutine's stack) keeps that whole block.
  *
  * Shared memory: a page without an entry in our page tables may still hold data, which neither
@@ -43,6 +44,8 @@ enum {
 struct stack {
     uintptr_t low, hint;    /* scan from; an address in the thread's own stack or 0 */
     uintptr_t pointer;      /* where it runs */
+    uintptr_t own_low;      /* of the thread's own stack; what lies below is not its stack */
+    uintptr_t alternate;    /* its alternate signal stack, or 0 */
     int32_t tid;
 };
 
@@ -183,6 +186,8 @@ static const struct stack *narrowing_stack(const struct mapping *map)
         const struct stack *s = &roots.stacks[i];
         bool hint_in = s->hint >= map->start && s->hint < map->end;
         bool pointer_in = s->pointer >= map->start && s->pointer < map->end;
+        if (s->alternate >= map->start && s->alternate < map->end)
+            return NULL;
         if (!hint_in && !pointer_in)
             continue;
         if (only != NULL || !hint_in || !pointer_in || s->hint < s->pointer)
@@ -198,13 +203,19 @@ static const char *scan_anonymous(const struct mapping *map)
     const struct stack *stack = narrowing_stack(map);
     if (stack != NULL && stack->low > start)
         start = align_down(stack->low, WORD_SIZE);
-    uint64_t before = roots.stats->other_bytes;
     if (stack == NULL)
         return scan_populated(start, map->end, PAGEMAP_POPULATED);
+    /* Below the thread's own stack the mapping may hold anything. */
+    uintptr_t below = size_min(align_up(stack->own_low, PAGE_SIZE), start);
+    const char *reason = below > map->start
+                             ? scan_populated(map->start, below, PAGEMAP_POPULATED) : NULL;
+    if (reason != NULL)
+        return reason;
+    uint64_t before = roots.stats->other_bytes;
     /* The first page is cut; the rest goes by what exists (a stack may be deep but sparse). */
     uintptr_t page = size_min(align_up(start, PAGE_SIZE), map->end);
     scan_allowed(start, page, 0);
-    const char *reason = scan_populated(page, map->end, PAGEMAP_POPULATED);
+    reason = scan_populated(page, map->end, PAGEMAP_POPULATED);
     roots.stats->stack_bytes += roots.stats->other_bytes - before;
     roots.stats->other_bytes = before;
     return reason;
@@ -252,7 +263,7 @@ static void add_stack(int32_t tid, uintptr_t pointer, uintptr_t frame, uintptr_t
     /* The signal frame is on the same stack, below; or on an alternate one, scanned as found. */
     if (frame != 0 && frame < pointer && pointer - frame < READ_BUFFER)
         low = frame;
-    roots.stacks[roots.stack_count++] = (struct stack){low, 0, pointer, tid};
+    roots.stacks[roots.stack_count++] = (struct stack){low, 0, pointer, 0, alternate, tid};
     mark_word(roots.marker, alternate);
 }
 
@@ -260,8 +271,10 @@ static void add_hint(struct thread *thread, void *data)
 {
     (void)data;
     for (size_t i = 0; i < roots.stack_count; i++)
-        if (roots.stacks[i].tid == thread->tid)
+        if (roots.stacks[i].tid == thread->tid) {
             roots.stacks[i].hint = thread->stack_hint;
+            roots.stacks[i].own_low = thread->stack_low;
+        }
 }
 
 /* A stack in the arena: its block lives, and the used part is scanned like any other stack. */

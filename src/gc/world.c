@@ -27,6 +27,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <string.h>
 #include <ucontext.h>
 
 /* libc's sigaction under the name that our own wrapper does not take. */
@@ -53,7 +54,6 @@ static struct {
     int32_t listed[WORLD_TASKS_MOST];
     uint32_t gone;               /* zombies among the tasks: never going to answer */
     int signal;
-    bool installed;
 } world;
 
 static struct stopped_task *find_task(int32_t tid)
@@ -103,13 +103,14 @@ int world_signal(void)
     return world.signal;
 }
 
+/* At each stop: libc's signal() and its kin reach the kernel past our wrapper of sigaction. */
 static void install(void)
 {
     struct sigaction action = {.sa_sigaction = on_stop,
                                .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
-    sigfillset(&action.sa_mask);
+    /* Not sigfillset: it leaves out libc's own signals, and a cancellation must not unwind us. */
+    memset(&action.sa_mask, 0xff, sizeof(action.sa_mask));
     GC_CHECK(__sigaction(world.signal, &action, NULL) == 0);
-    world.installed = true;
 }
 
 static void await_empty_handler(void)
@@ -200,8 +201,7 @@ static enum world_result stop_all(uint32_t generation, uint64_t deadline)
 enum world_result world_stop(uint64_t timeout_ns)
 {
     GC_ASSERT(lock_held(LOCK_CYCLE));
-    if (!world.installed)
-        install();
+    install();
     await_empty_handler();
     uint32_t generation = relaxed_load(&world.generation) + 1;
     generation += generation == 0;

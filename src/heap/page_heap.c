@@ -294,7 +294,9 @@ bool page_heap_extend(uint32_t end, uint32_t more)
 
 static void release_run(uint32_t head, uint32_t slabs)
 {
-    mem_discard((void *)slab_address(head), (size_t)slabs << SLAB_SHIFT);
+    /* Locked memory stays, and stays dirty: what is called clean must read as zeros. */
+    if (!mem_discard((void *)slab_address(head), (size_t)slabs << SLAB_SHIFT))
+        return;
     mem_discard((void *)(uintptr_t)slot_of(slab_address(head)),
                 (size_t)slabs * (SLAB_SIZE / GRANULE));
     heap.dirty_slabs -= slab_at(head)->dirty;

@@ -61,6 +61,7 @@ bool thread_attach(uintptr_t stack_hint)
         return false;
     t->tid = (int32_t)syscall0(__NR_gettid);
     t->stack_hint = stack_hint;
+    t->stack_low = 0;
     t->cache = &thread_cache;
     t->rng = (uint64_t)t->tid * 0x9e3779b97f4a7c15u;
     for (unsigned class = 0; class < SIZE_CLASS_COUNT; class++) {

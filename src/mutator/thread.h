@@ -21,6 +21,7 @@ struct thread {
     /* Fixed while registered. */
     int32_t tid;
     uintptr_t stack_hint;    /* an address in its own stack */
+    uintptr_t stack_low;     /* the lowest of its own stack; 0: its mapping holds nothing else */
     struct thread_cache *cache;
     /* The thread's own. */
     uint64_t rng;

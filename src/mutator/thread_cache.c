@@ -89,14 +89,17 @@ bool cache_refill(struct thread_cache *cache, unsigned size_class)
     return count != 0;
 }
 
-/* Out of the magazine first, then into central: if the process forks in between, the child loses
- * some free blocks. The other way round it would find them in both places. */
+/* Out of the magazine first, then into central, and counted as empty while the rest moves up: if
+ * the process forks in between, the child loses some free blocks. Else it would find them twice. */
 static void release_half(struct magazine *m, unsigned size_class, unsigned count)
 {
     void *batch[MAGAZINE_MOST];
     unsigned half = (count + 1) / 2;
     memcpy(batch, m->items, half * sizeof(void *));
+    set_counts(m, 0, count);
+    compiler_barrier();
     memmove(m->items, m->items + half, (count - half) * sizeof(void *));
+    compiler_barrier();
     set_counts(m, count - half, count);
     compiler_barrier();
     central_release(size_class, batch, half);

@@ -9,6 +9,7 @@
 
 #include <linux/mman.h>
 #include <linux/prctl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -51,9 +52,9 @@ bool mem_commit(void *start, size_t size)
     return syscall3(__NR_mprotect, (long)start, (long)size, PROT_READ | PROT_WRITE) == 0;
 }
 
-void mem_discard(void *start, size_t size)
+bool mem_discard(void *start, size_t size)
 {
-    syscall3(__NR_madvise, (long)start, (long)size, MADV_DONTNEED);
+    return syscall3(__NR_madvise, (long)start, (long)size, MADV_DONTNEED) == 0;
 }
 
 void mem_release(void *start, size_t size)
@@ -66,11 +67,24 @@ void *mem_map(size_t size)
     return map_anonymous(size, PROT_READ | PROT_WRITE, 0);
 }
 
+/* In two steps: with MREMAP_FIXED the kernel unmaps the destination before it looks whether the
+ * source is one mapping, so a refusal would leave a hole. The first step refuses without harm; in
+ * the second the source is one fresh mapping. */
 bool mem_move_pages(void *from, void *to, size_t size)
 {
-    long flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
-    long result = syscall6(__NR_mremap, (long)from, (long)size, (long)size, flags, (long)to, 0);
-    return result == (long)to;
+    long flags = MREMAP_MAYMOVE | MREMAP_DONTUNMAP;
+    long there = syscall6(__NR_mremap, (long)from, (long)size, (long)size, flags, 0, 0);
+    if (is_error(there))
+        return false;
+    flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+    if (syscall6(__NR_mremap, there, (long)size, (long)size, flags, (long)to, 0) == (long)to)
+        return true;
+    /* Out of memory for page tables or mappings: the data is at `there`, and `to` may be gone. */
+    syscall6(__NR_mmap, (long)to, (long)size, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    memcpy(to, (void *)there, size);
+    mem_release((void *)there, size);
+    return true;
 }
 
 size_t mem_address_limit(void)

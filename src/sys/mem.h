@@ -11,8 +11,9 @@
 void *mem_reserve(size_t size, size_t unit);
 /* Makes [start, start+size) of a reservation usable. False if the kernel refuses. */
 bool mem_commit(void *start, size_t size);
-/* Gives the pages back; the range stays usable and reads as zeros. */
-void mem_discard(void *start, size_t size);
+/* Gives the pages back; the range stays usable and reads as zeros. False if the kernel kept any of
+ * them (locked memory). */
+bool mem_discard(void *start, size_t size);
 /* Ends a reservation or a mapping. */
 void mem_release(void *start, size_t size);
 /* A mapping of its own, zeroed, anywhere. NULL if refused. */

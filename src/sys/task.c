@@ -81,11 +81,11 @@ char task_state(int32_t tid)
     printer_printf(&path, "/proc/self/task/%d/stat", tid);
     long fd = syscall3(__NR_open, (long)path.text, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
-        return 0;
+        return fd == -ENOENT || fd == -ESRCH ? 0 : '?';
     long got = syscall3(__NR_read, fd, (long)text, sizeof text - 1);
     syscall1(__NR_close, fd);
     if (got <= 0)
-        return 0; /* ESRCH: it ended between open and read */
+        return got == 0 || got == -ESRCH ? 0 : '?'; /* it ended between open and read */
     text[got] = '\0';
     const char *name_end = strrchr(text, ')');
     return name_end != NULL && name_end[1] == ' ' ? name_end[2] : 0;

@@ -7,7 +7,8 @@
 /* Fills up to `capacity` thread ids. Returns the number of threads there are (which may exceed
  * `capacity`), or -1 when /proc is not readable. */
 long task_list(int32_t *tids, size_t capacity);
-/* The state letter of /proc/self/task/TID/stat ('R', 'S', 'D', 'Z', 'X'), or 0 if it is gone. */
+/* The state letter of /proc/self/task/TID/stat ('R', 'S', 'D', 'Z', 'X'), 0 if it is gone, '?' if
+ * that could not be found out. */
 char task_state(int32_t tid);
 
 #endif
