@@ -109,7 +109,7 @@ static const char *prepare(void)
     enter(CYCLE_IDLE_PHASE, CYCLE_PREPARE_PHASE);
     sweep_finish();
     leak_graph_drop();
-    return roots_open();
+    return roots_prepare();
 }
 
 static void abandon(const char *reason)
@@ -212,11 +212,14 @@ static const char *stop_and_mark(uintptr_t low)
     enum world_result stopped = world_stop(cycle.settings.stop_timeout_ns);
     uint64_t t1 = clock_now_ns();
     const char *reason = NULL;
-    if (stopped == WORLD_STOPPED) {
+    if (stopped == WORLD_STOPPED)
+        reason = roots_open();
+    if (stopped == WORLD_STOPPED && reason == NULL) {
         r->heap_before = heap_used();
         reason = mark_all(low);
         count_unreached();
         set_terms();
+        roots_close();
     }
     uint64_t t2 = clock_now_ns();
     if (stopped == WORLD_STOPPED)
@@ -239,10 +242,8 @@ static void run(void *argument, uintptr_t low)
         low = entry_stack;
     r->reason = a->reason;
     r->begun = clock_now_ns() - cycle.started;
-    if (reason == NULL) {
+    if (reason == NULL)
         reason = stop_and_mark(low);
-        roots_close();
-    }
     if (cycle.phase == CYCLE_PREPARE_PHASE) {
         abandon(reason);
         return;

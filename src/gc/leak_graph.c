@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "gc/mark.h"
+#include "gc/protected.h"
 #include "heap/judge.h"
 #include "sys/mem.h"
 
@@ -105,6 +106,8 @@ static void targets_in_range(uintptr_t start, uintptr_t end, void *data)
 static void each_target(uintptr_t start, size_t size, target_fn *call, void *data)
 {
     struct targets t = {start, call, data};
+    if (protected_overlaps(start, size))
+        return;
     uintptr_t end = align_up(start + size, PAGE_SIZE);
     if (size < SPARSE_LEAST || graph.pagemap == NULL ||
         !pagemap_each(graph.pagemap, PAGEMAP_POPULATED, start, end, targets_in_range, &t))

@@ -14,6 +14,7 @@
 #include "gc/mark.h"
 
 #include "base/check.h"
+#include "gc/protected.h"
 #include "heap/judge.h"
 #include "heap/slab.h"
 
@@ -99,7 +100,9 @@ static void scan_populated(struct marker *m, struct work work)
 
 static void scan_block(struct marker *m, struct work work)
 {
-    if (work.size >= SPARSE_LEAST && m->pagemap != NULL)
+    if (GC_UNLIKELY(protected_overlaps(work.start, work.size)))
+        m->scan_protected(m, work);
+    else if (work.size >= SPARSE_LEAST && m->pagemap != NULL)
         scan_populated(m, work);
     else
         mark_words(m, (const uintptr_t *)work.start, work.size / WORD_SIZE);

@@ -21,6 +21,8 @@ struct marker {
     struct worklist work;
     scan_filter_fn *filter;
     struct pagemap *pagemap;        /* may be NULL: large blocks are then read whole */
+    /* Reads a block that overlaps protected memory (protected.h); set by roots_scan. */
+    void (*scan_protected)(struct marker *m, struct work work);
     uintptr_t words[MARK_FIFO];     /* candidates whose descriptor and byte are on their way */
     struct work blocks[MARK_FIFO];  /* marked blocks whose first lines are on their way */
     unsigned next_word, next_block;

@@ -20,6 +20,7 @@
 #include "gc/roots.h"
 
 #include "base/check.h"
+#include "gc/protected.h"
 #include "gc/world.h"
 #include "heap/slab.h"
 #include "mutator/thread.h"
@@ -89,10 +90,16 @@ static bool swap_in_use(void)
     return syscall1(__NR_sysinfo, (long)&info) != 0 || info.totalswap != info.freeswap;
 }
 
+const char *roots_prepare(void)
+{
+    return get_buffers() ? NULL : "no memory for the root scanner's buffers";
+}
+
 const char *roots_open(void)
 {
-    if (!get_buffers())
-        return "no memory for the root scanner's buffers";
+    const char *reason = roots_prepare();
+    if (reason != NULL)
+        return reason;
     if (!pagemap_open(&roots.pagemap))
         return "/proc/self/pagemap cannot be opened";
     if (!proc_mem_open(&roots.memory)) {
@@ -241,6 +248,25 @@ static bool whole_is_own(const struct mapping *map)
     return map->start >= arena.reserved && map->end <= arena.reserved_end;
 }
 
+/* For marker.scan_protected. */
+static void scan_protected_block(struct marker *m, struct work work)
+{
+    GC_ASSERT(m == roots.marker);
+    roots.unreadable = true;
+    scan_pages(work.start, work.start + work.size);
+}
+
+/* A mapping in the reservation: the program may have changed what is over the heap's own. */
+static const char *note_own(const struct mapping *map)
+{
+    uintptr_t end = size_min(map->end, arena.base + ((uintptr_t)arena.committed << SLAB_SHIFT));
+    if (map->start < arena.base || map->start >= end)
+        return NULL;
+    if (map->readable && map->kind == MAP_KIND_ANONYMOUS)
+        return NULL;
+    return protected_add(map->start, end) ? NULL : "the program protects too much of its heap";
+}
+
 static const char *scan_maps(void)
 {
     struct mapping map;
@@ -248,8 +274,7 @@ static const char *scan_maps(void)
     if (!maps_open(&roots.maps, roots.maps_buffer, MAPS_BUFFER))
         return "/proc/self/maps cannot be opened";
     while (reason == NULL && maps_next(&roots.maps, &map))
-        if (!whole_is_own(&map))
-            reason = scan_mapping(&map);
+        reason = whole_is_own(&map) ? note_own(&map) : scan_mapping(&map);
     if (reason == NULL && roots.maps.failed)
         reason = "/proc/self/maps cannot be read";
     maps_close(&roots.maps);
@@ -309,6 +334,8 @@ const char *roots_scan(struct marker *m, const struct own_stack *self, struct ro
     *stats = (struct roots_stats){0, 0};
     roots.marker = m;
     roots.stats = stats;
+    m->scan_protected = scan_protected_block;
+    protected_reset();
     collect_stacks(self);
     m->note_newborn = true;
     roots.unreadable = false;

@@ -17,8 +17,10 @@ struct roots_stats {
     uint64_t stack_bytes, other_bytes;  /* scanned */
 };
 
-/* Opens what the scan needs (buffers, /proc/self/{maps,pagemap,mem}). NULL, or the reason why roots
- * cannot be read: a static text. */
+/* Gets the buffers; before the world is stopped. NULL, or why not: a static text. */
+const char *roots_prepare(void);
+/* Opens /proc/self/{pagemap,mem}. With the world stopped, so that the program never meets our
+ * descriptors. NULL, or the reason why roots cannot be read: a static text. */
 const char *roots_open(void);
 void roots_close(void);
 /* The pagemap in use between open and close. */
