@@ -180,8 +180,15 @@ static void on_thread_end(void *value)
     thread_detach();
 }
 
+/* A handler that forks on top of one of our slow paths takes no locks (.inv.handler in alloc.c): in
+ * parent and child the interrupted call goes on with the lock that it holds. */
+static __thread bool fork_in_handler;
+
 static void lock_everything(void)
 {
+    fork_in_handler = lock_any_held();
+    if (fork_in_handler)
+        return;
     cycle_lock_for_fork();
     lock_acquire(thread_registry_lock());
     heap_lock_all();
@@ -192,6 +199,8 @@ static void lock_everything(void)
 
 static void unlock_in_parent(void)
 {
+    if (fork_in_handler)
+        return;
     unwind_fork_parent();
     lock_release(meta_lock());
     lock_release(leak_lock());
@@ -208,6 +217,8 @@ static void reset_and_release(struct lock *lock)
 
 static void unlock_in_child(void)
 {
+    if (fork_in_handler)
+        return;
     unwind_fork_child();
     reset_and_release(meta_lock());
     reset_and_release(leak_lock());
@@ -280,7 +291,8 @@ static const char *why_not_collected(void)
 
 void runtime_exit(void)
 {
-    if (runtime.exited || !runtime.started || !(wants_report() || options.gctrace))
+    if (runtime.exited || !runtime.started || lock_any_held() ||
+        !(wants_report() || options.gctrace))
         return;
     runtime.exited = true;
     /* A process that allocated nothing, or gave all back, is not made to wait: 0.1 ms, a tenth of

@@ -6,6 +6,9 @@
  *
  *   .inv.poll      A cycle is started before a block is taken, never between taking and returning
  *                  it, and with no lock held.
+ *   .inv.handler   A signal handler that interrupted one of our slow paths, and calls malloc, free,
+ *                  exit or fork all the same, takes no lock: it gets libc's blocks, and what it
+ *                  frees is left to the collector.
  *   .inv.decided   A block leaves the live state by compare-and-swap on its slot byte here: of two
  *                  racing frees, or a free and the sweeper, exactly one wins. */
 #include "mutator/alloc.h"
@@ -19,6 +22,7 @@
 #include "mutator/foreign.h"
 #include "mutator/sampler.h"
 #include "mutator/thread.h"
+#include "sys/lock.h"
 #include "sys/mem.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
@@ -213,7 +217,7 @@ static void *obtain(size_t size, size_t alignment, bool *zeroed)
 {
     if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX)
         return fail();
-    if (!settings.arena)
+    if (!settings.arena || lock_any_held()) /* .inv.handler */
         return take_foreign(size, alignment, zeroed);
     cached();
     count_stress();
@@ -347,6 +351,8 @@ static void give_cached(const struct block *b)
 static void free_block(const char *call, const struct block *b)
 {
     bool large = slab_kind(b->head) == SLAB_LARGE;
+    if (lock_any_held()) /* .inv.handler: it stays, and a later cycle finds it */
+        return;
     end_life(call, b, large ? SLOT_FREE : SLOT_CACHED);
     if (large)
         large_free(b->head);

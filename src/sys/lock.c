@@ -19,17 +19,25 @@
 /* Rounds of pause before sleeping, ~4 ns each. Covers the usual hold time of a central lock. */
 enum { SPIN_ROUNDS = 60 };
 
+/* The thread's own; a signal handler on top of it sees what it interrupted. */
+static __thread uint32_t held;
+
+bool lock_any_held(void)
+{
+    return held != 0;
+}
+
 #if GC_CHECK_LEVEL >= 1
 static __thread uint8_t ranks_held[LOCK_RANK_COUNT];
 
-static void note_acquire(const struct lock *lock)
+static void check_acquire(const struct lock *lock)
 {
     for (uint32_t rank = lock->rank + 1; rank < LOCK_RANK_COUNT; rank++)
         GC_CHECK(ranks_held[rank] == 0 && "lock order");
     ranks_held[lock->rank]++;
 }
 
-static void note_release(const struct lock *lock)
+static void check_release(const struct lock *lock)
 {
     GC_CHECK(ranks_held[lock->rank] > 0 && "released by its holder");
     ranks_held[lock->rank]--;
@@ -40,11 +48,11 @@ bool lock_held(enum lock_rank rank)
     return ranks_held[rank] > 0;
 }
 #else
-static void note_acquire(const struct lock *lock)
+static void check_acquire(const struct lock *lock)
 {
     (void)lock;
 }
-static void note_release(const struct lock *lock)
+static void check_release(const struct lock *lock)
 {
     (void)lock;
 }
@@ -71,13 +79,18 @@ void futex_wake(_Atomic uint32_t *word, int how_many)
     syscall3(__NR_futex, (long)word, FUTEX_WAKE_PRIVATE, how_many);
 }
 
+/* `held` is raised first: a handler that comes in between only believes too much. */
 bool lock_try(struct lock *lock)
 {
     uint32_t expected = 0;
+    held++;
+    compiler_barrier();
     if (!atomic_compare_exchange_strong_explicit(&lock->word, &expected, 1, memory_order_acquire,
-                                                 memory_order_relaxed))
+                                                 memory_order_relaxed)) {
+        held--;
         return false;
-    note_acquire(lock);
+    }
+    check_acquire(lock);
     return true;
 }
 
@@ -95,15 +108,20 @@ void lock_acquire(struct lock *lock)
 {
     if (GC_LIKELY(lock_try(lock)) || lock_spin(lock))
         return;
+    held++;
+    compiler_barrier();
     while (atomic_exchange_explicit(&lock->word, 2, memory_order_acquire) != 0)
         futex_wait(&lock->word, 2);
-    note_acquire(lock);
+    check_acquire(lock);
 }
 
 void lock_release(struct lock *lock)
 {
-    note_release(lock);
-    if (atomic_exchange_explicit(&lock->word, 0, memory_order_release) == 2)
+    check_release(lock);
+    uint32_t was = atomic_exchange_explicit(&lock->word, 0, memory_order_release);
+    compiler_barrier();
+    held--;
+    if (was == 2)
         futex_wake(&lock->word, 1);
 }
 

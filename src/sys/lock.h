@@ -39,6 +39,9 @@ bool lock_try(struct lock *lock);
 void lock_release(struct lock *lock);
 /* In the child of fork: the lock is held by this thread, whoever held it before. */
 void lock_reset(struct lock *lock);
+/* Does this thread hold any lock? Then this call comes from a signal handler that interrupted one
+ * of our slow paths, and must take none. */
+bool lock_any_held(void);
 /* True if this thread holds a lock of this rank; always true unless checks are on. */
 bool lock_held(enum lock_rank rank);
 
