@@ -20,6 +20,7 @@
 #include "sys/print.h"
 
 #include "base/check.h"
+#include "sys/clock.h"
 #include "sys/syscall.h"
 
 #include <errno.h>
@@ -30,10 +31,10 @@
 #include <sys/stat.h>
 
 enum {
-    /* Waits for a full non-blocking pipe, 10 x 100 ms: a slow reader is served, a stuck one does
-     * not hold the program for longer than a person would notice. */
-    PATIENCE = 10,
-    PATIENCE_MS = 100,
+    /* Wait for a full non-blocking pipe, in all: a slow reader is served, a stuck one does not hold
+     * the program for longer than a person would notice. By the clock, since signals cut waits
+     * short. */
+    PATIENCE_MS = 1000,
     /* Sign, 20 digits of 2^64, at most 308 - 18 zeros, point, nine places. */
     NUMBER_MAX = 340,
     KERNEL_SIGSET = 8,
@@ -71,15 +72,27 @@ static void pipe_guard_leave(const struct pipe_guard *guard, bool raised)
     syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&guard->old_mask, 0, KERNEL_SIGSET);
 }
 
+/* Waits until the descriptor may take more; false when *give_up, set at the first wait, is over. */
+static bool wait_writable(int fd, uint64_t *give_up)
+{
+    uint64_t now = clock_now_ns();
+    struct pollfd wait = {.fd = fd, .events = POLLOUT};
+    if (*give_up == 0)
+        *give_up = now + PATIENCE_MS * (uint64_t)1000000;
+    if (now >= *give_up)
+        return false;
+    syscall3(__NR_poll, (long)&wait, 1, (long)((*give_up - now) / 1000000 + 1));
+    return true;
+}
+
 /* Returns 0, or the error that stopped it. */
 static long write_all(int fd, const char *text, size_t length)
 {
-    int patience = PATIENCE;
+    uint64_t give_up = 0;
     while (length > 0) {
         long wrote = syscall3(__NR_write, fd, (long)text, (long)length);
-        if (wrote == -EAGAIN && patience-- > 0) {
-            struct pollfd wait = {.fd = fd, .events = POLLOUT};
-            syscall3(__NR_poll, (long)&wait, 1, PATIENCE_MS);
+        if (wrote == -EAGAIN && wait_writable(fd, &give_up)) {
+            continue;
         } else if (wrote > 0) {
             text += wrote;
             length -= (size_t)wrote;
