@@ -19,7 +19,6 @@ enum {
 static struct {
     unsigned needed, passed;
     _Atomic uint64_t contradictions;
-    uint64_t seen;                        /* contradictions up to the last cycle */
     _Atomic uint32_t pinned[PINNED_MOST]; /* stack ids */
     _Atomic uint32_t pinned_count;
 } probation;
@@ -34,7 +33,6 @@ void probation_note_cycle(uint64_t due_blocks)
     uint64_t now = relaxed_load(&probation.contradictions);
     if (now == 0 && due_blocks >= JUDGED_LEAST && probation.passed < probation.needed)
         probation.passed++;
-    probation.seen = now;
 }
 
 static void pin(uint32_t stack)

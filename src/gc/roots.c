@@ -175,14 +175,12 @@ static void scan_in_core(uintptr_t start, uintptr_t end)
     }
 }
 
-static const char *scan_shared(uintptr_t start, uintptr_t end)
+static void scan_shared(uintptr_t start, uintptr_t end)
 {
-    if (roots.read_shared_whole) {
+    if (roots.read_shared_whole)
         scan_pages(start, end);
-        return NULL;
-    }
-    scan_in_core(start, end);
-    return NULL;
+    else
+        scan_in_core(start, end);
 }
 
 /* The one registered thread whose own stack is in the mapping, if .inv.stack's terms hold. */
@@ -237,7 +235,8 @@ static const char *scan_mapping(const struct mapping *map)
     case MAP_KIND_FILE_PRIVATE:
         return scan_populated(map->start, map->end, PAGEMAP_COPIED);
     case MAP_KIND_SHARED_MEMORY:
-        return scan_shared(map->start, map->end);
+        scan_shared(map->start, map->end);
+        return NULL;
     default:
         return NULL;
     }

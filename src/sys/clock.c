@@ -1,4 +1,4 @@
-/* clock.c -- monotonic and CPU time. clock_gettime is libc's, which reads the vDSO: no lock, no
+/* clock.c -- monotonic time. clock_gettime is libc's, which reads the vDSO: no lock, no
  * allocation, no errno on success, and callable from a signal handler. */
 #include "sys/clock.h"
 
@@ -19,9 +19,4 @@ uint64_t clock_now_ns(void)
 uint64_t clock_coarse_ns(void)
 {
     return read_clock(CLOCK_MONOTONIC_COARSE);
-}
-
-uint64_t clock_process_cpu_ns(void)
-{
-    return read_clock(CLOCK_PROCESS_CPUTIME_ID);
 }

@@ -1,4 +1,4 @@
-/* clock.h -- monotonic time in nanoseconds, and the CPU time of this process and thread. */
+/* clock.h -- monotonic time in nanoseconds. */
 #ifndef GC_CLOCK_H
 #define GC_CLOCK_H
 
@@ -7,6 +7,5 @@
 uint64_t clock_now_ns(void);
 /* To the last timer tick (1-10 ms), for a few nanoseconds a call. */
 uint64_t clock_coarse_ns(void);
-uint64_t clock_process_cpu_ns(void);
 
 #endif

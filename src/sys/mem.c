@@ -8,15 +8,9 @@
 #include "sys/syscall.h"
 
 #include <linux/mman.h>
-#include <linux/prctl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-
-#ifndef PR_SET_VMA
-#define PR_SET_VMA 0x53564d41
-#define PR_SET_VMA_ANON_NAME 0
-#endif
 
 static bool is_error(long result)
 {
@@ -94,9 +88,4 @@ size_t mem_address_limit(void)
     if (result != 0 || limit.rlim_cur == RLIM_INFINITY)
         return SIZE_MAX;
     return limit.rlim_cur;
-}
-
-void mem_name(void *start, size_t size, const char *name)
-{
-    syscall6(__NR_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, (long)start, (long)size, (long)name, 0);
 }

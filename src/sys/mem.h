@@ -24,7 +24,5 @@ void *mem_map(size_t size);
 bool mem_move_pages(void *from, void *to, size_t size);
 /* The soft limit of address space (RLIMIT_AS) in bytes; SIZE_MAX if there is none. */
 size_t mem_address_limit(void);
-/* Names the range in /proc/self/maps where the kernel can (PR_SET_VMA_ANON_NAME). */
-void mem_name(void *start, size_t size, const char *name);
 
 #endif

@@ -91,9 +91,9 @@ static long write_all(int fd, const char *text, size_t length)
     uint64_t give_up = 0;
     while (length > 0) {
         long wrote = syscall3(__NR_write, fd, (long)text, (long)length);
-        if (wrote == -EAGAIN && wait_writable(fd, &give_up)) {
+        if (wrote == -EAGAIN && wait_writable(fd, &give_up))
             continue;
-        } else if (wrote > 0) {
+        if (wrote > 0) {
             text += wrote;
             length -= (size_t)wrote;
         } else if (wrote != -EINTR) {
