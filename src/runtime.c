@@ -10,7 +10,7 @@
  * are done, and the child's runs first. All locks are taken in the order of LOCKS. */
 #include "runtime.h"
 
-#include "cycle/cycle.h"
+#include "cycle/collector.h"
 #include "cycle/pacer.h"
 #include "cycle/probation.h"
 #include "gc/roots.h"
@@ -26,6 +26,7 @@
 #include "sys/lock.h"
 #include "sys/options.h"
 #include "sys/print.h"
+#include "sys/task.h"
 #include "watch/leak.h"
 #include "watch/stack_table.h"
 #include "watch/trace.h"
@@ -135,9 +136,9 @@ static void start_allocator(void)
 {
     bool collects = options.mode != MODE_OFF && runtime.no_arena == NULL;
     struct alloc_settings s = {
-        .hooks = {.pressure = collects ? cycle_on_pressure : NULL,
-                  .stress = collects ? cycle_on_stress : NULL,
-                  .exhausted = collects ? cycle_on_exhausted : NULL,
+        .hooks = {.pressure = collects ? collector_on_pressure : NULL,
+                  .stress = collects ? collector_on_stress : NULL,
+                  .exhausted = collects ? collector_on_exhausted : NULL,
                   .contradiction = probation_contradiction,
                   .capture = capture_stack},
         .sampling = !wants_stacks()                ? ALLOC_SAMPLE_NONE
@@ -150,18 +151,31 @@ static void start_allocator(void)
     alloc_start(&s);
 }
 
+/* A quarter of the processors, as Go has it, and at least one. */
+static unsigned marking_workers(void)
+{
+    unsigned quarter = task_processors() / 4;
+    if (options.workers != 0)
+        return (unsigned)options.workers;
+    return quarter == 0 ? 1 : quarter;
+}
+
 static void start_collector(void)
 {
     struct pacer_settings pacing = {options.percent, (int64_t)options.min_heap};
-    struct cycle_settings s = {
-        .mode = options.mode,
-        .confirm = (unsigned)options.confirm,
-        .stop_timeout_ns = (uint64_t)options.stop_ms * 1000000u,
+    struct collector_settings s = {
+        .cycle = {.mode = options.mode,
+                  .confirm = (unsigned)options.confirm,
+                  .workers = marking_workers(),
+                  .stop_timeout_ns = (uint64_t)options.stop_ms * 1000000u,
+                  .pause_ns = (uint64_t)options.pause_us * 1000u,
+                  .classify = wants_report(),
+                  .oracle = options.oracle != 0,
+                  .judged = wants_report() ? leak_note : NULL,
+                  .set_trigger = alloc_set_trigger},
+        .barrier = (enum collector_barrier)options.barrier,
         .min_heap = (int64_t)options.min_heap,
-        .classify = wants_report(),
         .finished = on_finished,
-        .judged = wants_report() ? leak_note : NULL,
-        .set_trigger = alloc_set_trigger,
     };
     if (runtime.no_arena != NULL || options.mode == MODE_OFF)
         return;
@@ -169,8 +183,8 @@ static void start_collector(void)
     probation_start((unsigned)options.probation);
     world_set_signal((int)options.signal);
     roots_exclude((uintptr_t)__bss_start, (uintptr_t)_end);
-    if (!cycle_start(&s))
-        cycle_disable("no memory for the collector's own stack");
+    if (!collector_start(&s))
+        collector_disable("no memory for the collector's own stack");
 }
 
 static void on_thread_end(void *value)
@@ -189,7 +203,6 @@ static void lock_everything(void)
     fork_in_handler = lock_any_held();
     if (fork_in_handler)
         return;
-    cycle_lock_for_fork();
     lock_acquire(thread_registry_lock());
     heap_lock_all();
     lock_acquire(leak_lock());
@@ -206,7 +219,6 @@ static void unlock_in_parent(void)
     lock_release(leak_lock());
     heap_unlock_all();
     lock_release(thread_registry_lock());
-    cycle_unlock_after_fork();
 }
 
 static void reset_and_release(struct lock *lock)
@@ -224,7 +236,7 @@ static void unlock_in_child(void)
     reset_and_release(leak_lock());
     heap_unlock_all_in_child();
     reset_and_release(thread_registry_lock());
-    cycle_after_fork_in_child();
+    collector_after_fork_in_child();
     thread_after_fork();
 }
 
@@ -286,7 +298,7 @@ static const char *why_not_collected(void)
 {
     if (runtime.no_arena != NULL)
         return runtime.no_arena;
-    return cycle_reason_not_run();
+    return collector_reason_not_run();
 }
 
 void runtime_exit(void)
@@ -298,7 +310,7 @@ void runtime_exit(void)
     /* A process that allocated nothing, or gave all back, is not made to wait: 0.1 ms, a tenth of
      * what /bin/true takes. */
     if (heap_used() != 0)
-        cycle_run(CYCLE_EXIT);
+        collector_run(CYCLE_EXIT);
     sweep_finish();
     struct cycle_record last = cycle_last();
     struct leak_summary summary = {

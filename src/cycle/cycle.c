@@ -1,82 +1,99 @@
 /* cycle.c -- the phases of a collection.
  *
- *   phase     holds                                             left by
- *   IDLE      every reachable block carries hot.epoch or will   prepare()
- *             be reached by the next mark
- *   PREPARE   every slab is swept; roots can be read            mark_all(), abandon()
- *   MARK      the world is stopped; hot.epoch has advanced;     set_terms()
- *             the mark is under way
- *   SWEEP     all reachable blocks carry hot.epoch; judge's     finish()
- *             terms and the sweep's range are set
+ *   phase    what holds                                            left for
+ *   IDLE     no mark is under way; a sweep may be open             ARM
+ *   ARM      the last sweep is finished; the heap is being armed   MARK, FINAL, IDLE (given up)
+ *   MARK     hot.epoch has advanced, `window` is 1; roots are      RESCAN, IDLE (given up)
+ *            armed and read, the graph is marked
+ *   RESCAN   what was written meanwhile is read again              FINAL, IDLE (given up)
+ *   FINAL    the world is stopped (or being stopped)               SWEEP, RESCAN (not in time),
+ *                                                                  IDLE (given up)
+ *   SWEEP    all reachable blocks carry hot.epoch; the judge's     IDLE
+ *            terms are being set
  *
- * The cycle runs where it was needed, on the allocating thread: a program without threads keeps
- * having none, and no signal is ever sent to it. Signals, other than the one that stops the world,
- * are blocked from before the CYCLE lock is taken until after it is released, so no handler of the
- * program runs on our stack, or waits for a lock that the code under it holds.
+ * Theory: a mostly parallel mark (Boehm, Demers and Shenker 1991). The program runs while it is
+ * marked; the barrier tells which pages it writes; these are read again, until so few are left that
+ * the rest can be done while the world stands still. A pause that would take longer than its budget
+ * is broken off: the program goes on, and so does the mark. Without a barrier, or with a heap so small
+ * that it fits the budget, all is done in one stop (ARM, FINAL, SWEEP).
  *
- *   .inv.all_or_none   If roots could not all be read, nothing is judged: every live block is
- *                      taken as reached.
+ *   .inv.all_or_none   If roots could not all be read, or the mark was given up, nothing is judged:
+ *                      `unfinished` is set, and the next cycle begins by taking every live block as
+ *                      reached. Until then `window` stays 1, for blocks may carry the epoch before.
  *   .inv.registry      The REGISTRY lock is taken before the stop, since a stopped thread might
- *                      hold it. No other lock is taken in MARK.
- *   .inv.vfork         In a vfork child, which shares our memory but is another process, no cycle
- *                      runs: it could not stop the parent's threads. */
+ *                      hold it. No other lock is taken while the world is stopped.
+ *   .inv.window        `window` is set before the epoch advances, and cleared while the world is
+ *                      stopped: a free() never sees a new epoch with an old window.
+ *
+ * One writer of the phase: who holds the CYCLE lock (collector.c). */
 #include "cycle/cycle.h"
 
 #include "base/atomic.h"
 #include "base/check.h"
 #include "cycle/pacer.h"
 #include "cycle/probation.h"
+#include "gc/armed.h"
 #include "gc/leak_graph.h"
-#include "gc/mark.h"
-#include "gc/own_stack.h"
+#include "gc/oracle.h"
+#include "gc/rescan.h"
 #include "gc/roots.h"
+#include "gc/team.h"
 #include "gc/world.h"
 #include "heap/heap_stats.h"
 #include "heap/judge.h"
-#include "heap/page_heap.h"
 #include "heap/sweep.h"
-#include "mutator/entry.h"
 #include "mutator/thread.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
 #include "sys/options.h"
+#include "sys/print.h"
 #include "sys/syscall.h"
 
-#include <signal.h>
 #include <string.h>
 
-enum { OWN_STACK = 256 << 10, MEMORY_SHARE = 20 };
-
-static struct {
-    struct lock lock;
-    struct cycle_settings settings;
-    enum cycle_phase phase;
-    char *stack_top;
-    struct marker marker;
-    struct cycle_record record;
-    uint64_t started;
-    int32_t pid;
-    bool closed;                 /* the exit cycle has run */
-    _Atomic uint64_t next_memory_cycle; /* not before this time */
-    _Atomic uint32_t finished;   /* number of cycles, for waiters on the lock */
-    const char *_Atomic not_run; /* why the last attempt failed */
-    const char *_Atomic disabled;
-} cycle = {.lock = LOCK_INIT(CYCLE)};
-
-struct attempt {
-    enum cycle_reason reason;
-    bool done;
+enum {
+    /* Rounds of RESCAN before the world is stopped, and stops before one is not broken off. */
+    ROUNDS_MOST = 6,
+    STOPS_MOST = 12,
+    /* Pages that can be read in a pause of 500 us, ~2 us each, besides all else. */
+    PAGES_PER_PAUSE_US = 4,
 };
 
-static void enter(enum cycle_phase from, enum cycle_phase to)
+static struct {
+    struct cycle_settings settings;
+    _Atomic uint8_t phase;
+    struct cycle_record record;
+    struct roots_stats roots;
+    uint64_t started;
+    bool unfinished;             /* .inv.all_or_none */
+    _Atomic bool aborted;
+    _Atomic int64_t goal, hard_goal; /* of the pacer's plan */
+} cycle;
+
+#define TO(phase) (1u << CYCLE_##phase##_PHASE)
+static const uint8_t leads_to[] = {
+    [CYCLE_IDLE_PHASE] = TO(ARM),
+    [CYCLE_ARM_PHASE] = TO(MARK) | TO(FINAL) | TO(IDLE),
+    [CYCLE_MARK_PHASE] = TO(RESCAN) | TO(IDLE),
+    [CYCLE_RESCAN_PHASE] = TO(FINAL) | TO(IDLE),
+    [CYCLE_FINAL_PHASE] = TO(SWEEP) | TO(RESCAN) | TO(IDLE),
+    [CYCLE_SWEEP_PHASE] = TO(IDLE),
+};
+
+static void enter(enum cycle_phase to)
 {
-    GC_CHECK(cycle.phase == from);
-    cycle.phase = to;
+    GC_CHECK(leads_to[relaxed_load(&cycle.phase)] & (1u << to));
+    relaxed_store(&cycle.phase, (uint8_t)to);
 }
 
-static bool reclaiming_now(void)
+int64_t cycle_hard_goal(void)
 {
-    return cycle.settings.mode == MODE_COLLECT && probation_passed();
+    return relaxed_load(&cycle.hard_goal);
+}
+
+enum cycle_phase cycle_phase(void)
+{
+    return relaxed_load(&cycle.phase);
 }
 
 /* The judge asks of each block that is due. At exit none is reclaimed: they are the report. */
@@ -88,45 +105,36 @@ static bool on_judged(const struct block *block, unsigned age)
     return reclaim;
 }
 
+static void set_plan(struct pacer_plan plan)
+{
+    relaxed_store(&cycle.goal, plan.goal);
+    relaxed_store(&cycle.hard_goal, plan.hard);
+    cycle.settings.set_trigger(plan.trigger);
+}
+
 bool cycle_start(const struct cycle_settings *settings)
 {
     cycle.settings = *settings;
     cycle.started = clock_now_ns();
-    cycle.pid = (int32_t)syscall0(__NR_getpid);
-    char *stack = meta_alloc(OWN_STACK);
-    if (stack == NULL)
-        return false;
-    cycle.stack_top = stack + OWN_STACK;
-    worklist_init(&cycle.marker.work, arena.mark_stack, arena.mark_stack_size);
     judge.reclaiming = on_judged;
-    cycle.settings.set_trigger(pacer_first());
-    return true;
+    set_plan(pacer_first());
+    return team_init();
 }
 
-/* Finishes the last sweep and makes sure that roots can be read. */
-static const char *prepare(void)
+void cycle_abort(bool abort)
 {
-    enter(CYCLE_IDLE_PHASE, CYCLE_PREPARE_PHASE);
-    sweep_finish();
-    leak_graph_drop();
-    return roots_prepare();
-}
-
-static void abandon(const char *reason)
-{
-    enter(CYCLE_PREPARE_PHASE, CYCLE_IDLE_PHASE);
-    relaxed_store(&cycle.not_run, reason);
-    cycle.settings.set_trigger(heap_net() + pacer_retry(heap_used()));
+    relaxed_store(&cycle.aborted, abort);
+    if (abort)
+        team_abort();
 }
 
 static void take_as_reached(const struct block *block, uint8_t byte, void *data)
 {
-    (void)byte;
     (void)data;
-    relaxed_store(slot_of(block->start), relaxed_load(&hot.epoch));
+    atomic_compare_exchange_strong(slot_of(block->start), &byte, relaxed_load(&hot.epoch));
 }
 
-/* .inv.all_or_none */
+/* .inv.all_or_none. The program runs: by compare-and-swap. */
 static void take_all_as_reached(void)
 {
     struct unreached what = {relaxed_load(&hot.epoch), EPOCH_FIRST};
@@ -135,51 +143,270 @@ static void take_all_as_reached(void)
         if (slab_kind(slab) >= SLAB_CLASSED && slab->head == i)
             judge_visit(slab, what, take_as_reached, NULL);
     }
+    cycle.unfinished = false;
 }
 
-static const char *mark_all(uintptr_t low)
+/* ---- stops ---- */
+
+static const char *stop_world(void)
 {
-    struct own_stack self = {(int32_t)syscall0(__NR_gettid), low};
-    struct roots_stats roots;
-    enter(CYCLE_PREPARE_PHASE, CYCLE_MARK_PHASE);
-    relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
-    memset(judge.newborn, 0, sizeof(judge.newborn));
-    marker_start(&cycle.marker, roots_pagemap());
-    const char *reason = roots_scan(&cycle.marker, &self, &roots);
-    mark_drain(&cycle.marker);
-    cycle.record.stack_bytes = roots.stack_bytes;
-    cycle.record.root_bytes = roots.other_bytes;
+    lock_acquire(thread_registry_lock());
+    enum world_result stopped = world_stop(cycle.settings.stop_timeout_ns);
+    if (stopped == WORLD_STOPPED)
+        return NULL;
+    lock_release(thread_registry_lock());
+    return stopped == WORLD_LATE ? "a thread did not stop in time"
+                                 : "/proc/self/task cannot be read";
+}
+
+static void resume_world(void)
+{
+    world_start();
+    lock_release(thread_registry_lock());
+}
+
+static void note_pause(uint64_t begun)
+{
+    struct cycle_record *r = &cycle.record;
+    uint64_t took = clock_now_ns() - begun;
+    r->pauses++;
+    r->paused += took;
+    r->pause = took > r->pause ? took : r->pause;
+}
+
+static const char *begin_barrier(const struct barrier *barrier)
+{
+    uint64_t begun = clock_now_ns();
+    const char *reason = barrier->stops ? stop_world() : NULL;
     if (reason != NULL)
-        take_all_as_reached();
+        return reason;
+    if (barrier->begin != NULL)
+        reason = barrier->begin();
+    if (!barrier->stops)
+        return reason;
+    resume_world();
+    note_pause(begun);
     return reason;
 }
 
-static void count_unreached(void)
+/* If the world cannot be stopped now, the barrier must come down all the same. */
+static void end_barrier(const struct barrier *barrier)
+{
+    uint64_t begun = clock_now_ns();
+    bool stopped = barrier->stops && stop_world() == NULL;
+    if (barrier->end != NULL)
+        barrier->end();
+    if (!stopped)
+        return;
+    resume_world();
+    note_pause(begun);
+}
+
+/* ---- marking ---- */
+
+static void begin_epoch(void)
+{
+    relaxed_store(&hot.window, 1); /* .inv.window */
+    release_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
+}
+
+static const char *scan_roots(enum roots_pass pass, const struct cycle_order *order)
+{
+    struct roots_request request = {pass, order->barrier,
+                                    {(int32_t)syscall0(__NR_gettid), order->low}};
+    return roots_scan(team_leader(), &request, &cycle.roots);
+}
+
+/* What the sweep finds is what the program leaked. World stopped or not. */
+static void judge_mark(void)
 {
     struct cycle_record *r = &cycle.record;
     bool at_exit = r->reason == CYCLE_EXIT;
-    struct leak_counts counts = leak_graph_count(at_exit ? 1 : cycle.settings.confirm,
-                                                 at_exit);
-    r->marked_blocks = cycle.marker.marked_blocks;
-    r->marked_bytes = cycle.marker.marked_bytes;
+    struct team_totals marked = team_totals();
+    struct leak_counts counts = leak_graph_count(at_exit ? 1 : cycle.settings.confirm, at_exit);
+    r->marked_blocks = marked.marked_blocks;
+    r->marked_bytes = marked.marked_bytes;
     r->unreached_blocks = counts.blocks;
     r->unreached_bytes = counts.bytes;
     r->due_blocks = counts.due_blocks;
     r->due_bytes = counts.due_bytes;
-    r->reclaiming = reclaiming_now();
+    r->reclaiming = cycle.settings.mode == MODE_COLLECT && probation_passed();
     if (cycle.settings.classify && counts.due_blocks != 0 && (at_exit || r->reclaiming))
-        leak_graph_build(&cycle.marker.work, roots_pagemap());
+        leak_graph_build(&team_leader()->work, roots_pagemap());
 }
 
-/* The world is still stopped: as soon as it runs, mutators sweep by these terms. */
+/* From the last line on mutators sweep by these terms. */
 static void set_terms(void)
 {
     bool at_exit = cycle.record.reason == CYCLE_EXIT;
-    enter(CYCLE_MARK_PHASE, CYCLE_SWEEP_PHASE);
     judge.reclaim = at_exit || cycle.record.reclaiming;
     judge.confirm = at_exit ? 1 : cycle.settings.confirm;
     judge.least = at_exit ? SLOT_KEPT : EPOCH_FIRST;
     sweep_begin();
+    release_store(&judge.epoch, relaxed_load(&hot.epoch));
+}
+
+static void check_by_oracle(const struct cycle_order *order)
+{
+    struct own_stack self = {(int32_t)syscall0(__NR_gettid), order->low};
+    if (!oracle_check(&self))
+        print_error("oracle: there is no memory for it");
+}
+
+/* The world is stopped and everything reachable is marked. */
+static void end_mark(const struct cycle_order *order)
+{
+    struct cycle_record *r = &cycle.record;
+    r->heap_marked = heap_used();
+    r->stack_bytes = cycle.roots.stack_bytes;
+    relaxed_store(&hot.window, 0);
+    if (cycle.settings.oracle)
+        check_by_oracle(order);
+    enter(CYCLE_SWEEP_PHASE);
+}
+
+/* All in one stop. */
+static const char *mark_in_one_stop(const struct cycle_order *order)
+{
+    struct cycle_record *r = &cycle.record;
+    uint64_t begun = clock_now_ns();
+    const char *reason = stop_world();
+    if (reason != NULL)
+        return reason;
+    r->stopping = clock_now_ns() - begun;
+    enter(CYCLE_FINAL_PHASE);
+    if (!order->opened)
+        reason = roots_open();
+    if (reason == NULL) {
+        memset(judge.newborn, 0, sizeof(judge.newborn));
+        begin_epoch();
+        team_start(cycle.settings.workers, roots_pagemap());
+        reason = scan_roots(ROOTS_ALL, order);
+        team_drain(0);
+        r->root_bytes = cycle.roots.other_bytes;
+        cycle.unfinished = reason != NULL;
+    }
+    if (reason == NULL) {
+        end_mark(order);
+        judge_mark();
+        set_terms();
+    }
+    if (!order->opened)
+        roots_close();
+    resume_world();
+    note_pause(begun);
+    return reason;
+}
+
+/* The last look, with the world stopped: false if it did not end before the deadline. */
+static bool look_again(const struct cycle_order *order, uint64_t deadline, const char **reason)
+{
+    bool complete;
+    memset(judge.newborn, 0, sizeof(judge.newborn));
+    rescan_heap(order->barrier, team_leader(), false, deadline, &complete);
+    if (!complete)
+        return false;
+    *reason = scan_roots(ROOTS_FINAL, order);
+    return team_drain(deadline) && *reason == NULL;
+}
+
+/* One stop. True: the mark has ended. */
+static bool stop_and_finish(const struct cycle_order *order, bool last, const char **reason)
+{
+    uint64_t begun = clock_now_ns();
+    *reason = stop_world();
+    if (*reason != NULL)
+        return false;
+    enter(CYCLE_FINAL_PHASE);
+    bool done = look_again(order, last ? 0 : begun + cycle.settings.pause_ns, reason);
+    if (done)
+        end_mark(order);
+    else if (*reason == NULL)
+        enter(CYCLE_RESCAN_PHASE);
+    if (order->barrier->stops && done)
+        order->barrier->end();
+    resume_world();
+    note_pause(begun);
+    return done;
+}
+
+static bool drain(void)
+{
+    team_open_guests();
+    bool done = team_drain(0);
+    team_close_guests();
+    return done && !relaxed_load(&cycle.aborted);
+}
+
+/* Rounds of RESCAN, while each finds less than the one before. False: aborted or failed. */
+static bool rescan(const struct cycle_order *order, const char **reason)
+{
+    size_t enough = cycle.settings.pause_ns / 1000 / PAGES_PER_PAUSE_US, before = SIZE_MAX;
+    for (unsigned round = 0; round < ROUNDS_MOST; round++) {
+        bool complete;
+        size_t pages = rescan_heap(order->barrier, team_leader(), true, 0, &complete);
+        *reason = scan_roots(ROOTS_CONCURRENT, order);
+        if (*reason != NULL || !drain())
+            return false;
+        pages += cycle.roots.written_pages;
+        if (pages <= enough || pages >= before)
+            break;
+        before = pages;
+    }
+    return true;
+}
+
+static const char *finish_mark(const struct cycle_order *order)
+{
+    const char *reason = NULL;
+    for (unsigned stops = 1;; stops++) {
+        if (!rescan(order, &reason))
+            return reason != NULL ? reason : "given up";
+        bool last = stops >= STOPS_MOST;
+        if (stop_and_finish(order, last, &reason))
+            return NULL;
+        if (reason != NULL)
+            return reason;
+    }
+}
+
+static const char *mark_concurrently(const struct cycle_order *order)
+{
+    const struct barrier *barrier = order->barrier;
+    const char *reason = begin_barrier(barrier);
+    if (reason != NULL)
+        return reason;
+    armed_clear();
+    rescan_arm(barrier); /* before the epoch: rescan.c, .inv.armed_first */
+    cycle.unfinished = true;
+    begin_epoch();
+    team_start(cycle.settings.workers, roots_pagemap());
+    enter(CYCLE_MARK_PHASE);
+    reason = scan_roots(ROOTS_CONCURRENT, order);
+    cycle.record.root_bytes = cycle.roots.other_bytes;
+    if (reason == NULL && drain()) {
+        enter(CYCLE_RESCAN_PHASE);
+        reason = finish_mark(order);
+    } else if (reason == NULL) {
+        reason = "given up";
+    }
+    cycle.unfinished = reason != NULL;
+    if (cycle.unfinished || !barrier->stops) /* else it came down in the last stop */
+        end_barrier(barrier);
+    return reason;
+}
+
+/* ---- the whole ---- */
+
+static struct cycle_record new_record(enum cycle_reason reason)
+{
+    struct cycle_record *last = &cycle.record;
+    return (struct cycle_record){.number = last->number,
+                                 .reason = reason,
+                                 .total = last->total,
+                                 .begun = clock_now_ns() - cycle.started,
+                                 .heap_before = heap_used(),
+                                 .net_before = heap_net()};
 }
 
 static void finish(void)
@@ -191,158 +418,58 @@ static void finish(void)
      * grow: a leaking program would double three times before the first block comes back. What
      * will never be reclaimed must, or each cycle's findings would bring the next one closer. */
     bool will_reclaim = cycle.settings.mode == MODE_COLLECT && probation_reason() == NULL;
-    struct pacer_input in = {will_reclaim ? (int64_t)r->marked_bytes : r->live,
-                             (int64_t)(r->stack_bytes + r->root_bytes),
-                             (int64_t)r->unreached_bytes};
-    int64_t growth = pacer_next(&in);
-    r->goal = r->live + growth;
-    cycle.settings.set_trigger(heap_net() + growth);
+    struct pacer_input in = {
+        .live = will_reclaim ? (int64_t)r->marked_bytes : r->live,
+        .roots = (int64_t)(r->stack_bytes + r->root_bytes),
+        .found = (int64_t)r->unreached_bytes,
+        .marked = (int64_t)r->marked_bytes,
+        .before = r->net_before,
+        .now = heap_net(),
+        .took = r->took,
+    };
+    struct pacer_plan plan = pacer_next(&in);
+    r->goal = r->live + plan.growth;
+    set_plan(plan);
     probation_note_cycle(r->due_blocks);
-    worklist_shrink(&cycle.marker.work);
-    relaxed_store(&cycle.not_run, NULL);
-    enter(CYCLE_SWEEP_PHASE, CYCLE_IDLE_PHASE);
 }
 
-/* Stops the world, marks, and lets it go. */
-static const char *stop_and_mark(uintptr_t low)
+static const char *mark(const struct cycle_order *order)
 {
-    struct cycle_record *r = &cycle.record;
-    uint64_t t0 = clock_now_ns();
-    lock_acquire(thread_registry_lock());
-    enum world_result stopped = world_stop(cycle.settings.stop_timeout_ns);
-    uint64_t t1 = clock_now_ns();
-    const char *reason = NULL;
-    if (stopped == WORLD_STOPPED)
-        reason = roots_open();
-    if (stopped == WORLD_STOPPED && reason == NULL) {
-        r->heap_before = heap_used();
-        reason = mark_all(low);
-        count_unreached();
-        set_terms();
-        roots_close();
-    }
-    uint64_t t2 = clock_now_ns();
-    if (stopped == WORLD_STOPPED)
-        world_start();
-    lock_release(thread_registry_lock());
-    r->stopping = t1 - t0;
-    r->marking = t2 - t1;
-    r->resuming = clock_now_ns() - t2;
-    if (stopped == WORLD_LATE)
-        return "a thread did not stop in time";
-    return stopped == WORLD_NO_TASKS ? "/proc/self/task cannot be read" : reason;
-}
-
-static void run(void *argument, uintptr_t low)
-{
-    struct attempt *a = argument;
-    struct cycle_record *r = &cycle.record;
-    const char *reason = prepare();
-    if (entry_stack > low)
-        low = entry_stack;
-    r->reason = a->reason;
-    r->begun = clock_now_ns() - cycle.started;
-    if (reason == NULL)
-        reason = stop_and_mark(low);
-    if (cycle.phase == CYCLE_PREPARE_PHASE) {
-        abandon(reason);
-        return;
-    }
-    r->number++;
-    r->total += r->stopping + r->marking + r->resuming;
-    finish();
+    const char *reason = roots_prepare();
     if (reason != NULL)
-        relaxed_store(&cycle.not_run, reason);
-    a->done = reason == NULL;
-    cycle.closed = a->reason == CYCLE_EXIT;
-    relaxed_add(&cycle.finished, 1);
+        return reason;
+    reason = order->barrier != NULL ? mark_concurrently(order) : mark_in_one_stop(order);
+    if (reason == NULL && order->barrier != NULL) {
+        judge_mark();
+        set_terms();
+    }
+    team_end();
+    return reason;
 }
 
-static uint64_t block_signals(void)
+const char *cycle_collect(const struct cycle_order *order)
 {
-    uint64_t all = ~((uint64_t)1 << (world_signal() - 1)), old = 0;
-    syscall4(__NR_rt_sigprocmask, SIG_BLOCK, (long)&all, (long)&old, sizeof(old));
-    return old;
-}
-
-static void restore_signals(uint64_t old)
-{
-    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&old, 0, sizeof(old));
-}
-
-static bool may_run(void)
-{
-    if (cycle.settings.mode == MODE_OFF || cycle.stack_top == NULL || cycle.closed ||
-        relaxed_load(&cycle.disabled) != NULL)
-        return false;
-    return cycle.pid == (int32_t)syscall0(__NR_getpid); /* .inv.vfork */
-}
-
-bool cycle_run(enum cycle_reason reason)
-{
-    struct attempt attempt = {reason, false};
-    struct cycle_record record;
-    if (thread_cache.in_hook || !may_run())
-        return false;
-    uint32_t before = relaxed_load(&cycle.finished);
-    uint64_t signals = block_signals();
-    thread_cache.in_hook = 1;
-    lock_acquire(&cycle.lock);
-    bool other = reason != CYCLE_EXIT && relaxed_load(&cycle.finished) != before;
-    if (!other && may_run())
-        call_on_stack(run, &attempt, cycle.stack_top);
-    record = cycle.record;
-    lock_release(&cycle.lock);
-    if (attempt.done && cycle.settings.finished != NULL)
-        cycle.settings.finished(&record);
-    thread_cache.in_hook = 0;
-    restore_signals(signals);
-    return attempt.done || other;
-}
-
-void cycle_on_pressure(size_t upcoming)
-{
-    (void)upcoming;
-    /* Nothing is there yet that could be worth a cycle: one large block is about to come. */
-    if (heap_used() >= cycle.settings.min_heap)
-        cycle_run(CYCLE_GROWTH);
-}
-
-void cycle_on_stress(void)
-{
-    cycle_run(CYCLE_STRESS);
-}
-
-/* A program that lives at its limit must not spend its life collecting: cycles for want of memory
- * take at most one part in MEMORY_SHARE of the time. */
-static bool memory_cycle_allowed(void)
-{
-    uint64_t now = clock_now_ns(), next = relaxed_load(&cycle.next_memory_cycle);
-    return now >= next;
-}
-
-bool cycle_on_exhausted(size_t size)
-{
-    if (size > arena.end - arena.base || !memory_cycle_allowed())
-        return false;
+    struct cycle_record *r = &cycle.record;
+    GC_ASSERT(lock_held(LOCK_CYCLE));
     uint64_t begun = clock_now_ns();
-    bool done = cycle_run(CYCLE_MEMORY);
-    if (done)
-        sweep_for(UINT32_MAX / 2);
-    uint64_t ended = clock_now_ns();
-    relaxed_store(&cycle.next_memory_cycle, ended + MEMORY_SHARE * (ended - begun));
-    return done;
-}
-
-const char *cycle_reason_not_run(void)
-{
-    const char *disabled = relaxed_load(&cycle.disabled);
-    return disabled != NULL ? disabled : relaxed_load(&cycle.not_run);
-}
-
-void cycle_disable(const char *reason)
-{
-    relaxed_store(&cycle.disabled, reason);
+    enter(CYCLE_ARM_PHASE);
+    sweep_finish();
+    leak_graph_drop();
+    if (cycle.unfinished)
+        take_all_as_reached();
+    *r = new_record(order->reason);
+    cycle.settings.set_trigger(relaxed_load(&cycle.goal));
+    const char *reason = mark(order);
+    r->took = clock_now_ns() - begun;
+    r->total += r->took;
+    if (reason != NULL) {
+        set_plan(pacer_retry(heap_net(), heap_used()));
+    } else {
+        r->number++;
+        finish();
+    }
+    enter(CYCLE_IDLE_PHASE);
+    return reason;
 }
 
 struct cycle_record cycle_last(void)
@@ -350,20 +477,16 @@ struct cycle_record cycle_last(void)
     return cycle.record;
 }
 
-void cycle_lock_for_fork(void)
-{
-    lock_acquire(&cycle.lock);
-}
-
-void cycle_unlock_after_fork(void)
-{
-    lock_release(&cycle.lock);
-}
-
 void cycle_after_fork_in_child(void)
 {
-    lock_reset(&cycle.lock);
-    cycle.pid = (int32_t)syscall0(__NR_getpid);
+    relaxed_store(&cycle.phase, CYCLE_IDLE_PHASE);
+    relaxed_store(&cycle.aborted, false);
+    /* Whoever marked or judged is not here to finish it. */
+    cycle.unfinished = relaxed_load(&judge.epoch) != relaxed_load(&hot.epoch);
+    set_plan(pacer_retry(heap_net(), heap_used()));
+    leak_graph_drop();
+    armed_clear();
+    roots_after_fork();
+    team_after_fork();
     world_after_fork();
-    lock_release(&cycle.lock);
 }

@@ -1,25 +1,28 @@
-/* cycle.h -- one collection, from the decision to the open sweep.
+/* cycle.h -- one collection, from arming the heap to the open sweep.
  *
- * A cycle runs on the thread that needed it, on a stack of its own, with the world stopped while it
- * marks. Thread safety: cycle_run and the hooks from any thread, holding no lock. */
+ * Who runs it, where and when, is the collector's business (collector.h). Thread safety: under the
+ * CYCLE lock, except as said. */
 #ifndef GC_CYCLE_H
 #define GC_CYCLE_H
 
 #include "base/base.h"
+#include "gc/barrier.h"
 #include "heap/slab.h"
 
 enum cycle_reason {
     CYCLE_GROWTH,  /* the heap has reached its trigger */
     CYCLE_STRESS,  /* every N allocations */
-    CYCLE_MEMORY,  /* memory ran out */
+    CYCLE_MEMORY,  /* memory ran out, or a limit is near */
     CYCLE_EXIT,    /* the last one: what is unreached now are the program's leaks */
 };
 
 #define CYCLE_PHASES(X) \
     X(IDLE)   /* no cycle; a sweep may be open */ \
-    X(PREPARE) /* the last sweep is finished, roots are opened */ \
-    X(MARK)   /* the world is stopped */ \
-    X(SWEEP)  /* the judge's terms are set; mutators sweep on demand */
+    X(ARM)    /* the last sweep is finished, the heap is armed */ \
+    X(MARK)   /* roots and graph are marked while the program runs */ \
+    X(RESCAN) /* what it wrote meanwhile is read again */ \
+    X(FINAL)  /* the world is stopped */ \
+    X(SWEEP)  /* what was not reached is judged */
 
 enum cycle_phase {
 #define CYCLE_PHASE(name) CYCLE_##name##_PHASE,
@@ -32,9 +35,12 @@ struct cycle_record {
     uint32_t number;
     enum cycle_reason reason;
     uint64_t begun;            /* since the library started */
-    uint64_t stopping, marking, resuming; /* the pause, in three parts */
+    uint64_t took;             /* from the beginning to the open sweep */
+    uint64_t stopping;         /* of a cycle in one stop: until the world stood still */
+    unsigned pauses;
+    uint64_t pause, paused;    /* the longest, and all together, the stopping included */
     uint64_t total;            /* collector time of all cycles so far */
-    int64_t heap_before, live, goal;
+    int64_t heap_before, heap_marked, net_before, live, goal;
     uint64_t stack_bytes, root_bytes;
     uint64_t marked_blocks, marked_bytes;
     uint64_t unreached_blocks, unreached_bytes;
@@ -45,34 +51,39 @@ struct cycle_record {
 struct cycle_settings {
     int mode;                  /* MODE_OFF, MODE_REPORT, MODE_COLLECT */
     unsigned confirm;
+    unsigned workers;
     uint64_t stop_timeout_ns;
-    int64_t min_heap;
+    uint64_t pause_ns;         /* a pause that would take longer is broken off */
     bool classify;             /* direct or indirect: for the report */
+    bool oracle;               /* each mark is checked by a second one */
     /* Observers, set once; may be NULL. */
-    void (*finished)(const struct cycle_record *record);
     /* A block was judged for good: reclaimed, or (at exit) left. A central lock is held. */
     void (*judged)(const struct block *block, unsigned age, bool indirect, bool reclaimed);
     /* For the pacer. */
     void (*set_trigger)(int64_t net_bytes);
 };
 
+/* How a collection is to be run. */
+struct cycle_order {
+    enum cycle_reason reason;
+    const struct barrier *barrier; /* NULL: in one stop */
+    bool opened;               /* roots_open() was called, and stays so */
+    uintptr_t low;             /* of the calling thread's stack in use; 0: not the program's thread */
+};
+
 /* False: no memory for the collector; nothing will ever be collected. */
 bool cycle_start(const struct cycle_settings *settings);
-/* Runs a cycle, unless another thread just did. False: it could not run. */
-bool cycle_run(enum cycle_reason reason);
-/* For alloc_hooks. */
-void cycle_on_pressure(size_t upcoming);
-void cycle_on_stress(void);
-bool cycle_on_exhausted(size_t size);
-/* Why the last attempt could not run, or why none ever can; NULL if all is well. */
-const char *cycle_reason_not_run(void);
-void cycle_disable(const char *reason);
-/* Totals of the last finished cycle. */
+/* Runs a cycle on the calling thread, whose stack below order->low is not scanned. NULL, or why it
+ * could not be finished (a static text): then nothing was judged. */
+const char *cycle_collect(const struct cycle_order *order);
+/* Any thread: lets a mark that is under way be given up soon, and all others until told otherwise. */
+void cycle_abort(bool abort);
+/* Any thread: heap_net() from which allocating threads wait for the cycle's end. */
+int64_t cycle_hard_goal(void);
+/* Any thread: a hint. */
+enum cycle_phase cycle_phase(void);
+/* Totals of the last cycle. */
 struct cycle_record cycle_last(void);
-
-/* Around fork. */
-void cycle_lock_for_fork(void);
-void cycle_unlock_after_fork(void);
 void cycle_after_fork_in_child(void);
 
 #endif

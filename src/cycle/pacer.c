@@ -2,8 +2,16 @@
  *
  * Go's rule (1.18 and later): the heap may grow to live + (live + roots) * percent / 100. A program
  * that frees its memory gains nothing from cycles, so while cycles find less than 1 % of the heap,
- * the allowance doubles each time, up to BACKOFF_MOST; any real finding brings it back. */
+ * the allowance doubles each time, up to BACKOFF_MOST; any real finding brings it back.
+ *
+ * The goal is where the next cycle should end, so it begins earlier, by what the program allocated
+ * while the last one ran, and half as much again. Growth is counted from the moment the last cycle
+ * began: what was allocated while it ran was not judged.
+ *
+ * All is told in heap_net(), which what the sweep takes back does not change. */
 #include "cycle/pacer.h"
+
+#include "base/atomic.h"
 
 /* The allowance is at most this many times Go's. A leak that begins late may then grow the heap
  * to (1 + 4 * percent/100) times what lives before it is seen. */
@@ -12,20 +20,40 @@ enum { BACKOFF_MOST = 4, RETRY_SHARE = 8 };
 /* The least allowance, bytes: with min_heap=0 a heap of nothing would collect at every miss. */
 enum { GROWTH_LEAST = 256 << 10 };
 
+/* At least this part of the allowance lies between two cycles, or they would never end. */
+enum { REST_SHARE = 4 };
+
+/* Before the first cycle: 64-byte blocks in random order, 20 million a second. */
+enum { NS_PER_KIB_FIRST = 800 };
+
+#define NEVER (INT64_MAX / 4)
+
 static struct {
     struct pacer_settings settings;
     int64_t backoff;
+    _Atomic uint64_t ns_per_kib;
 } pacer;
 
 void pacer_start(const struct pacer_settings *settings)
 {
     pacer.settings = *settings;
     pacer.backoff = 1;
+    relaxed_store(&pacer.ns_per_kib, NS_PER_KIB_FIRST);
 }
 
-int64_t pacer_first(void)
+static struct pacer_plan plan_from(int64_t from, int64_t trigger, int64_t growth)
 {
-    return pacer.settings.percent < 0 ? INT64_MAX / 2 : pacer.settings.min_heap;
+    int64_t goal = from + growth > trigger ? from + growth : trigger;
+    return (struct pacer_plan){trigger, goal, goal + growth, growth};
+}
+
+struct pacer_plan pacer_first(void)
+{
+    if (pacer.settings.percent < 0)
+        return plan_from(0, NEVER, NEVER);
+    return plan_from(pacer.settings.min_heap, pacer.settings.min_heap,
+                     pacer.settings.min_heap > GROWTH_LEAST ? pacer.settings.min_heap
+                                                            : GROWTH_LEAST);
 }
 
 static int64_t at_least_min_heap(int64_t growth, int64_t live)
@@ -36,21 +64,39 @@ static int64_t at_least_min_heap(int64_t growth, int64_t live)
     return growth > GROWTH_LEAST ? growth : GROWTH_LEAST;
 }
 
-int64_t pacer_next(const struct pacer_input *in)
+static void note_speed(const struct pacer_input *in)
 {
+    int64_t kib = (in->marked + in->roots) >> 10;
+    if (kib > 0)
+        relaxed_store(&pacer.ns_per_kib, in->took / (uint64_t)kib + 1);
+}
+
+struct pacer_plan pacer_next(const struct pacer_input *in)
+{
+    note_speed(in);
     if (pacer.settings.percent < 0)
-        return INT64_MAX / 2;
+        return plan_from(0, NEVER, NEVER);
     bool worthwhile = in->found * 100 >= in->live + in->found;
     pacer.backoff = worthwhile ? 1 : pacer.backoff * 2;
     if (pacer.backoff > BACKOFF_MOST)
         pacer.backoff = BACKOFF_MOST;
     int64_t growth = (in->live + in->roots) / 100 * pacer.settings.percent * pacer.backoff;
-    return at_least_min_heap(growth, in->live);
+    growth = at_least_min_heap(growth, in->live);
+    int64_t meanwhile = in->now > in->before ? in->now - in->before : 0;
+    int64_t rest = in->now + growth / REST_SHARE;
+    int64_t trigger = in->before + growth - meanwhile - meanwhile / 2;
+    return plan_from(in->before, trigger > rest ? trigger : rest, growth);
 }
 
-int64_t pacer_retry(int64_t live)
+struct pacer_plan pacer_retry(int64_t now, int64_t live)
 {
     if (pacer.settings.percent < 0)
-        return INT64_MAX / 2;
-    return at_least_min_heap(live / RETRY_SHARE, live);
+        return plan_from(0, NEVER, NEVER);
+    int64_t growth = at_least_min_heap(live / RETRY_SHARE, live);
+    return plan_from(now, now + growth, growth);
+}
+
+uint64_t pacer_mark_time(int64_t bytes)
+{
+    return ((uint64_t)bytes >> 10) * relaxed_load(&pacer.ns_per_kib);
 }

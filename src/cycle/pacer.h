@@ -1,6 +1,6 @@
 /* pacer.h -- when the next cycle is due, by growth.
  *
- * Thread safety: under the CYCLE lock. */
+ * Thread safety: under the CYCLE lock; pacer_mark_time any thread. */
 #ifndef GC_PACER_H
 #define GC_PACER_H
 
@@ -16,13 +16,27 @@ struct pacer_input {
                          * to be confirmed do not count */
     int64_t roots;      /* bytes of stacks and other roots that were scanned */
     int64_t found;      /* bytes in blocks that the mark did not reach */
+    int64_t marked;     /* bytes in blocks that it did reach */
+    int64_t before, now;/* heap_net() when the cycle began and ended */
+    uint64_t took;      /* nanoseconds */
+};
+
+/* In terms of heap_net(). */
+struct pacer_plan {
+    int64_t trigger;    /* start the next cycle here … */
+    int64_t goal;       /* … so that it ends here: from there on who allocates helps to mark … */
+    int64_t hard;       /* … and here waits for its end */
+    int64_t growth;     /* what the heap may grow by from one cycle to the next */
 };
 
 void pacer_start(const struct pacer_settings *settings);
-/* Bytes by which the heap may grow before the first cycle, or after a cycle that ended thus. */
-int64_t pacer_first(void);
-int64_t pacer_next(const struct pacer_input *in);
-/* A cycle was due and could not run: growth until the next attempt. */
-int64_t pacer_retry(int64_t live);
+/* Before the first cycle. */
+struct pacer_plan pacer_first(void);
+/* After a cycle that ended thus. */
+struct pacer_plan pacer_next(const struct pacer_input *in);
+/* A cycle was due and could not run. `now`: heap_net(); `live`: heap_used(). */
+struct pacer_plan pacer_retry(int64_t now, int64_t live);
+/* How long marking a heap of so many bytes takes, from what the last cycle took. Nanoseconds. */
+uint64_t pacer_mark_time(int64_t bytes);
 
 #endif

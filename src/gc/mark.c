@@ -48,7 +48,8 @@ static void test_word(struct marker *m, uintptr_t word)
             judge_note_newborn(word);
         return;
     }
-    relaxed_store(byte, m->epoch);
+    if (!atomic_compare_exchange_strong(byte, &value, m->epoch))
+        return;
     m->marked_blocks++;
     m->marked_bytes += b.size;
     worklist_push(&m->work, (struct work){b.start, b.size});
@@ -122,7 +123,7 @@ static bool rotate_block(struct marker *m, struct work in)
 
 static void drain_work(struct marker *m)
 {
-    while (m->work.count != 0) {
+    for (unsigned left = 256; m->work.count != 0 && left != 0; left--) {
         struct work work = m->work.items[--m->work.count];
         __builtin_prefetch((const void *)work.start);
         if (work.size > CACHE_LINE)
@@ -179,6 +180,30 @@ static void recover_overflow(struct marker *m)
             rescan_span(m, slab);
             drain_all(m);
         }
+    }
+}
+
+bool mark_drain_some(struct marker *m)
+{
+    drain_work(m);
+    if (m->work.count != 0)
+        return false;
+    mark_drain(m);
+    return true;
+}
+
+void mark_dirty_range(struct marker *m, uintptr_t start, uintptr_t end)
+{
+    struct block b;
+    for (uintptr_t at = start; at < end;) {
+        if (!block_find(at, &b)) {
+            at = slab_kind(slab_at(slab_index_of(at))) >= SLAB_CLASSED ? at + GRANULE : align_down(at, SLAB_SIZE) + SLAB_SIZE;
+            continue;
+        }
+        uintptr_t low = size_max(b.start, start), high = size_min(b.start + b.size, end);
+        if (relaxed_load(slot_of(b.start)) == m->epoch && high > low)
+            mark_words(m, (const uintptr_t *)low, (high - low) / WORD_SIZE);
+        at = size_max(b.start + b.size, at + GRANULE);
     }
 }
 

@@ -40,5 +40,7 @@ void mark_word(struct marker *m, uintptr_t word);
 void mark_flush(struct marker *m);
 /* Marks everything reachable from what was marked so far. */
 void mark_drain(struct marker *m);
+bool mark_drain_some(struct marker *m);
+void mark_dirty_range(struct marker *m, uintptr_t start, uintptr_t end);
 
 #endif

@@ -16,10 +16,21 @@
  *
  * Shared memory: a page without an entry in our page tables may still hold data, which neither
  * pagemap source reports; mincore knows it unless it was swapped out. So with swap in use shared
- * memory is read whole, and else the pages that pagemap or mincore report. */
+ * memory is read whole, and else the pages that pagemap or mincore report.
+ *
+ * Passes. With the world stopped everything can be read at once (ROOTS_ALL). A concurrent mark reads
+ * in passes: each arms what it has not armed yet and reads it whole, and reads the rest where it
+ * was written (ROOTS_CONCURRENT, any number); the last one runs in the pause (ROOTS_FINAL), and it
+ * alone reads stacks, since only a stopped thread has a stack pointer.
+ *
+ *   .inv.armed      A range is in the list of armed ranges if it was armed in this cycle, and read
+ *                   whole after that. What a pass does not find in the list it reads whole.
+ *   .inv.shared     Other processes' writes to shared memory are not noticed. So it is read whole in
+ *                   the pause, up to SHARED_WHOLE bytes a mapping; a larger one is armed. */
 #include "gc/roots.h"
 
 #include "base/check.h"
+#include "gc/armed.h"
 #include "gc/protected.h"
 #include "gc/world.h"
 #include "heap/slab.h"
@@ -38,6 +49,8 @@ enum {
     /* Read at a time: half of a usual L2 cache. */
     READ_BUFFER = 256 << 10,
     EXCLUDED_MOST = 4,
+    /* Bytes of shared memory a mapping that are read again in the pause: ~0.2 ms. */
+    SHARED_WHOLE = 1 << 20,
     /* Pages asked of mincore at a time. */
     CORE_PAGES = 4096,
 };
@@ -50,6 +63,13 @@ struct stack {
     int32_t tid;
 };
 
+/* Addresses that tell to which mapping a stack belongs, in order. */
+struct point {
+    uintptr_t address;
+    uint32_t stack;
+    enum { POINT_HINT, POINT_POINTER, POINT_ALTERNATE } kind;
+};
+
 static struct {
     struct pagemap pagemap;
     struct proc_mem memory;
@@ -59,8 +79,14 @@ static struct {
     bool read_shared_whole;
     char *maps_buffer, *read_buffer;
     unsigned char *core;
-    struct stack stacks[WORLD_TASKS_MOST + 1]; /* of this stop */
+    struct stack stacks[WORLD_TASKS_MOST + 1]; /* of this pass */
     size_t stack_count;
+    struct point points[3 * (WORLD_TASKS_MOST + 1)];
+    size_t point_count;
+    enum roots_pass pass;
+    const struct barrier *barrier;
+    enum pagemap_want want; /* of the mapping being scanned */
+    bool failed;            /* the page map could not be read */
     struct marker *marker;
     struct roots_stats *stats;
     bool unreadable;        /* the mapping being scanned is PROT_NONE */
@@ -81,7 +107,7 @@ static bool get_buffers(void)
     if (roots.maps_buffer == NULL || roots.read_buffer == NULL)
         return false;
     roots.core = meta_alloc(CORE_PAGES);
-    return roots.core != NULL;
+    return roots.core != NULL && armed_init();
 }
 
 static bool swap_in_use(void)
@@ -101,10 +127,10 @@ const char *roots_open(void)
     if (reason != NULL)
         return reason;
     if (!pagemap_open(&roots.pagemap))
-        return "/proc/self/pagemap cannot be opened";
+        return "/proc/thread-self/pagemap cannot be opened";
     if (!proc_mem_open(&roots.memory)) {
         pagemap_close(&roots.pagemap);
-        return "the process cannot read its own memory (process_vm_readv, /proc/self/mem)";
+        return "the process cannot read its own memory (process_vm_readv, /proc/thread-self/mem)";
     }
     roots.read_shared_whole = swap_in_use();
     return NULL;
@@ -114,6 +140,11 @@ void roots_close(void)
 {
     proc_mem_close(&roots.memory);
     pagemap_close(&roots.pagemap);
+}
+
+void roots_after_fork(void)
+{
+    roots.pagemap.fd = roots.memory.mem_fd = -1;
 }
 
 struct pagemap *roots_pagemap(void)
@@ -157,10 +188,10 @@ static void scan_range(uintptr_t start, uintptr_t end, void *data)
     scan_allowed(start, end, 0);
 }
 
-static const char *scan_populated(uintptr_t start, uintptr_t end, enum pagemap_want want)
+static void scan_populated(uintptr_t start, uintptr_t end)
 {
-    bool complete = pagemap_each(&roots.pagemap, want, start, end, scan_range, NULL);
-    return complete ? NULL : "the page map cannot be read";
+    if (!pagemap_each(&roots.pagemap, roots.want, start, end, scan_range, NULL))
+        roots.failed = true;
 }
 
 static void scan_in_core(uintptr_t start, uintptr_t end)
@@ -183,63 +214,129 @@ static void scan_shared(uintptr_t start, uintptr_t end)
         scan_in_core(start, end);
 }
 
-/* The one registered thread whose own stack is in the mapping, if .inv.stack's terms hold. */
-static const struct stack *narrowing_stack(const struct mapping *map)
+static void scan_whole(const struct mapping *map, uintptr_t start, uintptr_t end)
 {
-    const struct stack *only = NULL;
-    for (size_t i = 0; i < roots.stack_count; i++) {
-        const struct stack *s = &roots.stacks[i];
-        bool hint_in = s->hint >= map->start && s->hint < map->end;
-        bool pointer_in = s->pointer >= map->start && s->pointer < map->end;
-        if (s->alternate >= map->start && s->alternate < map->end)
-            return NULL;
-        if (!hint_in && !pointer_in)
-            continue;
-        if (only != NULL || !hint_in || !pointer_in || s->hint < s->pointer)
-            return NULL;
-        only = s;
-    }
-    return only;
+    if (map->kind == MAP_KIND_SHARED_MEMORY)
+        scan_shared(start, end);
+    else
+        scan_populated(start, end);
 }
 
-static const char *scan_anonymous(const struct mapping *map)
+/* Written since it was armed; a hole counts as written. */
+static void scan_written(uintptr_t start, uintptr_t end, void *data)
 {
-    uintptr_t start = map->start;
-    const struct stack *stack = narrowing_stack(map);
-    if (stack != NULL && stack->low > start)
-        start = align_down(stack->low, WORD_SIZE);
-    if (stack == NULL)
-        return scan_populated(start, map->end, PAGEMAP_POPULATED);
-    /* Below the thread's own stack the mapping may hold anything. */
-    uintptr_t below = size_min(align_up(stack->own_low, PAGE_SIZE), start);
-    const char *reason = below > map->start
-                             ? scan_populated(map->start, below, PAGEMAP_POPULATED) : NULL;
-    if (reason != NULL)
-        return reason;
+    roots.stats->written_pages += (end - start) >> PAGE_SHIFT;
+    scan_whole(data, start, end);
+}
+
+static bool may_arm(const struct mapping *map)
+{
+    if (roots.pass != ROOTS_CONCURRENT || (roots.barrier->stops && !map->writable))
+        return false;
+    return map->kind != MAP_KIND_SHARED_MEMORY || map->end - map->start > SHARED_WHOLE;
+}
+
+/* A part of a mapping that is either armed as a whole or not at all. */
+static void scan_part(struct mapping *map, uintptr_t start, uintptr_t end, bool armed)
+{
+    bool again = roots.pass == ROOTS_CONCURRENT;
+    if (armed) {
+        roots.barrier->take(start, end, again, scan_written, map);
+        if (again)
+            armed_add(start, end);
+        return;
+    }
+    if (may_arm(map) && roots.barrier->arm(start, end))
+        armed_add(start, end);
+    scan_whole(map, start, end);
+}
+
+static void scan_ordinary(struct mapping *map, uintptr_t start, uintptr_t end)
+{
+    if (roots.pass == ROOTS_ALL && start < end) {
+        scan_whole(map, start, end);
+        return;
+    }
+    for (uintptr_t at = start, to = end; at < end; at = to) {
+        bool armed = armed_part(at, end, &to);
+        scan_part(map, at, to, armed);
+    }
+}
+
+static const struct point *first_point(uintptr_t address)
+{
+    size_t low = 0, high = roots.point_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (roots.points[middle].address < address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return &roots.points[low];
+}
+
+/* The one thread whose own stack is in the mapping; NULL if there is none, or more than one.
+ * *certain: .inv.stack's terms hold, so that only what lies above its stack pointer is in use. */
+static const struct stack *stack_in(const struct mapping *map, bool *certain)
+{
+    const struct point *end = roots.points + roots.point_count;
+    const struct stack *only = NULL;
+    bool alone = roots.pass != ROOTS_CONCURRENT;
+    unsigned hints = 0;
+    for (const struct point *p = first_point(map->start); p < end && p->address < map->end; p++)
+        if (p->kind == POINT_HINT && hints++ == 0)
+            only = &roots.stacks[p->stack];
+    for (const struct point *p = first_point(map->start); p < end && p->address < map->end; p++)
+        alone &= p->kind != POINT_ALTERNATE && &roots.stacks[p->stack] == only;
+    *certain = hints == 1 && alone && only->pointer >= map->start && only->pointer < map->end &&
+               only->hint >= only->pointer;
+    return hints == 1 ? only : NULL;
+}
+
+/* The pages that hold the thread's own stack, up to the one with the hint. */
+static void scan_own_stack(uintptr_t start, uintptr_t end, const struct stack *stack, bool certain)
+{
     uint64_t before = roots.stats->other_bytes;
+    if (roots.pass == ROOTS_CONCURRENT)
+        return;
+    if (certain && stack->low > start)
+        start = size_min(align_down(stack->low, WORD_SIZE), end);
     /* The first page is cut; the rest goes by what exists (a stack may be deep but sparse). */
-    uintptr_t page = size_min(align_up(start, PAGE_SIZE), map->end);
+    uintptr_t page = size_min(align_up(start, PAGE_SIZE), end);
     scan_allowed(start, page, 0);
-    reason = scan_populated(page, map->end, PAGEMAP_POPULATED);
+    if (page < end)
+        scan_populated(page, end);
     roots.stats->stack_bytes += roots.stats->other_bytes - before;
     roots.stats->other_bytes = before;
-    return reason;
 }
 
-static const char *scan_mapping(const struct mapping *map)
+/* Below the thread's own stack the mapping may hold anything; above it lie its TLS and struct
+ * pthread. */
+static void scan_anonymous(struct mapping *map)
+{
+    bool certain;
+    const struct stack *stack = stack_in(map, &certain);
+    if (stack == NULL) {
+        scan_ordinary(map, map->start, map->end);
+        return;
+    }
+    uintptr_t low = size_max(align_up(stack->own_low, PAGE_SIZE), map->start);
+    uintptr_t high = align_down(stack->hint, PAGE_SIZE) + PAGE_SIZE;
+    low = size_min(low, high);
+    scan_ordinary(map, map->start, low);
+    scan_own_stack(low, high, stack, certain);
+    scan_ordinary(map, high, map->end);
+}
+
+static void scan_mapping(struct mapping *map)
 {
     roots.unreadable = !map->readable;
-    switch (map->kind) {
-    case MAP_KIND_ANONYMOUS:
-        return scan_anonymous(map);
-    case MAP_KIND_FILE_PRIVATE:
-        return scan_populated(map->start, map->end, PAGEMAP_COPIED);
-    case MAP_KIND_SHARED_MEMORY:
-        scan_shared(map->start, map->end);
-        return NULL;
-    default:
-        return NULL;
-    }
+    roots.want = map->kind == MAP_KIND_FILE_PRIVATE ? PAGEMAP_COPIED : PAGEMAP_POPULATED;
+    if (map->kind == MAP_KIND_ANONYMOUS)
+        scan_anonymous(map);
+    else if (map->kind == MAP_KIND_FILE_PRIVATE || map->kind == MAP_KIND_SHARED_MEMORY)
+        scan_ordinary(map, map->start, map->end);
 }
 
 static bool whole_is_own(const struct mapping *map)
@@ -270,14 +367,55 @@ static const char *scan_maps(void)
 {
     struct mapping map;
     const char *reason = NULL;
+    bool own_seen = false;
+    uintptr_t here = (uintptr_t)&map;
+    roots.failed = false;
     if (!maps_open(&roots.maps, roots.maps_buffer, MAPS_BUFFER))
-        return "/proc/self/maps cannot be opened";
-    while (reason == NULL && maps_next(&roots.maps, &map))
-        reason = whole_is_own(&map) ? note_own(&map) : scan_mapping(&map);
-    if (reason == NULL && roots.maps.failed)
-        reason = "/proc/self/maps cannot be read";
+        return "/proc/thread-self/maps cannot be opened";
+    while (reason == NULL && maps_next(&roots.maps, &map)) {
+        own_seen |= here >= map.start && here < map.end;
+        if (whole_is_own(&map))
+            reason = note_own(&map);
+        else
+            scan_mapping(&map);
+    }
     maps_close(&roots.maps);
-    return reason;
+    if (reason == NULL && (roots.maps.failed || !own_seen))
+        reason = "/proc/thread-self/maps cannot be read";
+    return reason == NULL && roots.failed ? "the page map cannot be read" : reason;
+}
+
+static void add_point(uintptr_t address, size_t stack, int kind)
+{
+    if (address != 0)
+        roots.points[roots.point_count++] = (struct point){address, (uint32_t)stack, kind};
+}
+
+static void sift(struct point *heap, size_t at, size_t count)
+{
+    for (size_t child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && heap[child + 1].address > heap[child].address)
+            child++;
+        if (heap[at].address >= heap[child].address)
+            return;
+        struct point other = heap[at];
+        heap[at] = heap[child];
+        heap[child] = other;
+    }
+}
+
+/* Heapsort: in place, and without libc's qsort, which allocates. */
+static void sort_points(void)
+{
+    struct point *heap = roots.points;
+    for (size_t i = roots.point_count / 2; i-- > 0;)
+        sift(heap, i, roots.point_count);
+    for (size_t end = roots.point_count; end-- > 1;) {
+        struct point last = heap[end];
+        heap[end] = heap[0];
+        heap[0] = last;
+        sift(heap, 0, end);
+    }
 }
 
 /* `alternate`: the thread's sigaltstack, whose address only the kernel may hold. */
@@ -287,18 +425,45 @@ static void add_stack(int32_t tid, uintptr_t pointer, uintptr_t frame, uintptr_t
     /* The signal frame is on the same stack, below; or on an alternate one, scanned as found. */
     if (frame != 0 && frame < pointer && pointer - frame < READ_BUFFER)
         low = frame;
+    add_point(pointer, roots.stack_count, POINT_POINTER);
+    add_point(alternate, roots.stack_count, POINT_ALTERNATE);
     roots.stacks[roots.stack_count++] = (struct stack){low, 0, pointer, 0, alternate, tid};
     mark_word(roots.marker, alternate);
+}
+
+static struct stack *stack_of(int32_t tid)
+{
+    for (size_t i = 0; i < roots.stack_count; i++)
+        if (roots.stacks[i].tid == tid)
+            return &roots.stacks[i];
+    return NULL;
 }
 
 static void add_hint(struct thread *thread, void *data)
 {
     (void)data;
-    for (size_t i = 0; i < roots.stack_count; i++)
-        if (roots.stacks[i].tid == thread->tid) {
-            roots.stacks[i].hint = thread->stack_hint;
-            roots.stacks[i].own_low = thread->stack_low;
-        }
+    struct stack *s = stack_of(thread->tid);
+    if (s == NULL)
+        return;
+    s->hint = thread->stack_hint;
+    s->own_low = thread->stack_low;
+    /* It waits for the collector: what it still needs begins at its stub (entry.h). */
+    uintptr_t waiting = relaxed_load(&thread->waiting);
+    if (waiting > s->pointer)
+        s->low = waiting;
+    add_point(s->hint, (size_t)(s - roots.stacks), POINT_HINT);
+}
+
+/* A running thread: only where its stack is. */
+static void add_running(struct thread *thread, void *data)
+{
+    (void)data;
+    if (roots.stack_count == WORLD_TASKS_MOST + 1)
+        return;
+    struct stack *s = &roots.stacks[roots.stack_count];
+    *s = (struct stack){.hint = thread->stack_hint, .own_low = thread->stack_low,
+                        .tid = thread->tid};
+    add_point(s->hint, roots.stack_count++, POINT_HINT);
 }
 
 /* A stack in the arena: its block lives, and the used part is scanned like any other stack. */
@@ -312,14 +477,15 @@ static void scan_stack_in_arena(const struct stack *s)
     scan_pages(low, b.start + b.size);
 }
 
-static void collect_stacks(const struct own_stack *self)
+static void collect_stopped(const struct own_stack *self)
 {
     size_t count;
     const struct stopped_task *tasks = world_tasks(&count);
-    roots.stack_count = 0;
-    stack_t alternate = {0};
-    syscall2(__NR_sigaltstack, 0, (long)&alternate);
-    add_stack(self->tid, self->low, 0, (uintptr_t)alternate.ss_sp);
+    if (self->low != 0) {
+        stack_t alternate = {0};
+        syscall2(__NR_sigaltstack, 0, (long)&alternate);
+        add_stack(self->tid, self->low, 0, (uintptr_t)alternate.ss_sp);
+    }
     for (size_t i = 0; i < count; i++)
         if (acquire_load(&((struct stopped_task *)(uintptr_t)&tasks[i])->here) ==
             tasks[i].generation)
@@ -328,20 +494,39 @@ static void collect_stacks(const struct own_stack *self)
     thread_each_locked(add_hint, NULL);
 }
 
-const char *roots_scan(struct marker *m, const struct own_stack *self, struct roots_stats *stats)
+static void collect_stacks(const struct own_stack *self)
 {
-    *stats = (struct roots_stats){0, 0};
+    roots.stack_count = roots.point_count = 0;
+    if (roots.pass == ROOTS_CONCURRENT) {
+        lock_acquire(thread_registry_lock());
+        thread_each_locked(add_running, NULL);
+        lock_release(thread_registry_lock());
+    } else {
+        collect_stopped(self);
+    }
+    sort_points();
+}
+
+const char *roots_scan(struct marker *m, const struct roots_request *request,
+                       struct roots_stats *stats)
+{
+    *stats = (struct roots_stats){0};
     roots.marker = m;
     roots.stats = stats;
+    roots.pass = request->pass;
+    roots.barrier = request->barrier;
     m->scan_protected = scan_protected_block;
     protected_reset();
-    collect_stacks(self);
-    m->note_newborn = true;
+    collect_stacks(&request->self);
+    m->note_newborn = request->pass != ROOTS_CONCURRENT;
     roots.unreadable = false;
+    roots.want = PAGEMAP_POPULATED;
     for (size_t i = 0; i < roots.stack_count; i++)
         scan_stack_in_arena(&roots.stacks[i]);
     const char *reason = scan_maps();
     mark_flush(m);
     m->note_newborn = false;
+    if (request->pass == ROOTS_CONCURRENT)
+        armed_turn();
     return reason;
 }

@@ -1,33 +1,51 @@
 /* roots.h -- everything outside of the heap that the program has written.
  *
- * Thread safety: the collector, with the world stopped. */
+ * Thread safety: the collector. */
 #ifndef GC_ROOTS_H
 #define GC_ROOTS_H
 
 #include "base/base.h"
+#include "gc/barrier.h"
 #include "gc/mark.h"
 
-/* The part of its own stack that the collecting thread still needs: from `low` upward. */
+/* The part of its own stack that the collecting thread still needs: from `low` upward. 0: it is not
+ * one of the program's threads. */
 struct own_stack {
     int32_t tid;
     uintptr_t low;
 };
 
+enum roots_pass {
+    ROOTS_ALL,        /* world stopped: everything is read */
+    ROOTS_CONCURRENT, /* arms and reads what is new, and what was written since the last pass */
+    ROOTS_FINAL,      /* world stopped: what is new or was written since, and all stacks */
+};
+
+struct roots_request {
+    enum roots_pass pass;
+    const struct barrier *barrier; /* not for ROOTS_ALL */
+    struct own_stack self;
+};
+
 struct roots_stats {
     uint64_t stack_bytes, other_bytes;  /* scanned */
+    uint64_t written_pages;             /* of armed memory: since the last pass */
 };
 
 /* Gets the buffers; before the world is stopped. NULL, or why not: a static text. */
 const char *roots_prepare(void);
-/* Opens /proc/self/{pagemap,mem}. With the world stopped, so that the program never meets our
- * descriptors. NULL, or the reason why roots cannot be read: a static text. */
+/* Opens /proc/thread-self/{pagemap,mem}: with the world stopped, or in a thread with descriptors of
+ * its own, so that the program never meets ours. NULL, or the reason why roots cannot be read: a static text. */
 const char *roots_open(void);
 void roots_close(void);
+/* In the child of fork: what was open was the collector's thread's. */
+void roots_after_fork(void);
 /* The pagemap in use between open and close. */
 struct pagemap *roots_pagemap(void);
 /* [start, end) holds no pointers of the program: the library's own static data. */
 void roots_exclude(uintptr_t start, uintptr_t end);
-/* Marks from every root. NULL, or the reason why that was not possible. */
-const char *roots_scan(struct marker *m, const struct own_stack *self, struct roots_stats *stats);
+/* Marks from the roots. NULL, or the reason why that was not possible. */
+const char *roots_scan(struct marker *m, const struct roots_request *request,
+                       struct roots_stats *stats);
 
 #endif

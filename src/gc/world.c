@@ -6,8 +6,8 @@
  * generation's stop is over. A task is found in the table by its id, never through thread-local
  * storage: tasks made by raw clone() have none of their own.
  *
- *   .inv.stopped    WORLD_STOPPED: every task in /proc/self/task but the caller is in the handler
- *                   with `here` == generation, or is a zombie.
+ *   .inv.stopped    WORLD_STOPPED: every task in /proc/self/task but the caller and the library's
+ *                   own threads is in the handler with `here` == generation, or is a zombie.
  *   .inv.table      The table changes only while no task is inside the handler past the look-up
  *                   (`inside` == 0), or by appending (`count` is published last).
  *   .inv.late       A signal that arrives after its stop was given up finds no stop under way, or
@@ -19,6 +19,7 @@
 
 #include "base/atomic.h"
 #include "base/check.h"
+#include "gc/own_thread.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
 #include "sys/syscall.h"
@@ -142,7 +143,7 @@ static int signal_new(uint32_t generation, int32_t self)
     int fresh = 0;
     for (long i = 0; i < listed; i++) {
         int32_t tid = world.listed[i];
-        if (tid == self || find_task(tid) != NULL)
+        if (tid == self || own_thread_has(tid) || find_task(tid) != NULL)
             continue;
         if (relaxed_load(&world.count) == WORLD_TASKS_MOST)
             return -1;

@@ -102,10 +102,12 @@ static void span_settle(struct central *c, struct slab *span, bool keep)
         span_retire(c, span);
 }
 
+/* A span made while a mark is under way carries that mark's epoch: it has nothing to sweep, then
+ * or when the mark has ended. */
 static bool span_sweep(struct slab *span)
 {
-    uint8_t epoch = relaxed_load(&hot.epoch);
-    if (relaxed_load(&span->swept) == epoch)
+    uint8_t epoch = acquire_load(&judge.epoch);
+    if (relaxed_load(&span->swept) == epoch || relaxed_load(&hot.epoch) != epoch)
         return false;
     uint32_t freed = judge_span(span);
     span->free_slots = (uint16_t)(span->free_slots + freed);

@@ -19,7 +19,7 @@
 
 #include <emmintrin.h>
 
-struct judge judge = {.least = EPOCH_FIRST};
+struct judge judge = {.epoch = EPOCH_FIRST, .least = EPOCH_FIRST};
 
 static uint32_t newborn_bit(uintptr_t block)
 {
@@ -109,7 +109,7 @@ static void judge_slot(const struct block *block, uint8_t value, void *data)
 {
     uint32_t *freed = data;
     slot_byte *byte = slot_of(block->start);
-    unsigned age = slot_age(relaxed_load(&hot.epoch), value);
+    unsigned age = slot_age(relaxed_load(&judge.epoch), value);
     if (judge.reclaim && age >= judge.confirm && !judge_is_newborn(block->start)) {
         if (judge.reclaiming == NULL || judge.reclaiming(block, age))
             *freed += turn(byte, value, SLOT_FREE);
@@ -123,7 +123,7 @@ static void judge_slot(const struct block *block, uint8_t value, void *data)
 uint32_t judge_span(struct slab *head)
 {
     uint32_t freed = 0;
-    struct unreached what = {relaxed_load(&hot.epoch), judge.least};
+    struct unreached what = {relaxed_load(&judge.epoch), judge.least};
     judge_visit(head, what, judge_slot, &freed);
     return freed;
 }

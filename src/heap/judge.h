@@ -17,6 +17,10 @@ enum {
 };
 
 struct judge {
+    /* Of the last mark that ended: a live block with another epoch was not reached. Stored last, by
+     * release: whoever sees it sees the terms. While hot.epoch is another, a mark is under way, all
+     * spans are swept, and none is to be. */
+    _Atomic uint8_t epoch;
     bool reclaim;           /* false: report only */
     unsigned confirm;       /* reclaim from this age on */
     uint8_t least;          /* EPOCH_FIRST, or SLOT_KEPT to judge the kept ones too (at exit) */
@@ -27,7 +31,7 @@ struct judge {
     bool (*reclaiming)(const struct block *block, unsigned age);
 };
 
-/* Written by the collector while no sweep is under way. */
+/* Written by the collector between the mark and the sweep. */
 extern struct judge judge;
 
 void judge_note_newborn(uintptr_t block);

@@ -12,9 +12,10 @@
  *   .inv.dirty       slab_dirty[i] == 0 means the pages of slab i read as zeros; the head of a free
  *                    run counts its dirty slabs, so that coalescing looks at the given ones only.
  *
- * Decay: a run that stayed free for DECAY_SECONDS goes back to the kernel (MADV_DONTNEED), looked
- * at when runs are freed, at most once a second. There is no thread of ours to do it: an idle
- * process keeps what it last freed until its next use of the page heap or malloc_trim. */
+ * Decay: a run that stayed free for PAGE_HEAP_DECAY_SECONDS goes back to the kernel (MADV_DONTNEED), looked
+ * at when runs are freed, at most once a second, and by the collector's thread where there is one
+ * (cycle/collector.h): a process too small for a collection keeps what it last freed until its next
+ * use of the page heap or malloc_trim. */
 #include "heap/page_heap.h"
 
 #include "base/check.h"
@@ -26,10 +27,6 @@
 #include "sys/mem.h"
 
 #include <string.h>
-
-/* Seconds a free run stays resident. Longer: fewer page faults (1-3.5 us each) for programs that
- * breathe; shorter: less memory after a peak. jemalloc's default is 10, tcmalloc's about 1. */
-enum { DECAY_SECONDS = 3 };
 
 static struct {
     struct lock lock;
@@ -340,7 +337,7 @@ void page_heap_free(uint32_t head, uint32_t slabs)
     lock_acquire(&heap.lock);
     give(head, slabs);
     if (now_seconds() != heap.last_decay)
-        decay_locked(DECAY_SECONDS);
+        decay_locked(PAGE_HEAP_DECAY_SECONDS);
     lock_release(&heap.lock);
 }
 

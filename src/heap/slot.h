@@ -11,15 +11,17 @@
  *   4 … 255  live, and last known reachable in the cycle of that epoch, or born after it
  *
  * Writers. The owner of a block (the thread that allocates or frees it): 1 -> epoch, live -> 1,
- * plain stores. The marker: an older epoch -> the current one. The sweeper: a judged epoch -> 0,
+ * plain stores. The marker: an older epoch -> the current one, by compare-and-swap, since the owner
+ * may free the block at that moment. The sweeper: a judged epoch -> 0,
  * by compare-and-swap. A judged block has no owner unless the program hides a pointer, and then
  * free() goes through the slow path (see `window`), where compare-and-swap decides.
  *
  *   .inv.free_zero   All slot bytes of a free slab are 0.
- *   .inv.window      Outside of marking every reachable block carries the current epoch, so free()
- *                    of a block whose epoch is not within `window` is a contradiction, a double
- *                    free or an invalid one: (uint8_t)(epoch - byte) > window sends all three to
- *                    the slow path with one compare. */
+ *   .inv.window      Every reachable block carries the current epoch, or while a mark is under way
+ *                    (`window` is 1 then) at least the one before. So free() of a block whose epoch
+ *                    is not within `window` is a contradiction, a double free or an invalid one:
+ *                    (uint8_t)(epoch - byte) > window sends all three to the slow path with one
+ *                    compare. */
 #ifndef GC_SLOT_H
 #define GC_SLOT_H
 
@@ -48,6 +50,10 @@ GC_INLINE bool slot_is_epoch(uint8_t byte)
 GC_INLINE uint8_t epoch_next(uint8_t epoch)
 {
     return epoch == EPOCH_LAST ? EPOCH_FIRST : (uint8_t)(epoch + 1);
+}
+GC_INLINE uint8_t epoch_before(uint8_t epoch)
+{
+    return epoch == EPOCH_FIRST ? EPOCH_LAST : (uint8_t)(epoch - 1);
 }
 /* Cycles since the block with this (epoch) byte was last known reachable, 0 … EPOCH_COUNT - 1. */
 GC_INLINE unsigned epoch_age(uint8_t now, uint8_t byte)

@@ -322,16 +322,17 @@ static void end_life(const char *call, const struct block *b, uint8_t to)
 }
 
 /* The program uses the block: if a mark had not reached it, that is a contradiction, and from now
- * on it counts as reachable. */
+ * on it counts as reachable. While a mark is under way that means reachable until now: a block with
+ * the new epoch would not be read by the marker. */
 static void touch(const struct block *b)
 {
     slot_byte *byte = slot_of(b->start);
-    uint8_t value = relaxed_load(byte), epoch = relaxed_load(&hot.epoch);
-    if (value == epoch)
+    uint8_t value = relaxed_load(byte), epoch = acquire_load(&hot.epoch);
+    uint8_t window = relaxed_load(&hot.window);
+    if (!slot_is_live(value) || slot_age(epoch, value) <= window)
         return;
     note_contradiction(b, value);
-    if (slot_is_live(value))
-        atomic_compare_exchange_strong(byte, &value, epoch);
+    atomic_compare_exchange_strong(byte, &value, window == 0 ? epoch : epoch_before(epoch));
 }
 
 static void give_cached(const struct block *b)

@@ -23,6 +23,9 @@ struct thread {
     uintptr_t stack_hint;    /* an address in its own stack */
     uintptr_t stack_low;     /* the lowest of its own stack; 0: its mapping holds nothing else */
     struct thread_cache *cache;
+    /* While it waits for the collector: its entry_stack; else 0. Written by the thread; read while
+     * it is stopped. */
+    _Atomic uintptr_t waiting;
     /* The thread's own. */
     uint64_t rng;
     int64_t sample_left[SIZE_CLASS_COUNT]; /* allocations until the next sampled one */

@@ -95,7 +95,8 @@ GC_INLINE bool cache_push(void *block)
     if (GC_UNLIKELY(granule >= hot.granules))
         return false;
     slot_byte *byte = &hot.slots[granule];
-    uint8_t age = (uint8_t)(relaxed_load(&hot.epoch) - relaxed_load(byte));
+    /* Acquire: the window that belongs to this epoch, or a later one (.inv.window). */
+    uint8_t age = (uint8_t)(acquire_load(&hot.epoch) - relaxed_load(byte));
     if (GC_UNLIKELY(age > relaxed_load(&hot.window)))
         return false;
     struct magazine *m =

@@ -150,7 +150,7 @@ bool maps_open(struct maps_reader *r, char *buffer, size_t capacity)
 {
     GC_CHECK(capacity >= MAPS_BUFFER_MIN);
     *r = (struct maps_reader){.buffer = buffer, .capacity = capacity};
-    r->fd = (int)syscall3(__NR_open, (long)"/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+    r->fd = (int)syscall3(__NR_open, (long)"/proc/thread-self/maps", O_RDONLY | O_CLOEXEC, 0);
     r->failed = r->fd < 0;
     return !r->failed;
 }

@@ -46,10 +46,15 @@ struct scan_request {
 _Static_assert(sizeof(struct scan_request) == 96, "the kernel's struct pm_scan_arg");
 
 #define SCAN_IOCTL _IOWR('f', 16, struct scan_request)
+#define IS_WRITTEN ((uint64_t)1 << 1)
 #define IS_FILE ((uint64_t)1 << 2)
 #define IS_PRESENT ((uint64_t)1 << 3)
 #define IS_SWAPPED ((uint64_t)1 << 4)
 #define IS_ZERO_PAGE ((uint64_t)1 << 5)
+
+/* Write protect what matches; refuse memory that is not under asynchronous protection. */
+#define PROTECT_MATCHING ((uint64_t)1 << 0)
+#define CHECK_PROTECTABLE ((uint64_t)1 << 1)
 
 #define ENTRY_PRESENT ((uint64_t)1 << 63)
 #define ENTRY_SWAPPED ((uint64_t)1 << 62)
@@ -160,7 +165,7 @@ static bool scan_entries(int fd, enum pagemap_want want, uintptr_t at, uintptr_t
 
 bool pagemap_open(struct pagemap *p)
 {
-    p->fd = (int)syscall3(__NR_open, (long)"/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+    p->fd = (int)syscall3(__NR_open, (long)"/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC, 0);
     p->has_scan = p->fd >= 0 && scan_works(p->fd);
     return p->fd >= 0;
 }
@@ -201,4 +206,50 @@ bool pagemap_each(struct pagemap *p, enum pagemap_want want, uintptr_t start, ui
         start = next;
     }
     return true;
+}
+
+/* ---- written pages ---- */
+
+/* Asked for nothing but IS_WRITTEN the kernel has a fast path: 0.2 ms a GiB of clean pages, against
+ * 5-13 ms with any other question. */
+static struct scan_request written_request(enum pagemap_take how, uintptr_t start, uintptr_t end)
+{
+    return (struct scan_request){
+        .size = sizeof(struct scan_request),
+        .flags = CHECK_PROTECTABLE | (how == PAGEMAP_LOOK ? 0 : PROTECT_MATCHING),
+        .start = start,
+        .end = end,
+        .category_mask = IS_WRITTEN,
+        .category_anyof_mask = how == PAGEMAP_PROTECT_PRESENT ? IS_PRESENT | IS_SWAPPED : 0,
+        .return_mask = IS_WRITTEN,
+    };
+}
+
+long pagemap_take_written(struct pagemap *p, enum pagemap_take how, uintptr_t start, uintptr_t end,
+                          struct page_range *ranges, size_t capacity, uintptr_t *next)
+{
+    struct scan_region regions[SCAN_BATCH];
+    struct sink s = {ranges, 0, capacity};
+    uintptr_t at = start;
+    GC_CHECK(is_aligned(start | end, PAGE_SIZE) && p->has_scan);
+    while (at < end && s.count < s.capacity) {
+        struct scan_request request = written_request(how, at, end);
+        request.vec = (uintptr_t)regions;
+        request.vec_len = size_min(SCAN_BATCH, s.capacity - s.count);
+        long found = syscall3(__NR_ioctl, p->fd, SCAN_IOCTL, (long)&request);
+        if (found < 0 || request.walk_end <= at)
+            return -1;
+        for (long i = 0; i < found; i++)
+            GC_CHECK(sink_add(&s, regions[i].start, regions[i].end));
+        at = request.walk_end;
+    }
+    *next = at;
+    return (long)s.count;
+}
+
+bool pagemap_protect(struct pagemap *p, uintptr_t start, uintptr_t end)
+{
+    struct scan_request request = written_request(PAGEMAP_PROTECT_PRESENT, start, end);
+    request.return_mask = 0;
+    return syscall3(__NR_ioctl, p->fd, SCAN_IOCTL, (long)&request) >= 0;
 }

@@ -23,7 +23,7 @@ struct pagemap {
     bool has_scan; /* the PAGEMAP_SCAN ioctl answered */
 };
 
-/* Opens /proc/self/pagemap and probes the ioctl. False if it cannot be opened. */
+/* Opens /proc/thread-self/pagemap (the leader of the group may have ended, and have no memory) and probes the ioctl. False if it cannot be opened. */
 bool pagemap_open(struct pagemap *p);
 void pagemap_close(struct pagemap *p);
 /* Stores up to `capacity` ranges that cover all wanted pages of [start, *next) and sets *next to
@@ -37,5 +37,19 @@ long pagemap_scan(struct pagemap *p, enum pagemap_want want, uintptr_t start, ui
 typedef void pagemap_visit_fn(uintptr_t start, uintptr_t end, void *data);
 bool pagemap_each(struct pagemap *p, enum pagemap_want want, uintptr_t start, uintptr_t end,
                   pagemap_visit_fn *visit, void *data);
+
+enum pagemap_take {
+    PAGEMAP_LOOK,            /* what was written; holes count as written */
+    PAGEMAP_PROTECT,         /* and is protected again: holes too, by page table entries */
+    PAGEMAP_PROTECT_PRESENT, /* the same of pages that exist: slower, but for sparse memory */
+};
+/* The pages of [start, end) written since they were protected by userfaultfd (asynchronous write
+ * protection), as pagemap_scan. -1: some of the range is under no such protection; what was written
+ * in the range is then lost. Needs has_scan. */
+long pagemap_take_written(struct pagemap *p, enum pagemap_take how, uintptr_t start, uintptr_t end,
+                          struct page_range *ranges, size_t capacity, uintptr_t *next);
+/* Protects the pages of [start, end), and the holes among them where there is a page table already.
+ * False: refused. */
+bool pagemap_protect(struct pagemap *p, uintptr_t start, uintptr_t end);
 
 #endif

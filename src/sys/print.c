@@ -363,25 +363,56 @@ void printer_printf(struct printer *p, const char *format, ...)
 
 /* ---- whole messages ---- */
 
+/* This thread has a table of descriptors of its own, without the program's. */
+static __thread bool borrows;
+
+void print_borrow_stderr(void)
+{
+    borrows = true;
+}
+
+/* For one message: the program's descriptor, or a copy of it in our table (Linux 5.6), or -1. */
+static int descriptor_open(int fd)
+{
+    if (!borrows)
+        return fd;
+    long process = syscall2(__NR_pidfd_open, syscall0(__NR_getpid), 0);
+    if (process < 0)
+        return -1;
+    long copy = syscall3(__NR_pidfd_getfd, process, fd, 0);
+    syscall1(__NR_close, process);
+    return copy < 0 ? -1 : (int)copy;
+}
+
+static void descriptor_close(int fd)
+{
+    if (borrows && fd >= 0)
+        syscall1(__NR_close, fd);
+}
+
 void print_fd(int fd, const char *format, ...)
 {
     struct printer p;
     va_list args;
-    printer_start(&p, fd);
+    int open = descriptor_open(fd);
+    printer_start(&p, open);
     va_start(args, format);
     printer_vprintf(&p, format, args);
     va_end(args);
     printer_flush(&p);
+    descriptor_close(open);
 }
 
 static void print_error_line(const char *format, va_list args)
 {
     struct printer p;
-    printer_start(&p, 2);
+    int open = descriptor_open(2);
+    printer_start(&p, open);
     put(&p, "libgcmalloc: ", 13);
     printer_vprintf(&p, format, args);
     put(&p, "\n", 1);
     printer_flush(&p);
+    descriptor_close(open);
 }
 
 void print_error(const char *format, ...)

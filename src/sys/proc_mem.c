@@ -61,7 +61,7 @@ bool proc_mem_open(struct proc_mem *m)
     uint64_t word = 0;
     m->vm_readv_ok = read_vm(&word, address, sizeof word) == sizeof word && word == known;
     word = 0;
-    m->mem_fd = (int)syscall3(__NR_open, (long)"/proc/self/mem", O_RDONLY | O_CLOEXEC, 0);
+    m->mem_fd = (int)syscall3(__NR_open, (long)"/proc/thread-self/mem", O_RDONLY | O_CLOEXEC, 0);
     if (m->mem_fd >= 0 &&
         (read_mem(m->mem_fd, &word, address, sizeof word) != sizeof word || word != known))
         proc_mem_close(m);

@@ -90,3 +90,13 @@ char task_state(int32_t tid)
     const char *name_end = strrchr(text, ')');
     return name_end != NULL && name_end[1] == ' ' ? name_end[2] : 0;
 }
+
+unsigned task_processors(void)
+{
+    uint64_t mask[16] = {0};
+    long bytes = syscall3(__NR_sched_getaffinity, 0, sizeof(mask), (long)mask);
+    unsigned count = 0;
+    for (long i = 0; i < bytes / 8; i++)
+        count += (unsigned)__builtin_popcountl(mask[i]);
+    return count == 0 ? 1 : count;
+}

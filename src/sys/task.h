@@ -10,5 +10,7 @@ long task_list(int32_t *tids, size_t capacity);
 /* The state letter of /proc/self/task/TID/stat ('R', 'S', 'D', 'Z', 'X'), 0 if it is gone, '?' if
  * that could not be found out. */
 char task_state(int32_t tid);
+/* Processors that the calling thread may run on. */
+unsigned task_processors(void);
 
 #endif

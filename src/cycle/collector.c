@@ -1,0 +1,392 @@
+/* collector.c -- the collector's thread, requests, and waiting.
+ *
+ * A request is a number: `requested` counts up, and the thread serves all that came until it looks.
+ * `finished` is the last number served. So a cycle is under way or due while the two differ, and
+ * whoever waits for a number waits for a cycle that began after it asked.
+ *
+ *   .inv.signals   Signals, other than the one that stops the world, are blocked while a program's
+ *                  thread collects, helps or waits here: no handler runs on top, or leaves by a jump.
+ *   .inv.vfork     In a vfork child, which shares our memory but is another process, no cycle runs:
+ *                  it could not stop the parent's threads.
+ *   .inv.thread    `thread` is started and retired under the CYCLE lock; the thread itself takes that
+ *                  lock for each cycle, and never while it waits.
+ *
+ * Fork does not wait for a cycle. The child has the parent's heap as it was at that moment, and none
+ * of its threads: cycle_after_fork_in_child takes back what was half done. */
+#include "cycle/collector.h"
+
+#include "base/atomic.h"
+#include "base/check.h"
+#include "cycle/pacer.h"
+#include "gc/own_stack.h"
+#include "gc/own_thread.h"
+#include "gc/roots.h"
+#include "gc/team.h"
+#include "gc/world.h"
+#include "heap/heap_stats.h"
+#include "heap/page_heap.h"
+#include "heap/sweep.h"
+#include "mutator/entry.h"
+#include "mutator/thread.h"
+#include "sys/clock.h"
+#include "sys/lock.h"
+#include "sys/options.h"
+#include "sys/print.h"
+#include "sys/syscall.h"
+
+#include <limits.h>
+#include <signal.h>
+
+enum {
+    OWN_STACK = 256 << 10,
+    MEMORY_SHARE = 20,
+    /* How long an allocating thread helps to mark when the heap has passed its goal. */
+    ASSIST_NS = 200000,
+};
+
+/* The thread looks for free memory to give back this often: while there is some, and when not. */
+#define DECAY_NS ((uint64_t)1000000000)
+#define IDLE_NS (10 * DECAY_NS)
+
+static struct {
+    struct lock lock;
+    struct collector_settings settings;
+    char *stack_top;            /* of the stack for cycles on the program's threads */
+    struct own_thread thread;
+    const struct barrier *barrier; /* the thread's, once it has opened it */
+    bool no_thread;             /* the kernel refused one */
+    int32_t pid;
+    bool closed;                /* the exit cycle has run */
+    _Atomic uint32_t requested; /* a futex: the thread waits on it */
+    _Atomic uint32_t finished;  /* a futex: the program's threads wait on it */
+    _Atomic uint32_t reason;    /* of the request */
+    _Atomic bool retiring;
+    _Atomic uint64_t next_memory_cycle; /* not before this time */
+    const char *_Atomic not_run; /* why the last attempt failed */
+    const char *_Atomic disabled;
+} collector = {.lock = LOCK_INIT(CYCLE)};
+
+bool collector_start(const struct collector_settings *settings)
+{
+    collector.settings = *settings;
+    collector.pid = (int32_t)syscall0(__NR_getpid);
+    char *stack = meta_alloc(OWN_STACK);
+    if (stack == NULL || !cycle_start(&settings->cycle))
+        return false;
+    collector.stack_top = stack + OWN_STACK;
+    return true;
+}
+
+static bool may_run(void)
+{
+    if (collector.settings.cycle.mode == MODE_OFF || collector.stack_top == NULL ||
+        collector.closed || relaxed_load(&collector.disabled) != NULL)
+        return false;
+    return collector.pid == (int32_t)syscall0(__NR_getpid); /* .inv.vfork */
+}
+
+/* CYCLE lock held. */
+static bool collect(const struct cycle_order *order)
+{
+    const char *reason = cycle_collect(order);
+    relaxed_store(&collector.not_run, reason);
+    collector.closed = collector.closed || order->reason == CYCLE_EXIT;
+    return reason == NULL;
+}
+
+static void tell(const struct cycle_record *record)
+{
+    if (collector.settings.finished != NULL)
+        collector.settings.finished(record);
+}
+
+/* ---- the thread ---- */
+
+static const struct barrier *open_barrier(void)
+{
+    static const struct {
+        const struct barrier *barrier;
+        enum collector_barrier choice;
+        bool by_itself;         /* is it tried when the user leaves the choice to us? */
+    } known[] = {{&barrier_uffd, BARRIER_UFFD, true}};
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        bool forced = collector.settings.barrier == known[i].choice;
+        if (!forced && !(known[i].by_itself && collector.settings.barrier == BARRIER_AUTO))
+            continue;
+        const char *reason = known[i].barrier->open();
+        if (reason == NULL)
+            return known[i].barrier;
+        if (forced)
+            print_error("barrier=%s cannot be used (%s): the world is stopped for whole marks",
+                        known[i].barrier->name, reason);
+    }
+    return NULL;
+}
+
+static void wait_for_request(uint32_t served)
+{
+    while (relaxed_load(&collector.requested) == served && !relaxed_load(&collector.retiring)) {
+        bool some = page_heap_stats().dirty_slabs != 0;
+        if (!futex_wait_for(&collector.requested, served, some ? DECAY_NS : IDLE_NS))
+            page_heap_decay(PAGE_HEAP_DECAY_SECONDS);
+    }
+}
+
+static void serve(bool opened)
+{
+    struct cycle_order order = {relaxed_load(&collector.reason), collector.barrier, opened, 0};
+    struct cycle_record record;
+    uint32_t serving = acquire_load(&collector.requested);
+    lock_acquire(&collector.lock);
+    bool done = may_run() && collect(&order);
+    record = cycle_last();
+    lock_release(&collector.lock);
+    release_store(&collector.finished, serving);
+    futex_wake(&collector.finished, INT_MAX);
+    if (!done)
+        return;
+    tell(&record);
+    sweep_for(UINT32_MAX / 2);
+}
+
+static void thread_main(void *data)
+{
+    (void)data;
+    bool own_files = collector.thread.own_files;
+    if (own_files)
+        print_borrow_stderr();
+    bool opened = own_files && roots_open() == NULL;
+    collector.barrier = opened ? open_barrier() : NULL;
+    while (!relaxed_load(&collector.retiring)) {
+        if (relaxed_load(&collector.requested) != relaxed_load(&collector.finished))
+            serve(opened);
+        wait_for_request(relaxed_load(&collector.finished));
+    }
+    if (collector.barrier != NULL)
+        collector.barrier->close();
+    if (opened)
+        roots_close();
+    collector.barrier = NULL;
+}
+
+/* ---- the program's threads ---- */
+
+static uint64_t block_signals(void)
+{
+    uint64_t all = ~((uint64_t)1 << (world_signal() - 1)), old = 0;
+    syscall4(__NR_rt_sigprocmask, SIG_BLOCK, (long)&all, (long)&old, sizeof(old));
+    thread_cache.in_hook = 1;
+    return old;
+}
+
+static void restore_signals(uint64_t old)
+{
+    thread_cache.in_hook = 0;
+    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&old, 0, sizeof(old));
+}
+
+static bool under_way(void)
+{
+    return relaxed_load(&collector.requested) != relaxed_load(&collector.finished);
+}
+
+/* The thread is there, or could be made. */
+static bool have_thread(void)
+{
+    if (acquire_load(&collector.thread.tid) != 0)
+        return true;
+    lock_acquire(&collector.lock);
+    if (acquire_load(&collector.thread.tid) == 0 && !collector.no_thread)
+        collector.no_thread = !own_thread_start(&collector.thread, "gcmalloc", true, thread_main,
+                                                NULL);
+    lock_release(&collector.lock);
+    return !collector.no_thread;
+}
+
+/* Small enough to be marked within a pause's budget, as far as we know. */
+static bool fits_one_stop(void)
+{
+    return pacer_mark_time(heap_used()) <= collector.settings.cycle.pause_ns;
+}
+
+/* Does a thread of our own collect? */
+static bool in_background(enum cycle_reason reason)
+{
+    if (reason == CYCLE_EXIT || collector.settings.barrier == BARRIER_FULL)
+        return false;
+    if (collector.settings.barrier == BARRIER_AUTO && fits_one_stop())
+        return false;
+    return have_thread();
+}
+
+static uint32_t request(enum cycle_reason reason)
+{
+    relaxed_store(&collector.reason, reason);
+    uint32_t number = atomic_fetch_add(&collector.requested, 1) + 1;
+    futex_wake(&collector.requested, 1);
+    return number;
+}
+
+/* Until `number` has been served. What the program's thread still needs lies above its stub. */
+static void wait_for(uint32_t number)
+{
+    struct thread *self = thread_cache.thread;
+    if (self != NULL)
+        relaxed_store(&self->waiting, entry_stack);
+    for (uint32_t f; (int32_t)((f = acquire_load(&collector.finished)) - number) < 0;) {
+        if (!have_thread()) /* it was retired, and cannot be made anew */
+            break;
+        futex_wait(&collector.finished, f);
+    }
+    if (self != NULL)
+        relaxed_store(&self->waiting, 0);
+}
+
+struct attempt {
+    enum cycle_reason reason;
+    bool done;
+};
+
+static void run_here(void *argument, uintptr_t low)
+{
+    struct attempt *a = argument;
+    struct cycle_order order = {a->reason, NULL, false, size_max(low, entry_stack)};
+    a->done = collect(&order);
+}
+
+/* In one stop, on this thread. A cycle that another one runs meanwhile will do, but not at exit: that
+ * one waits for nobody. */
+static bool run_inline(enum cycle_reason reason)
+{
+    struct attempt attempt = {reason, false};
+    uint32_t before = cycle_last().number;
+    if (reason == CYCLE_EXIT)
+        cycle_abort(true);
+    lock_acquire(&collector.lock);
+    cycle_abort(false);
+    bool other = reason != CYCLE_EXIT && cycle_last().number != before;
+    if (!other && may_run())
+        call_on_stack(run_here, &attempt, collector.stack_top);
+    struct cycle_record record = cycle_last();
+    lock_release(&collector.lock);
+    if (attempt.done)
+        tell(&record);
+    return attempt.done || other;
+}
+
+bool collector_run(enum cycle_reason reason)
+{
+    if (thread_cache.in_hook || !may_run())
+        return false;
+    bool done;
+    uint64_t signals = block_signals();
+    if (in_background(reason)) {
+        wait_for(request(reason));
+        done = relaxed_load(&collector.not_run) == NULL;
+    } else {
+        done = run_inline(reason);
+    }
+    restore_signals(signals);
+    return done;
+}
+
+/* The heap is past its goal, and the cycle that was to end before that has not. */
+static void assist(void)
+{
+    uint64_t signals = block_signals();
+    if (heap_net() > cycle_hard_goal())
+        wait_for(relaxed_load(&collector.requested));
+    else
+        team_assist(ASSIST_NS);
+    restore_signals(signals);
+}
+
+void collector_on_pressure(size_t upcoming)
+{
+    (void)upcoming;
+    /* Nothing is there yet that could be worth a cycle: one large block is about to come. */
+    if (heap_used() < collector.settings.min_heap || !may_run())
+        return;
+    if (under_way())
+        assist();
+    else if (in_background(CYCLE_GROWTH))
+        request(CYCLE_GROWTH);
+    else
+        collector_run(CYCLE_GROWTH);
+}
+
+/* The next one is asked for; the one before must have ended, so that they keep the pace. */
+void collector_on_stress(void)
+{
+    if (!may_run())
+        return;
+    if (!in_background(CYCLE_STRESS)) {
+        collector_run(CYCLE_STRESS);
+        return;
+    }
+    uint64_t signals = block_signals();
+    wait_for(relaxed_load(&collector.requested));
+    request(CYCLE_STRESS);
+    restore_signals(signals);
+}
+
+/* A program that lives at its limit must not spend its life collecting: cycles for want of memory
+ * take at most one part in MEMORY_SHARE of the time. */
+static bool memory_cycle_allowed(void)
+{
+    uint64_t now = clock_now_ns(), next = relaxed_load(&collector.next_memory_cycle);
+    return now >= next;
+}
+
+bool collector_on_exhausted(size_t size)
+{
+    if (size > arena.end - arena.base || !memory_cycle_allowed())
+        return false;
+    uint64_t begun = clock_now_ns();
+    bool done = collector_run(CYCLE_MEMORY);
+    if (done)
+        sweep_for(UINT32_MAX / 2);
+    uint64_t ended = clock_now_ns();
+    relaxed_store(&collector.next_memory_cycle, ended + MEMORY_SHARE * (ended - begun));
+    return done;
+}
+
+const char *collector_reason_not_run(void)
+{
+    const char *disabled = relaxed_load(&collector.disabled);
+    return disabled != NULL ? disabled : relaxed_load(&collector.not_run);
+}
+
+void collector_disable(const char *reason)
+{
+    relaxed_store(&collector.disabled, reason);
+}
+
+void collector_retire(void)
+{
+    if (acquire_load(&collector.thread.tid) == 0 || collector.pid != (int32_t)syscall0(__NR_getpid))
+        return;
+    uint64_t signals = block_signals();
+    relaxed_store(&collector.retiring, true);
+    cycle_abort(true);
+    request(CYCLE_GROWTH); /* wakes it; whoever waits is let go below */
+    own_thread_join(&collector.thread);
+    cycle_abort(false);
+    relaxed_store(&collector.retiring, false);
+    release_store(&collector.finished, relaxed_load(&collector.requested));
+    futex_wake(&collector.finished, INT_MAX);
+    restore_signals(signals);
+}
+
+void collector_after_fork_in_child(void)
+{
+    lock_abandon(&collector.lock);
+    collector.pid = (int32_t)syscall0(__NR_getpid);
+    relaxed_store(&collector.finished, relaxed_load(&collector.requested));
+    relaxed_store(&collector.retiring, false);
+    if (collector.barrier != NULL && collector.barrier->after_fork != NULL)
+        collector.barrier->after_fork();
+    collector.barrier = NULL;
+    own_thread_after_fork();
+    cycle_after_fork_in_child();
+}

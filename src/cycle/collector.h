@@ -1,0 +1,41 @@
+/* collector.h -- who runs cycles: when they are due, and on which thread.
+ *
+ * Small heaps are collected in one stop, on the thread that allocates; a program whose heap stays
+ * small never sees a second thread. Larger ones are collected by a thread of the library's own, which
+ * is made when the first cycle is due, and then also sweeps, and gives free memory back.
+ *
+ * Thread safety: any thread that holds no lock, except as said. */
+#ifndef GC_COLLECTOR_H
+#define GC_COLLECTOR_H
+
+#include "cycle/cycle.h"
+
+enum collector_barrier { BARRIER_AUTO, BARRIER_UFFD, BARRIER_MPROTECT, BARRIER_SOFTDIRTY,
+                         BARRIER_FULL };
+
+struct collector_settings {
+    struct cycle_settings cycle;
+    enum collector_barrier barrier;
+    int64_t min_heap;
+    /* A cycle ended, or (reason not NULL) could not be finished. On the thread that ran it. */
+    void (*finished)(const struct cycle_record *record);
+};
+
+/* False: no memory for the collector; nothing will ever be collected. */
+bool collector_start(const struct collector_settings *settings);
+/* Runs a cycle, or waits for one that another thread runs. False: none could be finished. */
+bool collector_run(enum cycle_reason reason);
+/* For alloc_hooks. */
+void collector_on_pressure(size_t upcoming);
+void collector_on_stress(void);
+bool collector_on_exhausted(size_t size);
+/* Why the last attempt could not run, or why none ever can; NULL if all is well. */
+const char *collector_reason_not_run(void);
+void collector_disable(const char *reason);
+/* Ends the collector's thread; the next cycle makes a new one. For calls that change what all
+ * threads of a process share, or that only a process of one thread may make. */
+void collector_retire(void);
+/* In the child of fork. */
+void collector_after_fork_in_child(void);
+
+#endif
