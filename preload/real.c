@@ -21,18 +21,7 @@ void real_resolve(void)
 {
     if (real.dlclose != NULL)
         return;
-    look_up(&real.pthread_create, "pthread_create");
-    look_up(&real.pthread_sigmask, "pthread_sigmask");
-    look_up(&real.sigprocmask, "sigprocmask");
-    look_up(&real.sigaction, "sigaction");
-    look_up(&real.sigwait, "sigwait");
-    look_up(&real.sigwaitinfo, "sigwaitinfo");
-    look_up(&real.sigtimedwait, "sigtimedwait");
-    look_up(&real.sigsuspend, "sigsuspend");
-    look_up(&real.signalfd, "signalfd");
-    look_up(&real.ppoll, "ppoll");
-    look_up(&real.pselect, "pselect");
-    look_up(&real.epoll_pwait, "epoll_pwait");
-    look_up(&real.dlopen, "dlopen");
-    look_up(&real.dlclose, "dlclose");
+#define LOOK_UP(name) look_up(&real.name, #name);
+    REAL_FUNCTIONS(LOOK_UP)
+#undef LOOK_UP
 }

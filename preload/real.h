@@ -5,28 +5,33 @@
 #ifndef GC_REAL_H
 #define GC_REAL_H
 
+#include <dlfcn.h>
+#include <grp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/signalfd.h>
 #include <time.h>
+#include <unistd.h>
+
+#define REAL_FUNCTIONS(X) \
+    X(pthread_create) X(pthread_sigmask) X(sigprocmask) X(sigaction) \
+    X(sigwait) X(sigwaitinfo) X(sigtimedwait) X(sigsuspend) X(signalfd) \
+    X(ppoll) X(pselect) X(epoll_pwait) \
+    X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) \
+    X(setuid) X(setgid) X(seteuid) X(setegid) X(setreuid) X(setregid) X(setresuid) X(setresgid) \
+    X(setgroups) X(initgroups) X(unshare) X(setns) \
+    X(mmap) X(munmap) X(mprotect) X(pkey_mprotect) X(mremap) \
+    X(dlopen) X(dlclose)
 
 struct real {
-    int (*pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
-    int (*pthread_sigmask)(int, const sigset_t *, sigset_t *);
-    int (*sigprocmask)(int, const sigset_t *, sigset_t *);
-    int (*sigaction)(int, const struct sigaction *, struct sigaction *);
-    int (*sigwait)(const sigset_t *, int *);
-    int (*sigwaitinfo)(const sigset_t *, siginfo_t *);
-    int (*sigtimedwait)(const sigset_t *, siginfo_t *, const struct timespec *);
-    int (*sigsuspend)(const sigset_t *);
-    int (*signalfd)(int, const sigset_t *, int);
-    int (*ppoll)(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
-    int (*pselect)(int, fd_set *, fd_set *, fd_set *, const struct timespec *, const sigset_t *);
-    int (*epoll_pwait)(int, struct epoll_event *, int, int, const sigset_t *);
-    void *(*dlopen)(const char *, int);
-    int (*dlclose)(void *);
+#define REAL_FUNCTION(name) __typeof__(name) *name;
+    REAL_FUNCTIONS(REAL_FUNCTION)
+#undef REAL_FUNCTION
 };
 
 extern struct real real;

@@ -13,6 +13,7 @@
 #include "cycle/collector.h"
 #include "cycle/pacer.h"
 #include "cycle/probation.h"
+#include "gc/protected.h"
 #include "gc/roots.h"
 #include "gc/world.h"
 #include "heap/heap.h"
@@ -326,6 +327,28 @@ void runtime_exit(void)
     if (leak_any())
         find_demangler();
     leak_report_write(&summary);
+}
+
+bool runtime_hold_stops(void)
+{
+    return runtime.started && collector_hold_stops();
+}
+
+void runtime_release_stops(bool held)
+{
+    if (held)
+        collector_release_stops();
+}
+
+void runtime_retire_collector(void)
+{
+    if (runtime.started && !lock_any_held())
+        collector_retire();
+}
+
+void runtime_heap_mapping_changes(void)
+{
+    protected_forbid_direct_reads();
 }
 
 void runtime_library_closed(void)

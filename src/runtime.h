@@ -14,6 +14,14 @@ bool runtime_started(void);
 void runtime_thread_begin(void);
 /* The process ends: the last cycle, and the report. */
 void runtime_exit(void);
+/* Between the two, no thread of this process is stopped; what the first returned goes to the
+ * second. */
+bool runtime_hold_stops(void);
+void runtime_release_stops(bool held);
+/* The collector's thread, if there is one, has ended on return. */
+void runtime_retire_collector(void);
+/* The program is about to change the mapping of a part of its heap. */
+void runtime_heap_mapping_changes(void);
 /* A library was unloaded. */
 void runtime_library_closed(void);
 

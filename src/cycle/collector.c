@@ -132,9 +132,9 @@ static void wait_for_request(uint32_t served)
     }
 }
 
-static void serve(bool opened)
+static void serve(struct roots_files *files)
 {
-    struct cycle_order order = {relaxed_load(&collector.reason), collector.barrier, opened, 0};
+    struct cycle_order order = {relaxed_load(&collector.reason), collector.barrier, files, 0};
     struct cycle_record record;
     uint32_t serving = acquire_load(&collector.requested);
     lock_acquire(&collector.lock);
@@ -155,17 +155,18 @@ static void thread_main(void *data)
     bool own_files = collector.thread.own_files;
     if (own_files)
         print_borrow_stderr();
-    bool opened = own_files && roots_open() == NULL;
+    struct roots_files files;
+    bool opened = own_files && roots_open(&files) == NULL;
     collector.barrier = opened ? open_barrier() : NULL;
     while (!relaxed_load(&collector.retiring)) {
         if (relaxed_load(&collector.requested) != relaxed_load(&collector.finished))
-            serve(opened);
+            serve(opened ? &files : NULL);
         wait_for_request(relaxed_load(&collector.finished));
     }
     if (collector.barrier != NULL)
         collector.barrier->close();
     if (opened)
-        roots_close();
+        roots_close(&files);
     collector.barrier = NULL;
 }
 
@@ -250,7 +251,7 @@ struct attempt {
 static void run_here(void *argument, uintptr_t low)
 {
     struct attempt *a = argument;
-    struct cycle_order order = {a->reason, NULL, false, size_max(low, entry_stack)};
+    struct cycle_order order = {a->reason, NULL, NULL, size_max(low, entry_stack)};
     a->done = collect(&order);
 }
 
@@ -376,6 +377,20 @@ void collector_retire(void)
     release_store(&collector.finished, relaxed_load(&collector.requested));
     futex_wake(&collector.finished, INT_MAX);
     restore_signals(signals);
+}
+
+/* .inv.registry in cycle.c */
+bool collector_hold_stops(void)
+{
+    if (lock_any_held() || collector.pid != (int32_t)syscall0(__NR_getpid))
+        return false;
+    lock_acquire(thread_registry_lock());
+    return true;
+}
+
+void collector_release_stops(void)
+{
+    lock_release(thread_registry_lock());
 }
 
 void collector_after_fork_in_child(void)

@@ -35,6 +35,10 @@ void collector_disable(const char *reason);
 /* Ends the collector's thread; the next cycle makes a new one. For calls that change what all
  * threads of a process share, or that only a process of one thread may make. */
 void collector_retire(void);
+/* Between the two the world is not stopped. False: there is nothing to hold (a vfork child, a signal
+ * handler on top of our slow paths). */
+bool collector_hold_stops(void);
+void collector_release_stops(void);
 /* In the child of fork. */
 void collector_after_fork_in_child(void);
 

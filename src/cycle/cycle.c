@@ -212,13 +212,13 @@ static void begin_epoch(void)
 
 static const char *scan_roots(enum roots_pass pass, const struct cycle_order *order)
 {
-    struct roots_request request = {pass, order->barrier,
+    struct roots_request request = {pass, order->files, order->barrier,
                                     {(int32_t)syscall0(__NR_gettid), order->low}};
     return roots_scan(team_leader(), &request, &cycle.roots);
 }
 
 /* What the sweep finds is what the program leaked. World stopped or not. */
-static void judge_mark(void)
+static void judge_mark(const struct cycle_order *order)
 {
     struct cycle_record *r = &cycle.record;
     bool at_exit = r->reason == CYCLE_EXIT;
@@ -232,7 +232,7 @@ static void judge_mark(void)
     r->due_bytes = counts.due_bytes;
     r->reclaiming = cycle.settings.mode == MODE_COLLECT && probation_passed();
     if (cycle.settings.classify && counts.due_blocks != 0 && (at_exit || r->reclaiming))
-        leak_graph_build(&team_leader()->work, roots_pagemap());
+        leak_graph_build(&team_leader()->work, &order->files->pagemap);
 }
 
 /* From the last line on mutators sweep by these terms. */
@@ -249,7 +249,7 @@ static void set_terms(void)
 static void check_by_oracle(const struct cycle_order *order)
 {
     struct own_stack self = {(int32_t)syscall0(__NR_gettid), order->low};
-    if (!oracle_check(&self))
+    if (!oracle_check(&self, order->files))
         print_error("oracle: there is no memory for it");
 }
 
@@ -265,34 +265,48 @@ static void end_mark(const struct cycle_order *order)
     enter(CYCLE_SWEEP_PHASE);
 }
 
+static const char *mark_all(const struct cycle_order *order)
+{
+    memset(judge.newborn, 0, sizeof(judge.newborn));
+    begin_epoch();
+    team_start(cycle.settings.workers, &order->files->pagemap);
+    const char *reason = scan_roots(ROOTS_ALL, order);
+    team_drain(0);
+    cycle.record.root_bytes = cycle.roots.other_bytes;
+    cycle.unfinished = reason != NULL;
+    if (reason != NULL)
+        return reason;
+    end_mark(order);
+    judge_mark(order);
+    set_terms();
+    return NULL;
+}
+
+static const char *open_and_mark_all(const struct cycle_order *order)
+{
+    struct roots_files files;
+    struct cycle_order opened = *order;
+    if (order->files != NULL)
+        return mark_all(order);
+    const char *reason = roots_open(&files);
+    if (reason != NULL)
+        return reason;
+    opened.files = &files;
+    reason = mark_all(&opened);
+    roots_close(&files);
+    return reason;
+}
+
 /* All in one stop. */
 static const char *mark_in_one_stop(const struct cycle_order *order)
 {
-    struct cycle_record *r = &cycle.record;
     uint64_t begun = clock_now_ns();
     const char *reason = stop_world();
     if (reason != NULL)
         return reason;
-    r->stopping = clock_now_ns() - begun;
+    cycle.record.stopping = clock_now_ns() - begun;
     enter(CYCLE_FINAL_PHASE);
-    if (!order->opened)
-        reason = roots_open();
-    if (reason == NULL) {
-        memset(judge.newborn, 0, sizeof(judge.newborn));
-        begin_epoch();
-        team_start(cycle.settings.workers, roots_pagemap());
-        reason = scan_roots(ROOTS_ALL, order);
-        team_drain(0);
-        r->root_bytes = cycle.roots.other_bytes;
-        cycle.unfinished = reason != NULL;
-    }
-    if (reason == NULL) {
-        end_mark(order);
-        judge_mark();
-        set_terms();
-    }
-    if (!order->opened)
-        roots_close();
+    reason = open_and_mark_all(order);
     resume_world();
     note_pause(begun);
     return reason;
@@ -380,7 +394,7 @@ static const char *mark_concurrently(const struct cycle_order *order)
     rescan_arm(barrier); /* before the epoch: rescan.c, .inv.armed_first */
     cycle.unfinished = true;
     begin_epoch();
-    team_start(cycle.settings.workers, roots_pagemap());
+    team_start(cycle.settings.workers, &order->files->pagemap);
     enter(CYCLE_MARK_PHASE);
     reason = scan_roots(ROOTS_CONCURRENT, order);
     cycle.record.root_bytes = cycle.roots.other_bytes;
@@ -440,7 +454,7 @@ static const char *mark(const struct cycle_order *order)
         return reason;
     reason = order->barrier != NULL ? mark_concurrently(order) : mark_in_one_stop(order);
     if (reason == NULL && order->barrier != NULL) {
-        judge_mark();
+        judge_mark(order);
         set_terms();
     }
     team_end();
@@ -486,7 +500,6 @@ void cycle_after_fork_in_child(void)
     set_plan(pacer_retry(heap_net(), heap_used()));
     leak_graph_drop();
     armed_clear();
-    roots_after_fork();
     team_after_fork();
     world_after_fork();
 }

@@ -6,7 +6,7 @@
 #define GC_CYCLE_H
 
 #include "base/base.h"
-#include "gc/barrier.h"
+#include "gc/roots.h"
 #include "heap/slab.h"
 
 enum cycle_reason {
@@ -67,7 +67,7 @@ struct cycle_settings {
 struct cycle_order {
     enum cycle_reason reason;
     const struct barrier *barrier; /* NULL: in one stop */
-    bool opened;               /* roots_open() was called, and stays so */
+    struct roots_files *files; /* open; NULL: they are opened while the world is stopped */
     uintptr_t low;             /* of the calling thread's stack in use; 0: not the program's thread */
 };
 

@@ -10,8 +10,8 @@
 
 #include "gc/roots.h"
 
-/* Ends the process with a message if the mark was wrong. Leaves all slot bytes as they were. `self`:
- * as in roots_request. False: there is no memory for it. */
-bool oracle_check(const struct own_stack *self);
+/* Ends the process with a message if the mark was wrong. Leaves all slot bytes as they were. `self`
+ * and `files`: as in roots_request. False: there is no memory for it. */
+bool oracle_check(const struct own_stack *self, struct roots_files *files);
 
 #endif

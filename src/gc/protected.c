@@ -36,3 +36,5 @@ bool protected_overlaps(uintptr_t start, size_t size)
     }
     return low < list.count && list.ranges[low].start < start + size;
 }
+
+void protected_forbid_direct_reads(void) {}

@@ -14,5 +14,6 @@ void protected_reset(void);
 bool protected_add(uintptr_t start, uintptr_t end);
 /* Does any of them overlap [start, start + size)? */
 bool protected_overlaps(uintptr_t start, size_t size);
+void protected_forbid_direct_reads(void);
 
 #endif

@@ -71,8 +71,7 @@ struct point {
 };
 
 static struct {
-    struct pagemap pagemap;
-    struct proc_mem memory;
+    struct roots_files *files;
     struct maps_reader maps;
     struct page_range excluded[EXCLUDED_MOST];
     unsigned excluded_count;
@@ -121,42 +120,28 @@ const char *roots_prepare(void)
     return get_buffers() ? NULL : "no memory for the root scanner's buffers";
 }
 
-const char *roots_open(void)
+const char *roots_open(struct roots_files *files)
 {
-    const char *reason = roots_prepare();
-    if (reason != NULL)
-        return reason;
-    if (!pagemap_open(&roots.pagemap))
+    if (!pagemap_open(&files->pagemap))
         return "/proc/thread-self/pagemap cannot be opened";
-    if (!proc_mem_open(&roots.memory)) {
-        pagemap_close(&roots.pagemap);
+    if (!proc_mem_open(&files->memory)) {
+        pagemap_close(&files->pagemap);
         return "the process cannot read its own memory (process_vm_readv, /proc/thread-self/mem)";
     }
-    roots.read_shared_whole = swap_in_use();
     return NULL;
 }
 
-void roots_close(void)
+void roots_close(struct roots_files *files)
 {
-    proc_mem_close(&roots.memory);
-    pagemap_close(&roots.pagemap);
-}
-
-void roots_after_fork(void)
-{
-    roots.pagemap.fd = roots.memory.mem_fd = -1;
-}
-
-struct pagemap *roots_pagemap(void)
-{
-    return &roots.pagemap;
+    proc_mem_close(&files->memory);
+    pagemap_close(&files->pagemap);
 }
 
 static void scan_pages(uintptr_t start, uintptr_t end)
 {
     while (start < end) {
         size_t want = size_min(end - start, READ_BUFFER);
-        size_t got = proc_mem_read(&roots.memory, roots.read_buffer, start, want,
+        size_t got = proc_mem_read(&roots.files->memory, roots.read_buffer, start, want,
                                    roots.unreadable);
         got = align_down(got, WORD_SIZE);
         mark_words(roots.marker, (const uintptr_t *)(const void *)roots.read_buffer,
@@ -190,7 +175,7 @@ static void scan_range(uintptr_t start, uintptr_t end, void *data)
 
 static void scan_populated(uintptr_t start, uintptr_t end)
 {
-    if (!pagemap_each(&roots.pagemap, roots.want, start, end, scan_range, NULL))
+    if (!pagemap_each(&roots.files->pagemap, roots.want, start, end, scan_range, NULL))
         roots.failed = true;
 }
 
@@ -514,6 +499,8 @@ const char *roots_scan(struct marker *m, const struct roots_request *request,
     roots.marker = m;
     roots.stats = stats;
     roots.pass = request->pass;
+    roots.files = request->files;
+    roots.read_shared_whole = swap_in_use();
     roots.barrier = request->barrier;
     m->scan_protected = scan_protected_block;
     protected_reset();

@@ -7,6 +7,8 @@
 #include "base/base.h"
 #include "gc/barrier.h"
 #include "gc/mark.h"
+#include "sys/pagemap.h"
+#include "sys/proc_mem.h"
 
 /* The part of its own stack that the collecting thread still needs: from `low` upward. 0: it is not
  * one of the program's threads. */
@@ -23,6 +25,7 @@ enum roots_pass {
 
 struct roots_request {
     enum roots_pass pass;
+    struct roots_files *files;
     const struct barrier *barrier; /* not for ROOTS_ALL */
     struct own_stack self;
 };
@@ -34,14 +37,17 @@ struct roots_stats {
 
 /* Gets the buffers; before the world is stopped. NULL, or why not: a static text. */
 const char *roots_prepare(void);
-/* Opens /proc/thread-self/{pagemap,mem}: with the world stopped, or in a thread with descriptors of
- * its own, so that the program never meets ours. NULL, or the reason why roots cannot be read: a static text. */
-const char *roots_open(void);
-void roots_close(void);
-/* In the child of fork: what was open was the collector's thread's. */
-void roots_after_fork(void);
-/* The pagemap in use between open and close. */
-struct pagemap *roots_pagemap(void);
+/* What the scanner reads through. The descriptors belong to the table of the thread that opened them:
+ * a collector's thread has its own, and keeps them; a thread of the program opens and closes them
+ * while the world is stopped, so that the program never meets them. */
+struct roots_files {
+    struct pagemap pagemap;
+    struct proc_mem memory;
+};
+/* Opens /proc/thread-self/{pagemap,mem}. NULL, or the reason why roots cannot be read: a static
+ * text. */
+const char *roots_open(struct roots_files *files);
+void roots_close(struct roots_files *files);
 /* [start, end) holds no pointers of the program: the library's own static data. */
 void roots_exclude(uintptr_t start, uintptr_t end);
 /* Marks from the roots. NULL, or the reason why that was not possible. */

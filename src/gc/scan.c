@@ -10,8 +10,9 @@ size_t scan_filter_portable(const uintptr_t *words, size_t count, uintptr_t base
 {
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
-        out[found] = words[i];
-        found += words[i] - base < extent;
+        uintptr_t word = scan_load(&words[i]);
+        out[found] = word;
+        found += word - base < extent;
     }
     return found;
 }

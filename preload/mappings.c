@@ -1,0 +1,61 @@
+/* mappings.c -- a program that changes the mapping of a block.
+ *
+ * mprotect or mmap(MAP_FIXED) on pages inside a block is not forbidden (guard pages of stacks that
+ * lie in the heap). While a mark is under way the marker may be reading just there, and would die of
+ * it; so it is told before. Elsewhere the program's mappings are its own business. */
+#include "base/base.h"
+#include "heap/meta.h"
+#include "real.h"
+#include "runtime.h"
+
+#include <stdarg.h>
+
+static void announce(const void *start, size_t size)
+{
+    uintptr_t low = (uintptr_t)start;
+    real_resolve();
+    if (size != 0 && low < arena.end && low + size > arena.base)
+        runtime_heap_mapping_changes();
+}
+
+/* Under both of its names; <sys/mman.h> would turn the one into the other. */
+#define MMAP(function, symbol) \
+    GC_EXPORT void *function(void *, size_t, int, int, int, off_t) __asm__(symbol); \
+    void *function(void *start, size_t size, int protection, int flags, int fd, off_t offset) \
+    { \
+        announce(start, flags & MAP_FIXED ? size : 0); \
+        return real.mmap(start, size, protection, flags, fd, offset); \
+    }
+
+MMAP(map, "mmap")
+MMAP(map64, "mmap64")
+
+GC_EXPORT int munmap(void *start, size_t size)
+{
+    announce(start, size);
+    return real.munmap(start, size);
+}
+
+GC_EXPORT int mprotect(void *start, size_t size, int protection)
+{
+    announce(start, size);
+    return real.mprotect(start, size, protection);
+}
+
+GC_EXPORT int pkey_mprotect(void *start, size_t size, int protection, int key)
+{
+    announce(start, size);
+    return real.pkey_mprotect(start, size, protection, key);
+}
+
+GC_EXPORT void *mremap(void *start, size_t old_size, size_t new_size, int flags, ...)
+{
+    va_list list;
+    va_start(list, flags);
+    void *to = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) ? va_arg(list, void *) : NULL;
+    va_end(list);
+    announce(start, old_size);
+    if (flags & MREMAP_FIXED)
+        announce(to, new_size);
+    return real.mremap(start, old_size, new_size, flags, to);
+}
