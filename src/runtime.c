@@ -163,19 +163,23 @@ static unsigned marking_workers(void)
 
 static void start_collector(void)
 {
-    struct pacer_settings pacing = {options.percent, (int64_t)options.min_heap};
+    int64_t limit = (int64_t)options.limit, min_heap = (int64_t)options.min_heap;
+    if (limit != 0 && limit / 2 < min_heap)
+        min_heap = limit / 2;
+    struct pacer_settings pacing = {options.percent, min_heap, limit};
     struct collector_settings s = {
         .cycle = {.mode = options.mode,
                   .confirm = (unsigned)options.confirm,
                   .workers = marking_workers(),
                   .stop_timeout_ns = (uint64_t)options.stop_ms * 1000000u,
                   .pause_ns = (uint64_t)options.pause_us * 1000u,
+                  .limit = limit,
                   .classify = wants_report(),
                   .oracle = options.oracle != 0,
                   .judged = wants_report() ? leak_note : NULL,
                   .set_trigger = alloc_set_trigger},
         .barrier = (enum collector_barrier)options.barrier,
-        .min_heap = (int64_t)options.min_heap,
+        .min_heap = min_heap,
         .finished = on_finished,
     };
     if (runtime.no_arena != NULL || options.mode == MODE_OFF)

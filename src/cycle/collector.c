@@ -310,6 +310,8 @@ void collector_on_pressure(size_t upcoming)
         return;
     if (under_way())
         assist();
+    else if (cycle_is_resting())
+        return;
     else if (in_background(CYCLE_GROWTH))
         request(CYCLE_GROWTH);
     else

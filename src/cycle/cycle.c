@@ -41,8 +41,10 @@
 #include "gc/world.h"
 #include "heap/heap_stats.h"
 #include "heap/judge.h"
+#include "heap/page_heap.h"
 #include "heap/sweep.h"
 #include "mutator/thread.h"
+#include "sys/cgroup.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
 #include "sys/options.h"
@@ -57,6 +59,8 @@ enum {
     STOPS_MOST = 12,
     /* Pages that can be read in a pause of 500 us, ~2 us each, besides all else. */
     PAGES_PER_PAUSE_US = 4,
+    /* Of the control group's limit. */
+    LIMIT_PERCENT = 90,
 };
 
 static struct {
@@ -68,6 +72,7 @@ static struct {
     bool unfinished;             /* .inv.all_or_none */
     _Atomic bool aborted;
     _Atomic int64_t goal, hard_goal; /* of the pacer's plan */
+    _Atomic uint64_t not_before;
 } cycle;
 
 #define TO(phase) (1u << CYCLE_##phase##_PHASE)
@@ -84,6 +89,12 @@ static void enter(enum cycle_phase to)
 {
     GC_CHECK(leads_to[relaxed_load(&cycle.phase)] & (1u << to));
     relaxed_store(&cycle.phase, (uint8_t)to);
+}
+
+bool cycle_is_resting(void)
+{
+    uint64_t until = relaxed_load(&cycle.not_before);
+    return until != 0 && clock_now_ns() < until;
 }
 
 int64_t cycle_hard_goal(void)
@@ -107,6 +118,7 @@ static bool on_judged(const struct block *block, unsigned age)
 
 static void set_plan(struct pacer_plan plan)
 {
+    relaxed_store(&cycle.not_before, plan.rest == 0 ? 0 : clock_now_ns() + plan.rest);
     relaxed_store(&cycle.goal, plan.goal);
     relaxed_store(&cycle.hard_goal, plan.hard);
     cycle.settings.set_trigger(plan.trigger);
@@ -423,6 +435,16 @@ static struct cycle_record new_record(enum cycle_reason reason)
                                  .net_before = heap_net()};
 }
 
+/* Bytes until the limit that the user or the control group has set. */
+static int64_t memory_room(void)
+{
+    if (cycle.settings.limit == 0)
+        return cgroup_room(LIMIT_PERCENT);
+    struct page_heap_stats pages = page_heap_stats();
+    uint64_t slabs = pages.top_slabs - pages.free_slabs + pages.dirty_slabs;
+    return cycle.settings.limit - (int64_t)((slabs << SLAB_SHIFT) + meta_used());
+}
+
 static void finish(void)
 {
     struct cycle_record *r = &cycle.record;
@@ -439,6 +461,7 @@ static void finish(void)
         .marked = (int64_t)r->marked_bytes,
         .before = r->net_before,
         .now = heap_net(),
+        .room = memory_room(),
         .took = r->took,
     };
     struct pacer_plan plan = pacer_next(&in);

@@ -54,6 +54,7 @@ struct cycle_settings {
     unsigned workers;
     uint64_t stop_timeout_ns;
     uint64_t pause_ns;         /* a pause that would take longer is broken off */
+    int64_t limit;             /* bytes of memory to stay below; 0: the control group's */
     bool classify;             /* direct or indirect: for the report */
     bool oracle;               /* each mark is checked by a second one */
     /* Observers, set once; may be NULL. */
@@ -80,6 +81,8 @@ const char *cycle_collect(const struct cycle_order *order);
 void cycle_abort(bool abort);
 /* Any thread: heap_net() from which allocating threads wait for the cycle's end. */
 int64_t cycle_hard_goal(void);
+/* Any thread: no cycle for growth is to begin yet. */
+bool cycle_is_resting(void);
 /* Any thread: a hint. */
 enum cycle_phase cycle_phase(void);
 /* Totals of the last cycle. */

@@ -8,6 +8,11 @@
  * while the last one ran, and half as much again. Growth is counted from the moment the last cycle
  * began: what was allocated while it ran was not judged.
  *
+ * Near a limit of memory (GOMEMLIMIT, a control group's) the allowance is what is left of it. A program
+ * that lives there would do nothing but collect; so the allowance never falls below a part of the
+ * live heap, and a cycle is followed by as much time without one: half of a processor at most, which
+ * is Go's bound too. The limit gives way, not the program.
+ *
  * All is told in heap_net(), which what the sweep takes back does not change. */
 #include "cycle/pacer.h"
 
@@ -22,6 +27,9 @@ enum { GROWTH_LEAST = 256 << 10 };
 
 /* At least this part of the allowance lies between two cycles, or they would never end. */
 enum { REST_SHARE = 4 };
+
+/* At a limit the heap may still grow by this part of what lives. */
+enum { LIMITED_SHARE = 32 };
 
 /* Before the first cycle: 64-byte blocks in random order, 20 million a second. */
 enum { NS_PER_KIB_FIRST = 800 };
@@ -44,13 +52,13 @@ void pacer_start(const struct pacer_settings *settings)
 static struct pacer_plan plan_from(int64_t from, int64_t trigger, int64_t growth)
 {
     int64_t goal = from + growth > trigger ? from + growth : trigger;
-    return (struct pacer_plan){trigger, goal, goal + growth, growth};
+    return (struct pacer_plan){trigger, goal, goal + growth, growth, 0};
 }
 
 struct pacer_plan pacer_first(void)
 {
     if (pacer.settings.percent < 0)
-        return plan_from(0, NEVER, NEVER);
+        return plan_from(0, pacer.settings.limit != 0 ? pacer.settings.limit : NEVER, NEVER);
     return plan_from(pacer.settings.min_heap, pacer.settings.min_heap,
                      pacer.settings.min_heap > GROWTH_LEAST ? pacer.settings.min_heap
                                                             : GROWTH_LEAST);
@@ -71,17 +79,31 @@ static void note_speed(const struct pacer_input *in)
         relaxed_store(&pacer.ns_per_kib, in->took / (uint64_t)kib + 1);
 }
 
+/* `growth` would pass the limit. */
+static struct pacer_plan limited_plan(const struct pacer_input *in)
+{
+    int64_t growth = in->live / LIMITED_SHARE;
+    if (growth < in->room)
+        growth = in->room;
+    if (growth < GROWTH_LEAST)
+        growth = GROWTH_LEAST;
+    return (struct pacer_plan){in->now + growth / 2, in->now + growth, in->now + growth + growth / 2,
+                               growth, in->took};
+}
+
 struct pacer_plan pacer_next(const struct pacer_input *in)
 {
     note_speed(in);
     if (pacer.settings.percent < 0)
-        return plan_from(0, NEVER, NEVER);
+        return in->room == INT64_MAX ? plan_from(0, NEVER, NEVER) : limited_plan(in);
     bool worthwhile = in->found * 100 >= in->live + in->found;
     pacer.backoff = worthwhile ? 1 : pacer.backoff * 2;
     if (pacer.backoff > BACKOFF_MOST)
         pacer.backoff = BACKOFF_MOST;
     int64_t growth = (in->live + in->roots) / 100 * pacer.settings.percent * pacer.backoff;
     growth = at_least_min_heap(growth, in->live);
+    if (growth > in->room)
+        return limited_plan(in);
     int64_t meanwhile = in->now > in->before ? in->now - in->before : 0;
     int64_t rest = in->now + growth / REST_SHARE;
     int64_t trigger = in->before + growth - meanwhile - meanwhile / 2;

@@ -9,6 +9,7 @@
 struct pacer_settings {
     int64_t percent;    /* GOGC; below 0: never by growth */
     int64_t min_heap;   /* bytes; smaller heaps are not collected */
+    int64_t limit;      /* bytes to stay below; 0: none is known at the start */
 };
 
 struct pacer_input {
@@ -18,6 +19,7 @@ struct pacer_input {
     int64_t found;      /* bytes in blocks that the mark did not reach */
     int64_t marked;     /* bytes in blocks that it did reach */
     int64_t before, now;/* heap_net() when the cycle began and ended */
+    int64_t room;       /* bytes until a limit of memory; INT64_MAX: there is none */
     uint64_t took;      /* nanoseconds */
 };
 
@@ -27,6 +29,7 @@ struct pacer_plan {
     int64_t goal;       /* … so that it ends here: from there on who allocates helps to mark … */
     int64_t hard;       /* … and here waits for its end */
     int64_t growth;     /* what the heap may grow by from one cycle to the next */
+    uint64_t rest;      /* nanoseconds that must pass before the next cycle begins */
 };
 
 void pacer_start(const struct pacer_settings *settings);
