@@ -27,9 +27,9 @@
 #include "cycle/pacer.h"
 #include "cycle/probation.h"
 #include "gc/leak_graph.h"
-#include "gc/mark.h"
 #include "gc/own_stack.h"
 #include "gc/roots.h"
+#include "gc/team.h"
 #include "gc/world.h"
 #include "heap/heap_stats.h"
 #include "heap/judge.h"
@@ -52,7 +52,6 @@ static struct {
     struct cycle_settings settings;
     enum cycle_phase phase;
     char *stack_top;
-    struct marker marker;
     struct cycle_record record;
     uint64_t started;
     int32_t pid;
@@ -97,10 +96,9 @@ bool cycle_start(const struct cycle_settings *settings)
     if (stack == NULL)
         return false;
     cycle.stack_top = stack + OWN_STACK;
-    worklist_init(&cycle.marker.work, arena.mark_stack, arena.mark_stack_size);
     judge.reclaiming = on_judged;
     cycle.settings.set_trigger(pacer_first());
-    return true;
+    return team_init();
 }
 
 /* Finishes the last sweep and makes sure that roots can be read. */
@@ -144,9 +142,9 @@ static const char *mark_all(uintptr_t low)
     enter(CYCLE_PREPARE_PHASE, CYCLE_MARK_PHASE);
     relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
     memset(judge.newborn, 0, sizeof(judge.newborn));
-    marker_start(&cycle.marker, roots_pagemap());
-    const char *reason = roots_scan(&cycle.marker, &self, &roots);
-    mark_drain(&cycle.marker);
+    team_start(1, roots_pagemap());
+    const char *reason = roots_scan(team_leader(), &self, &roots);
+    team_drain(0);
     cycle.record.stack_bytes = roots.stack_bytes;
     cycle.record.root_bytes = roots.other_bytes;
     if (reason != NULL)
@@ -160,15 +158,16 @@ static void count_unreached(void)
     bool at_exit = r->reason == CYCLE_EXIT;
     struct leak_counts counts = leak_graph_count(at_exit ? 1 : cycle.settings.confirm,
                                                  at_exit);
-    r->marked_blocks = cycle.marker.marked_blocks;
-    r->marked_bytes = cycle.marker.marked_bytes;
+    struct team_totals marked = team_totals();
+    r->marked_blocks = marked.marked_blocks;
+    r->marked_bytes = marked.marked_bytes;
     r->unreached_blocks = counts.blocks;
     r->unreached_bytes = counts.bytes;
     r->due_blocks = counts.due_blocks;
     r->due_bytes = counts.due_bytes;
     r->reclaiming = reclaiming_now();
     if (cycle.settings.classify && counts.due_blocks != 0 && (at_exit || r->reclaiming))
-        leak_graph_build(&cycle.marker.work, roots_pagemap());
+        leak_graph_build(&team_leader()->work, roots_pagemap());
 }
 
 /* The world is still stopped: as soon as it runs, mutators sweep by these terms. */
@@ -198,7 +197,7 @@ static void finish(void)
     r->goal = r->live + growth;
     cycle.settings.set_trigger(heap_net() + growth);
     probation_note_cycle(r->due_blocks);
-    worklist_shrink(&cycle.marker.work);
+    team_end();
     relaxed_store(&cycle.not_run, NULL);
     enter(CYCLE_SWEEP_PHASE, CYCLE_IDLE_PHASE);
 }
@@ -364,6 +363,7 @@ void cycle_after_fork_in_child(void)
 {
     lock_reset(&cycle.lock);
     cycle.pid = (int32_t)syscall0(__NR_getpid);
+    team_after_fork();
     world_after_fork();
     lock_release(&cycle.lock);
 }

@@ -247,12 +247,15 @@ static bool whole_is_own(const struct mapping *map)
     return map->start >= arena.reserved && map->end <= arena.reserved_end;
 }
 
-/* For marker.scan_protected. */
-static void scan_protected_block(struct marker *m, struct work work)
+/* For marker.read_carefully. Several markers may be here. */
+static void read_carefully(struct marker *m, struct work work)
 {
-    GC_ASSERT(m == roots.marker);
-    roots.unreadable = true;
-    scan_pages(work.start, work.start + work.size);
+    uintptr_t buffer[PAGE_SIZE / WORD_SIZE], end = work.start + work.size;
+    for (uintptr_t at = work.start, next; at < end; at = next) {
+        next = size_min(align_down(at, PAGE_SIZE) + PAGE_SIZE, end);
+        size_t got = proc_mem_read(&roots.memory, buffer, at, next - at, true);
+        mark_words(m, buffer, got / WORD_SIZE);
+    }
 }
 
 /* A mapping in the reservation: the program may have changed what is over the heap's own. */
@@ -333,7 +336,7 @@ const char *roots_scan(struct marker *m, const struct own_stack *self, struct ro
     *stats = (struct roots_stats){0, 0};
     roots.marker = m;
     roots.stats = stats;
-    m->scan_protected = scan_protected_block;
+    relaxed_store(&m->read_carefully, read_carefully);
     protected_reset();
     collect_stacks(self);
     m->note_newborn = true;

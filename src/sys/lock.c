@@ -68,6 +68,11 @@ void futex_wait(_Atomic uint32_t *word, uint32_t value)
     syscall4(__NR_futex, (long)word, FUTEX_WAIT_PRIVATE, value, 0);
 }
 
+void futex_wait_shared(_Atomic uint32_t *word, uint32_t value)
+{
+    syscall4(__NR_futex, (long)word, FUTEX_WAIT, value, 0);
+}
+
 bool futex_wait_for(_Atomic uint32_t *word, uint32_t value, uint64_t nanoseconds)
 {
     struct timespec t = {(time_t)(nanoseconds / 1000000000u), (long)(nanoseconds % 1000000000u)};

@@ -47,7 +47,9 @@ bool lock_held(enum lock_rank rank);
 
 /* Sleeps while *word == value; spurious returns are possible. */
 void futex_wait(_Atomic uint32_t *word, uint32_t value);
-/* The same with a bound; false when the time ran out. */
+/* The same for a word that the kernel wakes (a thread's end): such wake-ups are not private. */
+void futex_wait_shared(_Atomic uint32_t *word, uint32_t value);
+/* As futex_wait, with a bound; false when the time ran out. */
 bool futex_wait_for(_Atomic uint32_t *word, uint32_t value, uint64_t nanoseconds);
 void futex_wake(_Atomic uint32_t *word, int how_many);
 

@@ -1,0 +1,151 @@
+/* own_thread.c -- clone(), with what libc would have set up.
+ *
+ * A thread made by pthread_create would count for libc: when the program's own threads have ended
+ * the process must end, setuid() would signal it and wait, and creating it takes libc's locks and
+ * allocates, in the middle of somebody's malloc. So the thread is the kernel's only.
+ *
+ *   .inv.tls     Thread-local variables of this library (initial-exec) lie at fixed negative
+ *                offsets from the thread pointer; all start as zeros. So zeroed memory with a
+ *                thread pointer near its end will do. Behind it lie the fields of libc's thread
+ *                descriptor which compiled code reads: its own address, the stack protector's
+ *                canary and the pointer guard.
+ *   .inv.libc    Such a thread calls memcpy and its like, and nothing else of libc.
+ *   .inv.files   With own_files it unshares the table of descriptors, and starts with an empty one:
+ *                the program never meets ours, and no file that the program closes stays open.
+ *
+ * The kernel clears and wakes `tid` when the thread is gone from its memory: then the stack can be
+ * used again. */
+#include "gc/own_thread.h"
+
+#include "base/atomic.h"
+#include "base/check.h"
+#include "heap/meta.h"
+#include "mutator/entry.h"
+#include "mutator/thread_cache.h"
+#include "sys/lock.h"
+#include "sys/syscall.h"
+
+#include <errno.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+enum {
+    STACK_BYTES = 256 << 10,
+    /* Below the thread pointer, at least: libc's and our static thread-local storage. */
+    TLS_BYTES = 64 << 10,
+    /* Above it: what lies in struct pthread (2,368 bytes in glibc 2.36). */
+    DESCRIPTOR_BYTES = 8 << 10,
+};
+
+/* Written by starters, one at a time; read by the collector. */
+static struct own_thread *_Atomic first;
+
+/* The part of libc's thread descriptor that compiled code knows (System V ABI, i386 and x86-64
+ * psABI; glibc's sysdeps/x86_64/nptl/tls.h). */
+struct descriptor {
+    void *self;
+    void *dtv;
+    void *self_too;
+    int32_t multiple_threads, gscope;
+    uintptr_t sysinfo, canary, pointer_guard;
+};
+
+static struct descriptor *current_descriptor(void)
+{
+    struct descriptor *d;
+    __asm__("mov %%fs:0, %0" : "=r"(d));
+    return d;
+}
+
+/* Do all our thread-local variables fit below the thread pointer? */
+static bool tls_fits(void)
+{
+    uintptr_t tp = (uintptr_t)current_descriptor();
+    return tp - (uintptr_t)&thread_cache < TLS_BYTES && tp - (uintptr_t)&entry_stack < TLS_BYTES;
+}
+
+static struct descriptor *new_descriptor(char *memory)
+{
+    struct descriptor *mine = current_descriptor();
+    struct descriptor *d = (void *)(memory + STACK_BYTES + TLS_BYTES);
+    memset(memory + STACK_BYTES, 0, TLS_BYTES + DESCRIPTOR_BYTES);
+    d->self = d->self_too = d;
+    d->multiple_threads = 1;
+    d->canary = mine->canary;
+    d->pointer_guard = mine->pointer_guard;
+    return d;
+}
+
+static int thread_main(void *argument)
+{
+    struct own_thread *t = argument;
+    syscall4(__NR_prctl, PR_SET_NAME, (long)t->name, 0, 0);
+    if (t->own_files)
+        t->own_files = syscall3(__NR_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE) == 0;
+    t->run(t->data);
+    return 0;
+}
+
+static long start(struct own_thread *t)
+{
+    const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+                      CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+    uint64_t all = ~(uint64_t)0, old = 0;
+    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&old, sizeof(old));
+    int saved = errno;
+    int tid = clone(thread_main, t->memory + STACK_BYTES, flags, t, (pid_t *)(uintptr_t)&t->tid,
+                    new_descriptor(t->memory), (pid_t *)(uintptr_t)&t->tid);
+    errno = saved;
+    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&old, 0, sizeof(old));
+    return tid;
+}
+
+/* Memory, and a place in the list, for good. */
+static bool prepare(struct own_thread *t)
+{
+    if (t->memory != NULL)
+        return true;
+    t->memory = meta_alloc(STACK_BYTES + TLS_BYTES + DESCRIPTOR_BYTES);
+    if (t->memory == NULL)
+        return false;
+    t->next = acquire_load(&first);
+    release_store(&first, t);
+    return true;
+}
+
+bool own_thread_start(struct own_thread *t, const char *name, bool own_files,
+                      void (*run)(void *data), void *data)
+{
+    GC_CHECK(acquire_load(&t->tid) == 0);
+    if (!tls_fits() || !prepare(t))
+        return false;
+    t->name = name;
+    t->own_files = own_files;
+    t->run = run;
+    t->data = data;
+    return start(t) > 0;
+}
+
+bool own_thread_has(int32_t tid)
+{
+    for (struct own_thread *t = acquire_load(&first); t != NULL; t = t->next)
+        if ((int32_t)acquire_load(&t->tid) == tid)
+            return true;
+    return false;
+}
+
+void own_thread_after_fork(void)
+{
+    for (struct own_thread *t = acquire_load(&first); t != NULL; t = t->next)
+        release_store(&t->tid, 0);
+}
+
+void own_thread_join(struct own_thread *t)
+{
+    /* The kernel's wake-up is not a private one. */
+    for (uint32_t tid; (tid = acquire_load(&t->tid)) != 0;)
+        futex_wait_shared(&t->tid, tid);
+}
