@@ -183,9 +183,10 @@ static bool do_large(struct marker *m, struct work item)
     return at != item.start;
 }
 
+/* A word may be odd: that is not WORK_SPARSE. */
 static bool is_small(struct work item)
 {
-    return item.size <= MARK_AT_ONCE && !(item.start & WORK_SPARSE);
+    return item.size == 0 || (item.size <= MARK_AT_ONCE && !(item.start & WORK_SPARSE));
 }
 
 /* Takes up to BATCH small items from the list, or one that is not; words[] is empty. */

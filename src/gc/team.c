@@ -49,20 +49,20 @@ enum {
 };
 
 struct member {
-    struct marker m;
+    /* Anybody. */
+    _Atomic uint32_t lock;
+    _Atomic uint32_t offered;       /* items in offer[]; 1 if a guest left work. Set under `lock` */
+    _Atomic uint32_t present;       /* a guest's place is taken */
+    struct work offer[OFFER_MOST];  /* under `lock` */
     /* Its own: no line is shared with others' hot data. */
     bool counted __attribute__((aligned(CACHE_LINE))); /* in team.busy. A guest's: under `lock` */
     uint64_t until;                 /* a guest: when to leave */
     struct own_thread thread;       /* a worker. Set by the leader */
-    /* Anybody. */
-    _Atomic uint32_t lock __attribute__((aligned(CACHE_LINE)));
-    _Atomic uint32_t offered;       /* items in offer[]; 1 if a guest left work. Set under `lock` */
-    _Atomic uint32_t present;       /* a guest's place is taken */
-    struct work offer[OFFER_MOST];  /* under `lock` */
+    struct marker m;                /* last: its words[] are touched only by those who work */
 };
 
 static struct {
-    struct member members[MEMBERS]; /* the leader, workers, guests */
+    struct member *members;         /* the leader, workers, guests. In metadata: no root */
     /* The leader's. */
     uint64_t deadline;
     uint32_t recover_next;          /* slab to be read again; beyond arena.top: none */
@@ -85,7 +85,7 @@ static struct member *leader(void)
 
 static struct member *member_of(struct marker *m)
 {
-    return (struct member *)(void *)m; /* the first field */
+    return (struct member *)(void *)((char *)m - offsetof(struct member, m));
 }
 
 static bool is_guest(const struct member *s)
@@ -460,6 +460,11 @@ void team_abort(void)
 
 bool team_init(void)
 {
+    if (team.members != NULL)
+        return true;
+    team.members = meta_alloc(MEMBERS * sizeof(struct member));
+    if (team.members == NULL)
+        return false;
     /* The leader has half: it is fed the roots, and mostly alone. */
     size_t half = arena.mark_stack_size / 2, part = align_down(half / (MEMBERS - 1), PAGE_SIZE);
     char *memory = arena.mark_stack;
@@ -650,6 +655,8 @@ void team_close_guests(void)
 
 void team_after_fork(void)
 {
+    if (team.members == NULL)
+        return;
     for (unsigned i = 0; i < MEMBERS; i++) {
         struct member *s = &team.members[i];
         release_store(&s->thread.tid, 0);

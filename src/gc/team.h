@@ -21,7 +21,8 @@ struct team_totals {
     uint64_t marked_blocks, marked_bytes, scanned_bytes;
 };
 
-/* Once, after arena_init: divides the reservation for work lists. */
+/* After arena_init: divides the reservation for work lists. Once; later calls do nothing. False: no
+ * memory. */
 bool team_init(void);
 /* Has threads for `workers` markers started, the leader included, and returns for how many there are
  * now. Takes locks and memory: before the world is stopped. */
