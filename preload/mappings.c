@@ -10,21 +10,35 @@
 
 #include <stdarg.h>
 
-static void announce(const void *start, size_t size)
+static bool in_heap(const void *start, size_t size)
 {
     uintptr_t low = (uintptr_t)start;
-    real_resolve();
-    if (size != 0 && low < arena.end && low + size > arena.base)
-        runtime_heap_mapping_changes();
+    return size != 0 && low < arena.end && low + size > arena.base;
 }
+
+static bool announce(const void *start, size_t size)
+{
+    real_resolve();
+    bool heap = in_heap(start, size);
+    if (heap)
+        runtime_heap_mapping_begin();
+    return heap;
+}
+
+#define ANNOUNCED(start, size, type, call) \
+    bool heap = announce(start, size); \
+    type result = call; \
+    if (heap) \
+        runtime_heap_mapping_end(); \
+    return result
 
 /* Under both of its names; <sys/mman.h> would turn the one into the other. */
 #define MMAP(function, symbol) \
     GC_EXPORT void *function(void *, size_t, int, int, int, off_t) __asm__(symbol); \
     void *function(void *start, size_t size, int protection, int flags, int fd, off_t offset) \
     { \
-        announce(start, flags & MAP_FIXED ? size : 0); \
-        return real.mmap(start, size, protection, flags, fd, offset); \
+        ANNOUNCED(start, flags &MAP_FIXED ? size : 0, void *, \
+                  real.mmap(start, size, protection, flags, fd, offset)); \
     }
 
 MMAP(map, "mmap")
@@ -32,20 +46,17 @@ MMAP(map64, "mmap64")
 
 GC_EXPORT int munmap(void *start, size_t size)
 {
-    announce(start, size);
-    return real.munmap(start, size);
+    ANNOUNCED(start, size, int, real.munmap(start, size));
 }
 
 GC_EXPORT int mprotect(void *start, size_t size, int protection)
 {
-    announce(start, size);
-    return real.mprotect(start, size, protection);
+    ANNOUNCED(start, size, int, real.mprotect(start, size, protection));
 }
 
 GC_EXPORT int pkey_mprotect(void *start, size_t size, int protection, int key)
 {
-    announce(start, size);
-    return real.pkey_mprotect(start, size, protection, key);
+    ANNOUNCED(start, size, int, real.pkey_mprotect(start, size, protection, key));
 }
 
 GC_EXPORT void *mremap(void *start, size_t old_size, size_t new_size, int flags, ...)
@@ -54,8 +65,7 @@ GC_EXPORT void *mremap(void *start, size_t old_size, size_t new_size, int flags,
     va_start(list, flags);
     void *to = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) ? va_arg(list, void *) : NULL;
     va_end(list);
-    announce(start, old_size);
-    if (flags & MREMAP_FIXED)
-        announce(to, new_size);
-    return real.mremap(start, old_size, new_size, flags, to);
+    bool to_heap = flags & MREMAP_FIXED && in_heap(to, new_size);
+    ANNOUNCED(to_heap ? to : start, to_heap ? new_size : old_size, void *,
+              real.mremap(start, old_size, new_size, flags, to));
 }

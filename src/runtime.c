@@ -350,9 +350,14 @@ void runtime_retire_collector(void)
         collector_retire();
 }
 
-void runtime_heap_mapping_changes(void)
+void runtime_heap_mapping_begin(void)
 {
-    protected_forbid_direct_reads();
+    protected_change_begin();
+}
+
+void runtime_heap_mapping_end(void)
+{
+    protected_change_end();
 }
 
 void runtime_library_closed(void)

@@ -20,8 +20,9 @@ bool runtime_hold_stops(void);
 void runtime_release_stops(bool held);
 /* The collector's thread, if there is one, has ended on return. */
 void runtime_retire_collector(void);
-/* The program is about to change the mapping of a part of its heap. */
-void runtime_heap_mapping_changes(void);
+/* The program is about to change the mapping of a part of its heap, and has done so. */
+void runtime_heap_mapping_begin(void);
+void runtime_heap_mapping_end(void);
 /* A library was unloaded. */
 void runtime_library_closed(void);
 

@@ -158,11 +158,13 @@ static void thread_main(void *data)
     struct roots_files files;
     bool opened = own_files && roots_open(&files) == NULL;
     collector.barrier = opened ? open_barrier() : NULL;
+    team_hire(collector.settings.cycle.workers);
     while (!relaxed_load(&collector.retiring)) {
         if (relaxed_load(&collector.requested) != relaxed_load(&collector.finished))
             serve(opened ? &files : NULL);
         wait_for_request(relaxed_load(&collector.finished));
     }
+    team_dismiss();
     if (collector.barrier != NULL)
         collector.barrier->close();
     if (opened)

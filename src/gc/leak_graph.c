@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "gc/mark.h"
 #include "gc/protected.h"
+#include "gc/scan.h"
 #include "heap/judge.h"
 #include "sys/mem.h"
 

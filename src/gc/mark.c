@@ -1,75 +1,93 @@
-/* mark.c -- the marking loop.
+/* mark.c -- a marker's own work: feeding it, and reading the blocks of its list.
  *
- * Theory: depth first, with two short FIFOs in the way. A word that passes the range filter does
- * not get its block looked up at once: the cache lines of its descriptor and slot byte are
- * prefetched, and it waits for MARK_FIFO further words. A block that was newly marked goes on the
- * work list; when it is popped, its first lines are prefetched and it waits for MARK_FIFO further
- * blocks. So up to 32 cache misses are under way at any time (Cher, Hosking and Vitek 2004 found
- * that a FIFO in front of a stack is what makes prefetching work in a depth-first marker).
+ * The loop itself, its theory and the invariants are in mark_loop.h.
  *
- *   .inv.black   A block whose byte is the current epoch is on the work list, in a FIFO, or has
- *                been scanned; or `overflowed` is set.
+ * Words from outside (roots, dirty pages) pass a FIFO of their own, feed[]: their blocks are marked
+ * and listed, not read, so that feeding takes a time that depends on what is fed only.
  *
- * Large blocks are read only where they hold pages: a sparse gigabyte costs nothing. */
+ * Large blocks are read in pieces of MARK_PIECE, the rest going back on the list, where others can
+ * steal it, and only where they hold pages: a sparse gigabyte costs nothing. */
 #include "gc/mark.h"
 
 #include "base/check.h"
+#include "gc/mark_loop.h"
 #include "gc/protected.h"
+#include "gc/scan.h"
 #include "heap/judge.h"
-#include "heap/slab.h"
+
+#include <emmintrin.h>
+
+enum {
+    /* Small blocks of the list whose lines are fetched together. */
+    BATCH = 8,
+    /* Ranges asked of the pagemap at a time. */
+    SPARSE_RANGES = 32,
+};
+_Static_assert(BATCH * MARK_AT_ONCE / WORD_SIZE <= MARK_WORDS / 2, "a batch always fits");
+
+uint8_t mark_reach[256];
+
+static scan_filter_fn *filter;
+
+static void choose(struct marker *m)
+{
+    if (filter == NULL) {
+        for (unsigned i = 0; i < GC_COUNT(mark_reach); i++) {
+            size_t size = i < SIZE_CLASS_COUNT && i != 0 ? size_classes[i].size : CACHE_LINE + 1;
+            mark_reach[i] = (uint8_t)size_min(size - 1, CACHE_LINE);
+        }
+        filter = scan_filter_best();
+    }
+    m->loop = filter == scan_filter_avx2 ? mark_loop_avx2 : mark_loop_portable;
+}
 
 void marker_start(struct marker *m, struct pagemap *pagemap)
 {
-    GC_ASSERT(m->work.count == 0);
-    m->filter = scan_filter_best();
+    choose(m);
     m->pagemap = pagemap;
+    m->work.count = 0;
     m->work.overflowed = false;
+    m->count = m->fed = 0;
     m->epoch = relaxed_load(&hot.epoch);
+    m->at_once = protected_any() ? 0 : MARK_AT_ONCE;
     m->marked_blocks = m->marked_bytes = m->scanned_bytes = 0;
-    m->next_word = m->next_block = 0;
-    for (unsigned i = 0; i < MARK_FIFO; i++) {
-        m->words[i] = 0;
-        m->blocks[i].size = 0;
-    }
 }
 
-/* The block of a candidate word: mark it if it is live and not yet marked. */
+/* ---- words from outside ---- */
+
 static void test_word(struct marker *m, uintptr_t word)
 {
-    struct block b;
-    if (!block_find(word, &b))
+    struct work found;
+    uint8_t seen;
+    if (!mark_find(word, &found))
         return;
-    slot_byte *byte = slot_of(b.start);
-    uint8_t value = relaxed_load(byte);
-    if (value == m->epoch)
-        return;
-    if (!slot_is_live(value)) {
-        if (m->note_newborn && value == SLOT_CACHED && b.start == word)
-            judge_note_newborn(word);
-        return;
-    }
-    if (!atomic_compare_exchange_strong(byte, &value, m->epoch))
-        return;
-    m->marked_blocks++;
-    m->marked_bytes += b.size;
-    worklist_push(&m->work, (struct work){b.start, b.size});
+    if (mark_claim(m->epoch, found.start, &seen))
+        mark_push(m, found);
+    else if (m->note_newborn && seen == SLOT_CACHED && found.start == word)
+        judge_note_newborn(word);
 }
 
-GC_INLINE void queue_word(struct marker *m, uintptr_t word)
+static void feed(struct marker *m, uintptr_t word)
 {
-    __builtin_prefetch(slab_at(slab_index_of(word)));
-    __builtin_prefetch((const void *)(uintptr_t)slot_of(word), 1);
-    uintptr_t oldest = m->words[m->next_word];
-    m->words[m->next_word] = word;
-    m->next_word = (m->next_word + 1) % MARK_FIFO;
-    if (oldest != 0)
-        test_word(m, oldest);
+    uintptr_t *place = &m->feed[m->fed++ % MARK_FIFO];
+    mark_prefetch(word);
+    if (m->fed > MARK_FIFO)
+        test_word(m, *place);
+    *place = word;
+}
+
+void mark_flush(struct marker *m)
+{
+    uint32_t from = m->fed > MARK_FIFO ? m->fed - MARK_FIFO : 0;
+    for (uint32_t i = from; i < m->fed; i++)
+        test_word(m, m->feed[i % MARK_FIFO]);
+    m->fed = 0;
 }
 
 void mark_word(struct marker *m, uintptr_t word)
 {
     if (arena_contains(word))
-        queue_word(m, word);
+        feed(m, word);
 }
 
 void mark_words(struct marker *m, const uintptr_t *words, size_t count)
@@ -77,139 +95,265 @@ void mark_words(struct marker *m, const uintptr_t *words, size_t count)
     uintptr_t hits[SCAN_MOST];
     size_t extent = (size_t)relaxed_load(&arena.top) << SLAB_SHIFT;
     m->scanned_bytes += count * WORD_SIZE;
-    while (count != 0) {
-        size_t piece = size_min(count, SCAN_MOST);
-        size_t found = m->filter(words, piece, arena.base, extent, hits);
+    for (size_t piece; count != 0; count -= piece, words += piece) {
+        piece = size_min(count, SCAN_MOST);
+        size_t found = filter(words, piece, arena.base, extent, hits);
         for (size_t i = 0; i < found; i++)
-            queue_word(m, hits[i]);
-        words += piece;
-        count -= piece;
+            feed(m, hits[i]);
+        if (m->fed > UINT32_MAX / 2)
+            mark_flush(m);
     }
 }
 
-static void scan_range(uintptr_t start, uintptr_t end, void *data)
+/* ---- blocks of the list ---- */
+
+/* May [start, start + size) be read by plain loads, until end_reading? */
+static bool begin_reading(struct marker *m, uintptr_t start, size_t size)
 {
-    mark_words(data, (const uintptr_t *)start, (end - start) / WORD_SIZE);
+    atomic_store(&m->reading, 1);
+    if (!protected_direct_reads_forbidden() && !protected_overlaps(start, size))
+        return true;
+    atomic_store(&m->reading, 0);
+    return false;
 }
 
-static void scan_populated(struct marker *m, struct work work)
+static void end_reading(struct marker *m)
 {
-    uintptr_t end = align_up(work.start + work.size, PAGE_SIZE);
-    if (!pagemap_each(m->pagemap, PAGEMAP_POPULATED, work.start, end, scan_range, m))
-        scan_range(work.start, end, m);
+    atomic_store(&m->reading, 0);
 }
 
-static void scan_block(struct marker *m, struct work work)
+/* Pushes the words of [start, end) that are in range, until words[] is full. Returns where it
+ * stopped. A guest stops at once at what may not be read directly. */
+static uintptr_t read_some(struct marker *m, uintptr_t start, uintptr_t end)
 {
-    if (GC_UNLIKELY(protected_overlaps(work.start, work.size)))
-        m->scan_protected(m, work);
-    else if (work.size >= SPARSE_LEAST && m->pagemap != NULL)
-        scan_populated(m, work);
-    else
-        mark_words(m, (const uintptr_t *)work.start, work.size / WORD_SIZE);
+    size_t extent = (size_t)relaxed_load(&arena.top) << SLAB_SHIFT;
+    if (!begin_reading(m, start, end - start)) {
+        if (m->guest)
+            return start;
+        m->read_carefully(m, (struct work){start, end - start});
+        return end;
+    }
+    uintptr_t at = start;
+    while (at < end && m->count + SCAN_MOST <= MARK_WORDS) {
+        size_t count = size_min((end - at) / WORD_SIZE, SCAN_MOST);
+        m->count += (uint32_t)filter((const uintptr_t *)at, count, arena.base, extent,
+                                     m->words + m->count);
+        at += count * WORD_SIZE;
+    }
+    end_reading(m);
+    m->scanned_bytes += at - start;
+    return at;
 }
 
-/* Puts a block (size 0: none) into the FIFO and scans the one that comes out. */
-static bool rotate_block(struct marker *m, struct work in)
+/* Puts on the list what of a block's beginning exists, and on its bottom side what is unknown yet. */
+static bool look_up(struct marker *m, uintptr_t start, size_t size)
 {
-    struct work out = m->blocks[m->next_block];
-    m->blocks[m->next_block] = in;
-    m->next_block = (m->next_block + 1) % MARK_FIFO;
-    if (out.size == 0)
+    struct page_range ranges[SPARSE_RANGES];
+    uintptr_t end = align_up(start + size, PAGE_SIZE), next = end;
+    if (m->guest)
         return false;
-    scan_block(m, out);
+    long found = pagemap_scan(m->pagemap, PAGEMAP_POPULATED, start, end, ranges, SPARSE_RANGES,
+                              &next);
+    if (found < 0) {
+        worklist_push(&m->work, (struct work){start, size});
+        return true;
+    }
+    if (next < end)
+        worklist_push(&m->work, (struct work){next | WORK_SPARSE, end - next});
+    for (long i = 0; i < found; i++)
+        worklist_push(&m->work, (struct work){ranges[i].start, ranges[i].end - ranges[i].start});
     return true;
 }
 
-static void drain_work(struct marker *m)
+/* False: a guest cannot. The item is back on the list then. */
+static bool do_large(struct marker *m, struct work item)
 {
-    for (unsigned left = 256; m->work.count != 0 && left != 0; left--) {
-        struct work work = m->work.items[--m->work.count];
-        __builtin_prefetch((const void *)work.start);
-        if (work.size > CACHE_LINE)
-            __builtin_prefetch((const void *)(work.start + CACHE_LINE));
-        rotate_block(m, work);
+    if (item.start & WORK_SPARSE) {
+        if (look_up(m, item.start - WORK_SPARSE, item.size))
+            return true;
+        worklist_push(&m->work, item);
+        return false;
     }
+    uintptr_t end = item.start + size_min(item.size, MARK_PIECE);
+    if (item.size > MARK_PIECE)
+        worklist_push(&m->work, (struct work){end, item.size - MARK_PIECE});
+    uintptr_t at = read_some(m, item.start, end);
+    if (at < end)
+        worklist_push(&m->work, (struct work){at, end - at});
+    return at != item.start;
 }
 
-void mark_flush(struct marker *m)
+/* A word may be odd: that is not WORK_SPARSE. */
+static bool is_small(struct work item)
 {
-    for (unsigned i = 0; i < MARK_FIFO; i++) {
-        uintptr_t word = m->words[i];
-        m->words[i] = 0;
-        if (word != 0)
-            test_word(m, word);
+    return item.size == 0 || (item.size <= MARK_AT_ONCE && !(item.start & WORK_SPARSE));
+}
+
+/* Takes up to BATCH small items from the list, or one that is not; words[] is empty. */
+static bool do_items(struct marker *m)
+{
+    struct work batch[BATCH];
+    unsigned count = 0;
+    while (count < BATCH && m->work.count != 0) {
+        struct work item = m->work.items[m->work.count - 1];
+        if (!is_small(item) && count != 0)
+            break;
+        m->work.count--;
+        if (!is_small(item))
+            return do_large(m, item);
+        __builtin_prefetch((const void *)item.start);
+        __builtin_prefetch((const void *)(item.start + CACHE_LINE));
+        batch[count++] = item;
     }
+    bool good = true;
+    for (unsigned i = 0; i < count; i++) {
+        if (batch[i].size == 0)
+            m->words[m->count++] = batch[i].start;
+        else if (read_some(m, batch[i].start, batch[i].start + batch[i].size) == batch[i].start) {
+            worklist_push(&m->work, batch[i]);
+            good = false;
+        }
+    }
+    return good;
 }
 
-static bool flush_blocks(struct marker *m)
+bool mark_run(struct marker *m)
 {
-    bool any = false;
-    for (unsigned i = 0; i < MARK_FIFO; i++)
-        any |= rotate_block(m, (struct work){0, 0});
-    return any;
-}
-
-static void drain_all(struct marker *m)
-{
-    do {
-        drain_work(m);
+    mark_flush(m);
+    for (;;) {
+        if (!m->loop(m))
+            return false;
+        if (m->work.count == 0)
+            return true;
+        if (!do_items(m))
+            return false;
         mark_flush(m);
-    } while (m->work.count != 0 || flush_blocks(m) || m->work.count != 0);
-}
-
-/* Scans again every marked block of the span: some of them may have been dropped. */
-static void rescan_span(struct marker *m, struct slab *head)
-{
-    uintptr_t start = slab_address(slab_index(head));
-    size_t size = head->object_size != 0 ? head->object_size : head->bytes;
-    for (uint32_t slot = 0; slot < head->slots; slot++) {
-        uintptr_t block = start + (uintptr_t)slot * head->object_size;
-        if (relaxed_load(slot_of(block)) == m->epoch)
-            scan_block(m, (struct work){block, size});
+        if (m->tick != NULL && m->tick(m))
+            return false;
     }
 }
 
-static void recover_overflow(struct marker *m)
-{
-    uint32_t top = relaxed_load(&arena.top);
-    m->work.overflowed = false;
-    for (uint32_t i = 0; i < top; i++) {
-        struct slab *slab = slab_at(i);
-        if (slab_kind(slab) >= SLAB_CLASSED && slab->head == i) {
-            rescan_span(m, slab);
-            drain_all(m);
-        }
-    }
-}
+/* ---- full lists ---- */
 
-bool mark_drain_some(struct marker *m)
+static void read_whole(uintptr_t start, uintptr_t end, void *data)
 {
-    drain_work(m);
-    if (m->work.count != 0)
-        return false;
-    mark_drain(m);
-    return true;
-}
-
-void mark_dirty_range(struct marker *m, uintptr_t start, uintptr_t end)
-{
-    struct block b;
-    for (uintptr_t at = start; at < end;) {
-        if (!block_find(at, &b)) {
-            at = slab_kind(slab_at(slab_index_of(at))) >= SLAB_CLASSED ? at + GRANULE : align_down(at, SLAB_SIZE) + SLAB_SIZE;
+    struct marker *m = data;
+    while (start < end) {
+        start = read_some(m, start, end);
+        while (!m->loop(m))
             continue;
-        }
-        uintptr_t low = size_max(b.start, start), high = size_min(b.start + b.size, end);
-        if (relaxed_load(slot_of(b.start)) == m->epoch && high > low)
-            mark_words(m, (const uintptr_t *)low, (high - low) / WORD_SIZE);
-        at = size_max(b.start + b.size, at + GRANULE);
+    }
+}
+
+static void recover_block(struct marker *m, uintptr_t start, size_t size)
+{
+    uintptr_t end = align_up(start + size, PAGE_SIZE);
+    if (size < SPARSE_LEAST || m->pagemap == NULL ||
+        !pagemap_each(m->pagemap, PAGEMAP_POPULATED, start, end, read_whole, m))
+        read_whole(start, start + align_down(size, WORD_SIZE), m);
+}
+
+void mark_recover_span(struct marker *m, uint32_t index)
+{
+    struct slab *head = slab_at(index);
+    if (slab_kind(head) < SLAB_CLASSED || once(head->head) != index)
+        return;
+    uint32_t object = once(head->object_size), slots = once(head->slots);
+    for (uint32_t slot = 0; slot < slots; slot++) {
+        struct work block;
+        uintptr_t start = slab_address(index) + (uintptr_t)slot * object;
+        if (arena_contains(start) && relaxed_load(slot_of(start)) == m->epoch &&
+            mark_find(start, &block) && block.start == start &&
+            block.size <= arena.end - start)
+            recover_block(m, start, block.size);
     }
 }
 
 void mark_drain(struct marker *m)
 {
-    drain_all(m);
-    while (m->work.overflowed)
-        recover_overflow(m);
+    for (;;) {
+        while (!mark_run(m))
+            continue;
+        if (!m->work.overflowed)
+            return;
+        m->work.overflowed = false;
+        for (uint32_t i = 0; i < relaxed_load(&arena.top); i++) {
+            mark_recover_span(m, i);
+            while (!mark_run(m))
+                continue;
+        }
+    }
+}
+
+/* ---- dirty pages ---- */
+
+/* Scans [start, end) of the heap as roots are. */
+static void rescan(struct marker *m, uintptr_t start, uintptr_t end)
+{
+    if (start >= end)
+        return;
+    if (begin_reading(m, start, end - start)) {
+        mark_words(m, (const uintptr_t *)start, (end - start) / WORD_SIZE);
+        end_reading(m);
+    } else {
+        m->read_carefully(m, (struct work){start, end - start});
+    }
+}
+
+/* The first granule in [from, to) whose slot byte is `epoch`, or `to`. */
+static size_t next_marked(size_t from, size_t to, uint8_t epoch)
+{
+    const __m128i wanted = _mm_set1_epi8((char)epoch);
+    for (; from + 16 <= to; from += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(hot.slots + from));
+        unsigned mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, wanted));
+        if (mask != 0)
+            return from + (unsigned)__builtin_ctz(mask);
+    }
+    while (from < to && relaxed_load(&hot.slots[from]) != epoch)
+        from++;
+    return from;
+}
+
+/* The part [start, end) of one span of slots. Neighbours are scanned as one range. */
+static void rescan_slots(struct marker *m, uintptr_t start, uintptr_t end, uint32_t object)
+{
+    struct work block;
+    uintptr_t from = start, to = start; /* found, and not yet scanned */
+    if (mark_find(start, &block) && relaxed_load(slot_of(block.start)) == m->epoch)
+        to = block.start + block.size;
+    size_t granule = (start - arena.base) >> GRANULE_SHIFT;
+    size_t last = (end - arena.base) >> GRANULE_SHIFT;
+    while ((granule = next_marked(granule, last, m->epoch)) < last) {
+        uintptr_t next = arena.base + (granule << GRANULE_SHIFT);
+        if (next > to) {
+            rescan(m, from, to);
+            from = next;
+        }
+        to = size_max(to, next + object);
+        granule += object >> GRANULE_SHIFT;
+    }
+    rescan(m, from, size_min(to, end));
+}
+
+static void rescan_large(struct marker *m, uintptr_t start, uintptr_t end)
+{
+    struct work block;
+    if (mark_find(start, &block) && relaxed_load(slot_of(block.start)) == m->epoch &&
+        block.start + block.size > start)
+        rescan(m, start, size_min(end, align_down(block.start + block.size, WORD_SIZE)));
+}
+
+void mark_dirty_range(struct marker *m, uintptr_t start, uintptr_t end)
+{
+    for (uintptr_t at = start, to; at < end; at = to) {
+        struct slab *slab = slab_at(slab_index_of(at));
+        enum slab_kind kind = (enum slab_kind)slab_kind(slab);
+        uint32_t object = once(slab->object_size);
+        to = size_min(end, align_down(at, SLAB_SIZE) + SLAB_SIZE);
+        if (kind == SLAB_CLASSED && object != 0)
+            rescan_slots(m, at, to, object);
+        else if (kind == SLAB_LARGE)
+            rescan_large(m, at, to);
+    }
 }

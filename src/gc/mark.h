@@ -1,46 +1,79 @@
 /* mark.h -- from words to blocks, and from blocks to the blocks they point to.
  *
- * A marker belongs to one thread. The world is stopped: no slot byte but a marker's own changes. */
+ * A marker belongs to one thread at a time. The program may run, and other markers too: a slot byte
+ * is moved by compare-and-swap only (mark_loop.h says why that is enough). What several markers do
+ * together is team.h's. */
 #ifndef GC_MARK_H
 #define GC_MARK_H
 
+#include "base/atomic.h"
 #include "base/base.h"
-#include "gc/scan.h"
 #include "gc/worklist.h"
 #include "sys/pagemap.h"
 
-/* Blocks and words in flight between the prefetch of their cache lines and their use. 16 hides
- * DRAM latency: 31 million objects/s against 5.5 without (prototype; see bench/mark_nodes). */
-enum { MARK_FIFO = 16 };
-
-/* From this many bytes on a block is read only where it holds pages. One look at the pagemap costs
- * ~1 us. */
-enum { SPARSE_LEAST = 1 << 20 };
-
-struct marker {
-    struct worklist work;
-    scan_filter_fn *filter;
-    struct pagemap *pagemap;        /* may be NULL: large blocks are then read whole */
-    /* Reads a block that overlaps protected memory (protected.h); set by roots_scan. */
-    void (*scan_protected)(struct marker *m, struct work work);
-    uintptr_t words[MARK_FIFO];     /* candidates whose descriptor and byte are on their way */
-    struct work blocks[MARK_FIFO];  /* marked blocks whose first lines are on their way */
-    unsigned next_word, next_block;
-    bool note_newborn;              /* scanning a stack or registers: see judge.h */
-    uint8_t epoch;
-    uint64_t marked_blocks, marked_bytes, scanned_bytes;
+enum {
+    /* Words in flight between the prefetch of their cache lines and their use. Each is two or three
+     * lines, and a core waits for 12-16 lines at most: from 8 on nothing changes (prototype, 8 to
+     * 64: 20.3 … 20.9 million objects/s). */
+    MARK_FIFO = 16,
+    /* Candidate words that a marker holds; 16 KiB, a third of a first-level cache. */
+    MARK_WORDS = 2048,
+    /* Words taken from the stack between two calls of tick(): ~15 us. */
+    MARK_TICK = 256,
+    /* Blocks up to here are read as soon as they are marked. */
+    MARK_AT_ONCE = 1024,
+    /* Larger blocks are read this much at a time: ~10 us. */
+    MARK_PIECE = 128 << 10,
+    /* From this many bytes on a block is read only where it holds pages. One look at the pagemap
+     * costs ~1 us. */
+    SPARSE_LEAST = 1 << 20,
+    /* In the `start` of an item of the work list: its pages have not been looked up yet. */
+    WORK_SPARSE = 1,
 };
 
+struct marker {
+    struct worklist work;           /* blocks to be read; {word, 0}: a word to be tested */
+    uint8_t epoch;
+    bool guest;                     /* has not the leader's file descriptors: cannot use pagemap */
+    uint32_t at_once;               /* blocks up to here are read as soon as they are marked */
+    bool note_newborn;              /* scanning a stack or registers: see judge.h */
+    uint32_t count, fed;            /* in words[], feed[] */
+    uint64_t marked_blocks, marked_bytes, scanned_bytes;
+    struct pagemap *pagemap;        /* may be NULL: large blocks are then read whole */
+    /* Marks from words[] until there are none; see mark_loop.h. */
+    bool (*loop)(struct marker *m);
+    /* Called now and then; true: stop. May take from `work` and words[]. NULL: never stop. */
+    bool (*tick)(struct marker *m);
+    /* Reads a block that overlaps protected memory (protected.h), and calls mark_words for what it
+     * read. Any marker's thread but a guest's. */
+    void (*_Atomic read_carefully)(struct marker *m, struct work work);
+    _Atomic uint32_t reading;       /* see protected.h */
+    uintptr_t feed[MARK_FIFO];      /* words from outside, whose lines are on their way */
+    uintptr_t words[MARK_WORDS];    /* candidates, the last found on top */
+};
+
+/* A new epoch: no work, counters 0. `work` was set up by worklist_init. */
 void marker_start(struct marker *m, struct pagemap *pagemap);
-/* Every word of words[0..count) may be a pointer. */
+/* Every word of words[0..count) may be a pointer: marks the blocks, and notes them as work. */
 void mark_words(struct marker *m, const uintptr_t *words, size_t count);
 /* One word that may be a pointer. */
 void mark_word(struct marker *m, uintptr_t word);
-/* Tests the words still in the FIFO. */
+/* Tests the words that the two above still hold back. */
 void mark_flush(struct marker *m);
-/* Marks everything reachable from what was marked so far. */
-void mark_drain(struct marker *m);
-bool mark_drain_some(struct marker *m);
+/* Scans again the words of [start, end) that lie in blocks of the current epoch; page aligned, in
+ * the arena. */
 void mark_dirty_range(struct marker *m, uintptr_t start, uintptr_t end);
+
+/* Does all work there is. False: tick() said to stop, or a guest can do no more. */
+bool mark_run(struct marker *m);
+/* Scans again every marked block of the span that begins at this slab, if one does: some of them
+ * may have been dropped by a full work list. Does not stop. */
+void mark_recover_span(struct marker *m, uint32_t slab);
+/* Marks everything reachable from what was marked so far, alone, full lists included. */
+void mark_drain(struct marker *m);
+
+/* What a marker's `loop` may be; marker_start chooses. */
+bool mark_loop_portable(struct marker *m);
+bool mark_loop_avx2(struct marker *m);
 
 #endif

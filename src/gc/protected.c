@@ -1,19 +1,35 @@
 /* protected.c -- a short list, in address order because /proc/self/maps is. */
 #include "gc/protected.h"
 
+#include "base/check.h"
 #include "sys/pagemap.h"
+#include "sys/syscall.h"
 
 /* A program that protects more pieces of its heap than this is only reported on, not collected. */
-enum { PROTECTED_MOST = 1024 };
+enum { PROTECTED_MOST = 1024, READERS_MOST = 16 };
 
 static struct {
     struct page_range ranges[PROTECTED_MOST];
     size_t count;
 } list;
 
-void protected_reset(void)
+static struct {
+    _Atomic uint32_t forbidden; /* changes begun that no pass has seen the end of */
+    _Atomic uint32_t ended;     /* changes ended that no pass has seen */
+    uint32_t seen;              /* of these, by the pass under way */
+    _Atomic uint32_t *flags[READERS_MOST];
+    unsigned count;
+} readers;
+
+void protected_pass_begin(void)
 {
     list.count = 0;
+    readers.seen = atomic_exchange(&readers.ended, 0);
+}
+
+void protected_pass_end(void)
+{
+    atomic_fetch_sub(&readers.forbidden, readers.seen);
 }
 
 bool protected_add(uintptr_t start, uintptr_t end)
@@ -22,6 +38,11 @@ bool protected_add(uintptr_t start, uintptr_t end)
         return false;
     list.ranges[list.count++] = (struct page_range){start, end};
     return true;
+}
+
+bool protected_any(void)
+{
+    return list.count != 0;
 }
 
 bool protected_overlaps(uintptr_t start, size_t size)
@@ -37,4 +58,26 @@ bool protected_overlaps(uintptr_t start, size_t size)
     return low < list.count && list.ranges[low].start < start + size;
 }
 
-void protected_forbid_direct_reads(void) {}
+void protected_add_reader(_Atomic uint32_t *reading)
+{
+    GC_CHECK(readers.count < READERS_MOST);
+    readers.flags[readers.count++] = reading;
+}
+
+void protected_change_begin(void)
+{
+    atomic_fetch_add(&readers.forbidden, 1); /* .inv.bracket */
+    for (unsigned i = 0; i < readers.count; i++)
+        while (atomic_load(readers.flags[i]) != 0)
+            syscall0(__NR_sched_yield);
+}
+
+void protected_change_end(void)
+{
+    atomic_fetch_add(&readers.ended, 1);
+}
+
+bool protected_direct_reads_forbidden(void)
+{
+    return atomic_load(&readers.forbidden) != 0;
+}

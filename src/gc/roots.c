@@ -329,12 +329,15 @@ static bool whole_is_own(const struct mapping *map)
     return map->start >= arena.reserved && map->end <= arena.reserved_end;
 }
 
-/* For marker.scan_protected. */
-static void scan_protected_block(struct marker *m, struct work work)
+/* For marker.read_carefully. Several markers may be here. */
+static void read_carefully(struct marker *m, struct work work)
 {
-    GC_ASSERT(m == roots.marker);
-    roots.unreadable = true;
-    scan_pages(work.start, work.start + work.size);
+    uintptr_t buffer[PAGE_SIZE / WORD_SIZE], end = work.start + work.size;
+    for (uintptr_t at = work.start, next; at < end; at = next) {
+        next = size_min(align_down(at, PAGE_SIZE) + PAGE_SIZE, end);
+        size_t got = proc_mem_read(&roots.files->memory, buffer, at, next - at, true);
+        mark_words(m, buffer, got / WORD_SIZE);
+    }
 }
 
 /* A mapping in the reservation: the program may have changed what is over the heap's own. */
@@ -502,8 +505,8 @@ const char *roots_scan(struct marker *m, const struct roots_request *request,
     roots.files = request->files;
     roots.read_shared_whole = swap_in_use();
     roots.barrier = request->barrier;
-    m->scan_protected = scan_protected_block;
-    protected_reset();
+    relaxed_store(&m->read_carefully, read_carefully);
+    protected_pass_begin();
     collect_stacks(&request->self);
     m->note_newborn = request->pass != ROOTS_CONCURRENT;
     roots.unreadable = false;
@@ -511,6 +514,7 @@ const char *roots_scan(struct marker *m, const struct roots_request *request,
     for (size_t i = 0; i < roots.stack_count; i++)
         scan_stack_in_arena(&roots.stacks[i]);
     const char *reason = scan_maps();
+    protected_pass_end();
     mark_flush(m);
     m->note_newborn = false;
     if (request->pass == ROOTS_CONCURRENT)

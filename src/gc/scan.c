@@ -1,6 +1,7 @@
 /* scan.c -- the portable filter, and the choice.
  *
- * w - base < extent, unsigned, is both bounds in one compare. */
+ * w - base < extent, unsigned, is both bounds in one compare. The program may be writing the words:
+ * each is read once, so that what was compared is what is copied. */
 #include "gc/scan.h"
 
 #include <cpuid.h>
@@ -10,7 +11,7 @@ size_t scan_filter_portable(const uintptr_t *words, size_t count, uintptr_t base
 {
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
-        uintptr_t word = scan_load(&words[i]);
+        uintptr_t word = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
         out[found] = word;
         found += word - base < extent;
     }

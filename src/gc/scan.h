@@ -9,12 +9,6 @@
 
 enum { SCAN_MOST = 512 }; /* words a call may look at */
 
-/* The program may be writing the word: it is loaded exactly once. */
-GC_INLINE uintptr_t scan_load(const uintptr_t *word)
-{
-    return *(const volatile uintptr_t *)word;
-}
-
 /* Copies to out[] the words w of words[0..count) with base <= w < base + extent, in order, and
  * returns how many. count <= SCAN_MOST; `words` is 8-byte aligned; out has room for `count`. */
 typedef size_t scan_filter_fn(const uintptr_t *words, size_t count, uintptr_t base, size_t extent,

@@ -8,6 +8,7 @@
  * The marker sees only what mark_word and mark_words are given, so the test's own stack is no root,
  * and plain addresses may stand anywhere. */
 #include "gc/mark.h"
+#include "gc/scan.h"
 
 #include "base/rng.h"
 #include "child.h"

@@ -28,7 +28,7 @@ enum {
 };
 
 static struct lock cycle_lock = LOCK_INIT(CYCLE);
-static struct marker marker;
+static struct marker *marker; /* in metadata: its words are no roots */
 static struct roots_stats stats;
 static const char *reason;
 static char *own_stack_top;
@@ -39,7 +39,8 @@ static void start(void)
     EXPECT(hidden_heap(256 * MIB, true));
     world_set_signal(0);
     own_stack_top = (char *)meta_alloc(OWN_STACK) + OWN_STACK;
-    worklist_init(&marker.work, arena.mark_stack, arena.mark_stack_size);
+    marker = meta_alloc(sizeof *marker);
+    worklist_init(&marker->work, arena.mark_stack, arena.mark_stack_size);
     dropped = hidden_new(48);
 }
 
@@ -54,9 +55,9 @@ static void scan(void *argument, uintptr_t low)
     reason = "the world did not stop";
     if (world_stop((uint64_t)5000000000u) == WORLD_STOPPED) {
         relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
-        marker_start(&marker, roots_pagemap());
-        reason = roots_scan(&marker, &self, &stats);
-        mark_drain(&marker);
+        marker_start(marker, roots_pagemap());
+        reason = roots_scan(marker, &self, &stats);
+        mark_drain(marker);
         world_start();
     }
     lock_release(thread_registry_lock());
@@ -480,7 +481,7 @@ static void newborn(void)
     COLLECT();
     EXPECT(hidden_byte(h) == SLOT_CACHED);
     EXPECT(judge_is_newborn(~h));
-    EXPECT(!marker.note_newborn);
+    EXPECT(!marker->note_newborn);
 }
 
 #define IN_CHILD(name) \

@@ -1,0 +1,39 @@
+/* mark_avx2.c -- the marking loop, four words a compare. */
+#include "base/base.h"
+
+#include <immintrin.h>
+
+#define TARGET __attribute__((target("avx2")))
+
+/* As scan_filter_avx2, for a few words: without a way to pass over many at a time. */
+TARGET static inline size_t hits(const uintptr_t *words, size_t count, uintptr_t base,
+                                 size_t extent, uintptr_t *out)
+{
+    const uint64_t top = (uint64_t)1 << 63;
+    __m256i bias = _mm256_set1_epi64x((long long)(base + top));
+    __m256i bound = _mm256_set1_epi64x((long long)(extent ^ top));
+    size_t found = 0, i = 0;
+    for (; i + 4 <= count; i += 4) {
+        __m256i w = _mm256_loadu_si256((const __m256i *)(const void *)(words + i));
+        __m256i in = _mm256_cmpgt_epi64(bound, _mm256_sub_epi64(w, bias));
+        unsigned mask = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(in));
+        /* The words again, from the register: the program may have changed them since. */
+        uintptr_t copy[4];
+        if (mask == 0)
+            continue;
+        _mm256_storeu_si256((__m256i *)(void *)copy, w);
+        for (; mask != 0; mask &= mask - 1)
+            out[found++] = copy[__builtin_ctz(mask)];
+    }
+    for (; i < count; i++) {
+        uintptr_t word = __atomic_load_n(words + i, __ATOMIC_RELAXED);
+        out[found] = word;
+        found += word - base < extent;
+    }
+    return found;
+}
+
+#define LOOP_NAME mark_loop_avx2
+#define LOOP_TARGET TARGET
+#define LOOP_HITS hits
+#include "gc/mark_loop.h"
