@@ -15,6 +15,7 @@ TARGET static inline size_t hits(const uintptr_t *words, size_t count, uintptr_t
     size_t found = 0, i = 0;
     for (; i + 4 <= count; i += 4) {
         __m256i w = _mm256_loadu_si256((const __m256i *)(const void *)(words + i));
+        __asm__ volatile("" : "+x"(w)); /* one load: see scan_avx2.c */
         __m256i in = _mm256_cmpgt_epi64(bound, _mm256_sub_epi64(w, bias));
         unsigned mask = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(in));
         /* The words again, from the register: the program may have changed them since. */

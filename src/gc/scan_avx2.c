@@ -9,9 +9,13 @@
 
 #define TARGET __attribute__((target("avx2")))
 
+/* One load: what the compiler knows to be memory it may read twice, and the program may write it in
+ * between. */
 TARGET static inline __m256i load(const uintptr_t *words)
 {
-    return _mm256_loadu_si256((const __m256i *)(const void *)words);
+    __m256i w = _mm256_loadu_si256((const __m256i *)(const void *)words);
+    __asm__ volatile("" : "+x"(w));
+    return w;
 }
 
 TARGET static inline __m256i in_range(__m256i words, __m256i bias, __m256i bound)
