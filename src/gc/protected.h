@@ -4,9 +4,9 @@
  * marker must not touch such pages; they are read through the kernel. Normally there are none.
  *
  * What is protected when the marking begins is in a list. What the program protects while markers
- * run is not: whoever is about to change protections forbids direct reads until the end of the call,
- * and no marker is within one when that returns. Only blocks that can have a page to themselves are
- * concerned: markers bracket the reading of those of at least PAGE_SIZE.
+ * run is not: whoever is about to change protections forbids direct reads until the end of the
+ * call, and no marker is within one when that returns. Only blocks that can have a page to
+ * themselves are concerned: markers bracket the reading of those of at least PAGE_SIZE.
  *
  *   .inv.bracket   A marker stores its `reading` flag, then loads `careful`; the other side stores
  *                  `careful`, then loads the flags; all sequentially consistent. So at least one of
