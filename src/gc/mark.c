@@ -49,7 +49,6 @@ void marker_start(struct marker *m, struct pagemap *pagemap)
     m->work.overflowed = false;
     m->count = m->fed = 0;
     m->epoch = relaxed_load(&hot.epoch);
-    m->at_once = protected_any() ? 0 : MARK_AT_ONCE;
     m->marked_blocks = m->marked_bytes = m->scanned_bytes = 0;
 }
 
@@ -145,7 +144,7 @@ static uintptr_t read_some(struct marker *m, uintptr_t start, uintptr_t end)
     return at;
 }
 
-/* Puts on the list what of a block's beginning exists, and on its bottom side what is unknown yet. */
+/* Puts on the list what exists of a block's beginning, and below that what is unknown yet. */
 static bool look_up(struct marker *m, uintptr_t start, size_t size)
 {
     struct page_range ranges[SPARSE_RANGES];
@@ -219,6 +218,8 @@ static bool do_items(struct marker *m)
 
 bool mark_run(struct marker *m)
 {
+    /* The loop reads without asking; the list was filled by roots_scan, after marker_start. */
+    m->at_once = protected_any() ? 0 : MARK_AT_ONCE;
     mark_flush(m);
     for (;;) {
         if (!m->loop(m))

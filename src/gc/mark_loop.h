@@ -33,7 +33,7 @@
 
 #define once(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 
-/* Distance from the start of a block of the class to its last byte, 64 at most: what to prefetch. */
+/* From the start of a block of the class to its last byte, 64 at most: what to prefetch. */
 extern uint8_t mark_reach[256];
 
 GC_INLINE void mark_prefetch(uintptr_t word)
@@ -105,12 +105,13 @@ LOOP_TARGET bool LOOP_NAME(struct marker *m)
         oldest++;
         live--;
         if (mark_find(word, &found) && mark_claim(epoch, found.start, &seen)) {
-            if (found.size <= m->at_once && count + found.size / WORD_SIZE <= MARK_WORDS - MARK_FIFO) {
+            size_t size_in_words = found.size / WORD_SIZE;
+            if (found.size <= m->at_once && count + size_in_words <= MARK_WORDS - MARK_FIFO) {
                 m->marked_blocks++;
                 m->marked_bytes += found.size;
                 m->scanned_bytes += found.size;
-                count += LOOP_HITS((const uintptr_t *)found.start, found.size / WORD_SIZE, base,
-                                   extent, words + count);
+                count += LOOP_HITS((const uintptr_t *)found.start, size_in_words, base, extent,
+                                   words + count);
             } else {
                 mark_push(m, found);
             }

@@ -22,9 +22,9 @@
  *                 or the door. So who has set those and then sees the count at 0 is alone.
  *
  * Full lists. A block that found no room is marked, but will not be read; the marker's `overflowed`
- * tells. When `busy` is 0 and that happened to anybody, the leader reads all marked blocks once more
- * while the others help, and so again until nothing overflowed. Each round marks something new or
- * is the last.
+ * tells. When `busy` is 0 and that happened to anybody, the leader reads all marked blocks once
+ * more while the others help, and so again until nothing overflowed. Each round marks something new
+ * or is the last.
  *
  * With one worker and no guest nothing is ever offered, and all of this is a load per tick. */
 #include "gc/team.h"
@@ -95,7 +95,7 @@ static bool is_guest(const struct member *s)
     return s >= team.members + TEAM_MOST;
 }
 
-/* Held for some tens of instructions. A holder that lost its processor is waited for by yielding. */
+/* Held for some tens of instructions. Yields to a holder that lost its processor. */
 static void lock_member(struct member *s)
 {
     while (atomic_exchange_explicit(&s->lock, 1, memory_order_acquire) != 0)

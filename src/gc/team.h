@@ -24,8 +24,8 @@ struct team_totals {
 /* After arena_init: divides the reservation for work lists. Once; later calls do nothing. False: no
  * memory. */
 bool team_init(void);
-/* Has threads for `workers` markers started, the leader included, and returns for how many there are
- * now. Takes locks and memory: before the world is stopped. */
+/* Starts threads for `workers` markers, the leader included, and returns how many there are now.
+ * Takes locks and memory: before the world is stopped. */
 unsigned team_hire(unsigned workers);
 /* The workers' threads have ended on return. Between phases. */
 void team_dismiss(void);

@@ -125,7 +125,7 @@ static void reach(int root)
 
 static void begin(unsigned workers)
 {
-    team_hire(workers);
+    EXPECT(team_hire(workers) >= workers);
     relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
     team_start(workers, NULL);
 }
@@ -435,6 +435,24 @@ static void dirty_ranges(void)
     }
 }
 
+/* Small blocks on a page that is in the list are read carefully too. */
+static void protected_small(void)
+{
+    start();
+    make_random(3000);
+    reach(5);
+    begin(2);
+    team_leader()->read_carefully = read_carefully;
+    protected_reset();
+    EXPECT(!protected_any() && protected_add(arena.base, slab_address(relaxed_load(&arena.top))));
+    mark_word(team_leader(), (uintptr_t)nodes[5].block);
+    uint32_t before = relaxed_load(&careful_reads);
+    EXPECT(team_drain(0));
+    expect_marked();
+    EXPECT(relaxed_load(&careful_reads) - before >= team_totals().marked_blocks);
+    team_end();
+}
+
 #define IN_CHILD(name) \
     static void test_##name(void) \
     { \
@@ -450,8 +468,10 @@ IN_CHILD(aborts)
 IN_CHILD(guests)
 IN_CHILD(races)
 IN_CHILD(forbidden_reads)
+IN_CHILD(protected_small)
 IN_CHILD(dirty_ranges)
 
 UNIT_MAIN(TEST(test_random_graphs), TEST(test_chains), TEST(test_loops), TEST(test_full_lists),
           TEST(test_deadlines), TEST(test_no_time_at_all), TEST(test_aborts), TEST(test_guests),
-          TEST(test_races), TEST(test_forbidden_reads), TEST(test_dirty_ranges))
+          TEST(test_races), TEST(test_forbidden_reads), TEST(test_protected_small),
+          TEST(test_dirty_ranges))
