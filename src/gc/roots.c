@@ -1,9 +1,9 @@
 /* roots.c -- reading the process's mappings as roots.
  *
  * Theory: a root is any readable private page that was written, and shared memory; not the segments
- * a linker knows of. /proc/self/maps lists the mappings, the pagemap says which pages exist, and
- * the program's memory is read with process_vm_readv into a buffer, so that a page which cannot be
- * read (a guard page, a truncated file) is skipped instead of faulting.
+ * a linker knows of. /proc/thread-self/maps lists the mappings, the pagemap says which pages exist,
+ * and the program's memory is read with process_vm_readv into a buffer, so that a page which cannot
+ * be read (a guard page, a truncated file) is skipped instead of faulting.
  *
  *   .inv.own        The library's reservation and static data are not roots.
  *   .inv.stack      A thread's stack is scanned from its stack pointer, less the red zone, or its
@@ -12,6 +12,8 @@
  *                   where it is certain: the thread is registered, it runs on its own stack, nobody
  *                   else's stack nor an alternate signal stack is in that mapping; and what lies
  *                   below the thread's own stack is scanned. Anything else is scanned whole.
+ *   .inv.listed     The list of mappings is believed only if the collecting thread's own stack is
+ *                   on it: an empty file is not a process without roots.
  *   .inv.elsewhere  A stack pointer in the arena (a coroutine's stack) keeps that whole block.
  *
  * Shared memory: a page without an entry in our page tables may still hold data, which neither
@@ -101,10 +103,10 @@ const char *roots_open(void)
     if (reason != NULL)
         return reason;
     if (!pagemap_open(&roots.pagemap))
-        return "/proc/self/pagemap cannot be opened";
+        return "/proc/thread-self/pagemap cannot be opened";
     if (!proc_mem_open(&roots.memory)) {
         pagemap_close(&roots.pagemap);
-        return "the process cannot read its own memory (process_vm_readv, /proc/self/mem)";
+        return "the process cannot read its own memory (process_vm_readv, /proc/thread-self/mem)";
     }
     roots.read_shared_whole = swap_in_use();
     return NULL;
@@ -266,16 +268,20 @@ static const char *note_own(const struct mapping *map)
     return protected_add(map->start, end) ? NULL : "the program protects too much of its heap";
 }
 
-static const char *scan_maps(void)
+/* `known`: an address that is surely mapped (.inv.listed). */
+static const char *scan_maps(uintptr_t known)
 {
     struct mapping map;
     const char *reason = NULL;
+    bool listed = false;
     if (!maps_open(&roots.maps, roots.maps_buffer, MAPS_BUFFER))
-        return "/proc/self/maps cannot be opened";
-    while (reason == NULL && maps_next(&roots.maps, &map))
+        return "/proc/thread-self/maps cannot be opened";
+    while (reason == NULL && maps_next(&roots.maps, &map)) {
+        listed |= known >= map.start && known < map.end;
         reason = whole_is_own(&map) ? note_own(&map) : scan_mapping(&map);
-    if (reason == NULL && roots.maps.failed)
-        reason = "/proc/self/maps cannot be read";
+    }
+    if (reason == NULL && (roots.maps.failed || !listed))
+        reason = "/proc/thread-self/maps cannot be read";
     maps_close(&roots.maps);
     return reason;
 }
@@ -340,7 +346,7 @@ const char *roots_scan(struct marker *m, const struct own_stack *self, struct ro
     roots.unreadable = false;
     for (size_t i = 0; i < roots.stack_count; i++)
         scan_stack_in_arena(&roots.stacks[i]);
-    const char *reason = scan_maps();
+    const char *reason = scan_maps(self->low);
     mark_flush(m);
     m->note_newborn = false;
     return reason;

@@ -19,8 +19,8 @@ struct roots_stats {
 
 /* Gets the buffers; before the world is stopped. NULL, or why not: a static text. */
 const char *roots_prepare(void);
-/* Opens /proc/self/{pagemap,mem}. With the world stopped, so that the program never meets our
- * descriptors. NULL, or the reason why roots cannot be read: a static text. */
+/* Opens the files pagemap and mem of /proc. With the world stopped, so that the program never meets
+ * our descriptors. NULL, or the reason why roots cannot be read: a static text. */
 const char *roots_open(void);
 void roots_close(void);
 /* The pagemap in use between open and close. */

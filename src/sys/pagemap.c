@@ -160,7 +160,7 @@ static bool scan_entries(int fd, enum pagemap_want want, uintptr_t at, uintptr_t
 
 bool pagemap_open(struct pagemap *p)
 {
-    p->fd = (int)syscall3(__NR_open, (long)"/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+    p->fd = (int)syscall3(__NR_open, (long)"/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC, 0);
     p->has_scan = p->fd >= 0 && scan_works(p->fd);
     return p->fd >= 0;
 }

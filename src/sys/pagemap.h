@@ -1,6 +1,6 @@
 /* pagemap.h -- which pages of a range can hold something the program wrote.
  *
- * PAGEMAP_SCAN (Linux 6.7) where the kernel has it, /proc/self/pagemap entries (bits 61-63)
+ * PAGEMAP_SCAN (Linux 6.7) where the kernel has it, /proc/thread-self/pagemap entries (bits 61-63)
  * elsewhere. Over-reporting is allowed, under-reporting never. */
 #ifndef GC_PAGEMAP_H
 #define GC_PAGEMAP_H
@@ -23,7 +23,7 @@ struct pagemap {
     bool has_scan; /* the PAGEMAP_SCAN ioctl answered */
 };
 
-/* Opens /proc/self/pagemap and probes the ioctl. False if it cannot be opened. */
+/* Opens /proc/thread-self/pagemap and probes the ioctl. False if it cannot be opened. */
 bool pagemap_open(struct pagemap *p);
 void pagemap_close(struct pagemap *p);
 /* Stores up to `capacity` ranges that cover all wanted pages of [start, *next) and sets *next to
