@@ -157,7 +157,7 @@ static void regions_leave_shared(struct thread *th)
         if (!r->shared)
             continue;
         for (unsigned k = 0; k < REGION_SLOTS; k++)
-            th->slots[r->first + k].busy = true;
+            th->slots[r->first + k].busy++;
         r->hidden = 0;
     }
 }
@@ -345,7 +345,7 @@ static struct counts sum_of(const struct thread *threads, unsigned n)
 /* 24 MB of a thread are blocks; the rest are stacks, mappings, and the heap between two cycles. */
 static int leak_check(const struct settings *o, const struct counts *sum, size_t peak_kb)
 {
-    size_t allowed_kb = 64 * 1024 + o->threads * (size_t)(40 << 10) + sum->leaked_bytes / 1024 / 16;
+    size_t allowed_kb = 64 * 1024 + o->threads * (size_t)(64 << 10) + sum->leaked_bytes / 1024 / 16;
     printf("movers: leakcheck: %ju KB leaked, %zu KB resident at most, %zu KB allowed\n",
            (uintmax_t)sum->leaked_bytes / 1024, peak_kb, allowed_kb);
     return o->leakcheck && peak_kb > allowed_kb;

@@ -56,7 +56,7 @@ struct slot {
     struct ref ref;
     uint8_t depth;   /* 0 in a root; n in a holder of level n */
     uint8_t key;
-    bool busy;       /* somebody up the stack uses it, or it is protected, or does not exist now */
+    uint8_t busy;    /* how many use it up the stack, or protect it; or it does not exist now */
 };
 
 struct holder {

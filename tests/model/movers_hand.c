@@ -2,7 +2,7 @@
  * the stack pointer, in frames deep down, copied by the kernel, under way to another thread.
  *
  * The functions hold_*(from, to, turns) take the word at `from` into the register they are named
- * for, clear it, count `turns` down and store it at `to`. Nothing else has the pointer meanwhile. */
+ * for, clear it, count `turns` down, store it at `to`: nothing else has the pointer meanwhile. */
 #include "movers.h"
 
 #include <errno.h>
@@ -126,7 +126,7 @@ static __attribute__((noinline)) void deep(struct thread *th, unsigned frames)
     word held[3] = {0}, *at = &held[frames % 3];
     if (s) {
         *at = slot_load(s);
-        s->busy = true;
+        s->busy++;
         slot_set(s, NULL);
     }
     if (frames)
@@ -136,7 +136,7 @@ static __attribute__((noinline)) void deep(struct thread *th, unsigned frames)
     if (s) {
         ref_check(&s->ref, *at, true);
         slot_set(s, *at);
-        s->busy = false;
+        s->busy--;
         th->counts.moves += 2;
     }
 }
@@ -301,17 +301,9 @@ void stack_of_all_turn(struct thread *th)
 
 /* ---- a guest: a thread that is given a block and returns it ---------------------------------- */
 
-static struct {
-    struct ref ref;
-    struct thread *host;
-} guests[THREADS_MOST];
-
 /* Its argument and its result stand in its struct pthread, where nothing of ours points. */
 static void *guest_main(void *p)
 {
-    for (unsigned i = 0; i < THREADS_MOST; i++)
-        if (guests[i].host && ~(uint64_t)(uintptr_t)p == guests[i].ref.value)
-            ref_check(&guests[i].ref, p, true);
     void *filler = malloc(100);
     __asm__ volatile("" : "+r"(p), "+r"(filler));
     free(filler);
@@ -326,18 +318,15 @@ void guest_turn(struct thread *th)
     void *p = NULL;
     if (!s || s->ref.level != LEAF)
         return;
-    guests[th->number].ref = s->ref;
-    guests[th->number].host = th;
-    s->busy = true;
+    s->busy++;
     if (pthread_create(&guest, NULL, guest_main, slot_load(s)))
         fail("pthread_create failed");
     slot_set(s, NULL);
     play(th, 32);
     pthread_join(guest, &p);
-    guests[th->number].host = NULL;
     ref_check(&s->ref, p, true);
     slot_set(s, p);
-    s->busy = false;
+    s->busy--;
     th->counts.threads++;
 }
 

@@ -133,7 +133,7 @@ static void region_protect(struct thread *th, struct region *r, bool wanted)
         fail("mprotect: %s", strerror(errno));
     r->is_protected = wanted;
     for (unsigned k = 0; k < REGION_SLOTS; k++)
-        th->slots[r->first + k].busy = wanted;
+        th->slots[r->first + k].busy += wanted ? 1 : -1;
 }
 
 void region_turn(struct thread *th)
@@ -200,7 +200,7 @@ static void coroutine_hold(struct thread *th, struct coroutine *c)
     void *p = NULL;
     if (!s->busy && !slot_is_empty(s) && slot_stays(th, s)) {
         p = slot_load(s);
-        s->busy = true;
+        s->busy++;
         slot_set(s, NULL);
     }
     swapcontext(&c->here, &c->back);
@@ -208,7 +208,7 @@ static void coroutine_hold(struct thread *th, struct coroutine *c)
         ref_check(&s->ref, p, true);
         __asm__ volatile("" : "+r"(p));
         slot_set(s, p);
-        s->busy = false;
+        s->busy--;
     }
 }
 
@@ -338,7 +338,7 @@ static void on_signal(int signal)
             continue;
         }
         held[i] = slot_load(slots[i]);
-        slots[i]->busy = true;
+        slots[i]->busy++;
         slot_set(slots[i], NULL);
     }
     play(th, HANDLER_MOVES);
@@ -347,7 +347,7 @@ static void on_signal(int signal)
         if (!slots[i])
             continue;
         slot_set(slots[i], held[i]);
-        slots[i]->busy = false;
+        slots[i]->busy--;
         ref_check(&slots[i]->ref, held[i], true);
     }
 }

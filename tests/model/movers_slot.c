@@ -330,6 +330,7 @@ static void ref_leave(struct thread *th, const struct ref *r, bool by_hand)
         struct holder *h = &th->holders[r->holder];
         for (unsigned k = 0; k < HOLDER_SLOTS; k++) {
             struct slot *s = &th->slots[h->first + k];
+            ref_check(&s->ref, slot_get(s), true);
             if (!slot_is_empty(s))
                 ref_leave(th, &s->ref, by_hand && !rng_chance(&th->rng, 4));
             s->ref = nothing;
@@ -366,6 +367,18 @@ void slot_drop(struct thread *th, struct slot *s, bool by_hand)
     s->ref = nothing;
 }
 
+/* What realloc must have kept of a block: the stamps in the first `kept` bytes. */
+static void kept_check(const void *p, uint64_t tag, size_t kept)
+{
+    for (size_t at = 0; at + 8 <= kept;) {
+        if (!stamp_holds(p, tag, at))
+            stamp_wrong(p, tag, at);
+        at = at ? stamp_next(at, tag_size(tag)) : 8;
+        if (!at)
+            return;
+    }
+}
+
 static void leaf_resize(struct thread *th, struct slot *s)
 {
     struct ref r = s->ref;
@@ -375,8 +388,7 @@ static void leaf_resize(struct thread *th, struct slot *s)
     leave(th, p, old);
     p = realloc(p, size);
     enter(th, p, size);
-    if (!stamp_holds(p, r.tag, 0) || !stamp_holds(p, r.tag, 8))
-        stamp_wrong(p, r.tag, 0);
+    kept_check(p, r.tag, old < size ? old : size);
     r.tag = tag_make(th, size);
     r.offset = 0;
     r.value = ~(uint64_t)(uintptr_t)p;
