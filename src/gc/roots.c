@@ -15,6 +15,11 @@
  *   .inv.listed     The list of mappings is believed only if the collecting thread's own stack is
  *                   on it: an empty file is not a process without roots.
  *   .inv.elsewhere  A stack pointer in the arena (a coroutine's stack) keeps that whole block.
+ *   .inv.handed     Every register of a stopped thread is scanned as a root, wherever its signal
+ *                   frame lies: a block that malloc is handing out just then is known to nobody but
+ *                   a register, is not live yet, and is spared because it was seen there (judge.h).
+ *                   Blocks that are reached later do not count for that: so a signal stack in the
+ *                   arena is not only marked.
  *
  * Shared memory: a page without an entry in our page tables may still hold data, which neither
  * pagemap source reports; mincore knows it unless it was swapped out. So with swap in use shared
@@ -47,6 +52,7 @@ enum {
 struct stack {
     uintptr_t low, hint;    /* scan from; an address in the thread's own stack or 0 */
     uintptr_t pointer;      /* where it runs */
+    uintptr_t frame;        /* of the signal that stopped it, or 0 */
     uintptr_t own_low;      /* of the thread's own stack; what lies below is not its stack */
     uintptr_t alternate;    /* its alternate signal stack, or 0 */
     int32_t tid;
@@ -293,7 +299,7 @@ static void add_stack(int32_t tid, uintptr_t pointer, uintptr_t frame, uintptr_t
     /* The signal frame is on the same stack, below; or on an alternate one, scanned as found. */
     if (frame != 0 && frame < pointer && pointer - frame < READ_BUFFER)
         low = frame;
-    roots.stacks[roots.stack_count++] = (struct stack){low, 0, pointer, 0, alternate, tid};
+    roots.stacks[roots.stack_count++] = (struct stack){low, 0, pointer, frame, 0, alternate, tid};
     mark_word(roots.marker, alternate);
 }
 
@@ -307,15 +313,15 @@ static void add_hint(struct thread *thread, void *data)
         }
 }
 
-/* A stack in the arena: its block lives, and the used part is scanned like any other stack. */
-static void scan_stack_in_arena(const struct stack *s)
+/* A stack in the arena: its block lives, and what is used of it, from `low` upward, is scanned like
+ * any other stack. */
+static void scan_stack_in_arena(uintptr_t pointer, uintptr_t low)
 {
     struct block b;
-    if (!arena_contains(s->pointer) || !block_find(s->pointer, &b))
+    if (!arena_contains(pointer) || !block_find(pointer, &b))
         return;
-    mark_word(roots.marker, s->pointer);
-    uintptr_t low = align_down(size_max(s->low, b.start), WORD_SIZE);
-    scan_pages(low, b.start + b.size);
+    mark_word(roots.marker, pointer);
+    scan_pages(align_down(size_max(low, b.start), WORD_SIZE), b.start + b.size);
 }
 
 static void collect_stacks(const struct own_stack *self)
@@ -345,7 +351,9 @@ const char *roots_scan(struct marker *m, const struct own_stack *self, struct ro
     m->note_newborn = true;
     roots.unreadable = false;
     for (size_t i = 0; i < roots.stack_count; i++)
-        scan_stack_in_arena(&roots.stacks[i]);
+        scan_stack_in_arena(roots.stacks[i].pointer, roots.stacks[i].low);
+    for (size_t i = 0; i < roots.stack_count; i++) /* .inv.handed */
+        scan_stack_in_arena(roots.stacks[i].frame, roots.stacks[i].frame);
     const char *reason = scan_maps(self->low);
     mark_flush(m);
     m->note_newborn = false;
