@@ -176,13 +176,20 @@ void regions_drop(struct thread *th)
 
 struct coroutine {
     ucontext_t here, back;
-    char *stack;        /* in a block or a mapping; this is the only pointer to its start */
+    uintptr_t stack;    /* hidden: the stack pointer alone keeps the block, while it runs */
     bool is_block, stack_is_block, stop;
     unsigned first;     /* its slots */
 };
 
 static _Thread_local struct thread *current;
 static _Thread_local struct coroutine *volatile entering;
+
+/* What `here` says of the stack was for the way in. */
+static void coroutine_forget(struct coroutine *c)
+{
+    c->here.uc_stack.ss_sp = NULL;
+    memset(c->here.uc_mcontext.gregs, 0, sizeof c->here.uc_mcontext.gregs);
+}
 
 /* Not one that can go while the coroutine sleeps: in a coroutine's stack, another's. */
 static bool slot_stays(const struct thread *th, const struct slot *s)
@@ -204,6 +211,7 @@ static void coroutine_hold(struct thread *th, struct coroutine *c)
         slot_set(s, NULL);
     }
     swapcontext(&c->here, &c->back);
+    coroutine_forget(c);
     if (p) {
         ref_check(&s->ref, p, true);
         __asm__ volatile("" : "+r"(p));
@@ -231,6 +239,7 @@ static void coroutine_main(void)
     struct thread *th = current;
     struct coroutine *c = entering;
     word words[COROUTINE_SLOTS] = {0};
+    coroutine_forget(c);
     for (unsigned k = 0; k < COROUTINE_SLOTS; k++)
         slot_place(&th->slots[c->first + k], &words[k], 0);
     do {
@@ -272,9 +281,9 @@ static void coroutine_make(struct thread *th, int number)
     th->coroutines[number] = c;
     c->is_block = is_block;
     c->first = th->coroutine_first + (unsigned)number * COROUTINE_SLOTS;
-    c->stack = block_or_map(th, COROUTINE_STACK, &c->stack_is_block);
     getcontext(&c->here);
-    c->here.uc_stack.ss_sp = c->stack;
+    c->here.uc_stack.ss_sp = block_or_map(th, COROUTINE_STACK, &c->stack_is_block);
+    c->stack = ~(uintptr_t)c->here.uc_stack.ss_sp;
     c->here.uc_stack.ss_size = COROUTINE_STACK;
     makecontext(&c->here, coroutine_main, 0);
 }
@@ -293,7 +302,7 @@ static void coroutine_end(struct thread *th, int number)
     struct coroutine *c = th->coroutines[number];
     c->stop = true;
     coroutine_resume(th, c);
-    block_or_map_drop(c->stack, COROUTINE_STACK, c->stack_is_block);
+    block_or_map_drop((void *)~c->stack, COROUTINE_STACK, c->stack_is_block);
     th->coroutines[number] = NULL;
     block_or_map_drop(c, sizeof *c, c->is_block);
 }

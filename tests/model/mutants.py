@@ -1,8 +1,8 @@
-"""mutants.py [--only A,B] [--seconds N] -- would the movers notice a collector that overlooks something?
+"""mutants.py [--only A,B] [--seconds N] -- do the movers notice a collector that overlooks things?
 
-Copies the sources to a scratch directory, and for each mutant changes one place, builds the library,
-and runs the movers under it: one of SEEDS must fail, by the program's own checks or by a signal.
-The unchanged sources must pass. A mutant whose text is not found in the sources is a failure: the
+Copies the sources to a scratch directory, and for each mutant changes one place, builds the
+library, and runs the movers under it: one of SEEDS must fail, by the program's own checks or by a
+signal. The unchanged sources must pass. A mutant whose text is not found in the sources is a failure: the
 table is to be kept up with them.
 """
 
@@ -35,16 +35,18 @@ MUTANTS = {
     'no-protected-mappings': ('src/gc/roots.c', 'roots.unreadable = !map->readable;',
                               'if (!map->readable)\n        return NULL;'),
     'no-alternate-stack': ('src/gc/roots.c', '    mark_word(roots.marker, alternate);\n', ''),
-    'no-stack-in-block': ('src/gc/roots.c', 'mark_word(roots.marker, s->pointer);', ''),
+    'no-stack-in-block': ('src/gc/roots.c', 'scan_stack_in_arena(roots.stacks[i].pointer, '
+                          'roots.stacks[i].low);', ';'),
     'stack-cut-short': ('src/gc/roots.c', 'start = align_down(stack->low, WORD_SIZE);',
                         'start = align_down(stack->low, WORD_SIZE) + 2048;'),
     'a-page-in-64': ('src/gc/roots.c', 'static void scan_range(uintptr_t start, uintptr_t end, '
                      'void *data)\n{\n', 'static void scan_range(uintptr_t start, uintptr_t end, '
                      'void *data)\n{\n    if ((start >> PAGE_SHIFT) % 64 == 7)\n'
                      '        start += PAGE_SIZE;\n    if (start >= end)\n        return;\n'),
-    'blocks-without-last-word': ('src/gc/mark.c',
-                                 'mark_words(m, (const uintptr_t *)work.start, work.size / WORD_SIZE);',
-                                 'mark_words(m, (const uintptr_t *)work.start, work.size / WORD_SIZE - 1);'),
+    # The last word holds the byte of padding: no pointer fits there.
+    'blocks-cut-short': ('src/gc/mark.c',
+                         '(const uintptr_t *)work.start, work.size / WORD_SIZE);',
+                         '(const uintptr_t *)work.start, work.size / WORD_SIZE - 2);'),
 }
 
 

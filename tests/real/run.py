@@ -6,14 +6,15 @@
     --jobs N        cases at a time (2)
     --long          more work, and each case under several settings
     --options TEXT  added to GCMALLOC, after the runner's own
-    --matrix [O=A,B] each case once per value of the option O, by default once per back end of the collector
-                    that works here (barrier=uffd,mprotect,softdirty,full); one line a case says how it did
+    --matrix [O=A,B] each case once per value of the option O, by default once per back end of the
+                    collector that works here (barrier=uffd,mprotect,softdirty,full); one line a case
     --keep          keep the work directories, and say where
     --verbose       show every command, and the observations of failing cases in full
 
 Each case runs once plainly and once under each setting, in a work directory of the same name, since names
 show in output. What both runs must have in common -- standard output and error, exit status, files -- is
-compared byte by byte. With --matrix the plain run is made once for all values. The leak report goes to a file outside the work directory.
+compared byte by byte. The plain run is made once for all values of a matrix. The leak report goes to a
+file outside the work directory.
 """
 
 import argparse
