@@ -218,14 +218,21 @@ static void end_barrier(const struct barrier *barrier)
 
 static void begin_epoch(void)
 {
+    if (cycle.settings.oracle && !oracle_begin())
+        print_error("oracle=1 needs memory, and a build with checks");
     relaxed_store(&hot.window, 1); /* .inv.window */
     release_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
 }
 
+static struct roots_request roots_of(enum roots_pass pass, const struct cycle_order *order)
+{
+    return (struct roots_request){pass, order->files, order->barrier,
+                                  {(int32_t)syscall0(__NR_gettid), order->low}};
+}
+
 static const char *scan_roots(enum roots_pass pass, const struct cycle_order *order)
 {
-    struct roots_request request = {pass, order->files, order->barrier,
-                                    {(int32_t)syscall0(__NR_gettid), order->low}};
+    struct roots_request request = roots_of(pass, order);
     return roots_scan(team_leader(), &request, &cycle.roots);
 }
 
@@ -258,13 +265,6 @@ static void set_terms(void)
     release_store(&judge.epoch, relaxed_load(&hot.epoch));
 }
 
-static void check_by_oracle(const struct cycle_order *order)
-{
-    struct own_stack self = {(int32_t)syscall0(__NR_gettid), order->low};
-    if (!oracle_check(&self, order->files))
-        print_error("oracle: there is no memory for it");
-}
-
 /* The world is stopped and everything reachable is marked. */
 static void end_mark(const struct cycle_order *order)
 {
@@ -272,8 +272,10 @@ static void end_mark(const struct cycle_order *order)
     r->heap_marked = heap_used();
     r->stack_bytes = cycle.roots.stack_bytes;
     relaxed_store(&hot.window, 0);
-    if (cycle.settings.oracle)
-        check_by_oracle(order);
+    if (cycle.settings.oracle) {
+        struct roots_request request = roots_of(ROOTS_ALL, order);
+        oracle_check(&request);
+    }
     enter(CYCLE_SWEEP_PHASE);
 }
 

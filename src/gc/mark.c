@@ -52,6 +52,26 @@ void marker_start(struct marker *m, struct pagemap *pagemap)
     m->marked_blocks = m->marked_bytes = m->scanned_bytes = 0;
 }
 
+#if GC_CHECK_LEVEL >= 1
+static struct {
+    _Atomic uint8_t *bits;
+    size_t granules;
+} remembered;
+
+void mark_remember(uint8_t *bits, size_t slabs)
+{
+    remembered.bits = (_Atomic uint8_t *)bits;
+    remembered.granules = bits == NULL ? 0 : slabs * (SLAB_SIZE / GRANULE);
+}
+
+void mark_note_claim(uintptr_t block)
+{
+    size_t granule = (block - arena.base) >> GRANULE_SHIFT;
+    if (granule < remembered.granules)
+        atomic_fetch_or(&remembered.bits[granule / 8], (uint8_t)(1u << (granule % 8)));
+}
+#endif
+
 /* ---- words from outside ---- */
 
 static void test_word(struct marker *m, uintptr_t word)
@@ -157,10 +177,12 @@ static bool look_up(struct marker *m, uintptr_t start, size_t size)
         worklist_push(&m->work, (struct work){start, size});
         return true;
     }
-    if (next < end)
-        worklist_push(&m->work, (struct work){next | WORK_SPARSE, end - next});
-    for (long i = 0; i < found; i++)
-        worklist_push(&m->work, (struct work){ranges[i].start, ranges[i].end - ranges[i].start});
+    if (next < start + size)
+        worklist_push(&m->work, (struct work){next | WORK_SPARSE, start + size - next});
+    for (long i = 0; i < found; i++) { /* the last page may hold more than the block */
+        uintptr_t to = size_min(ranges[i].end, start + size);
+        worklist_push(&m->work, (struct work){ranges[i].start, to - ranges[i].start});
+    }
     return true;
 }
 

@@ -64,6 +64,14 @@ void mark_flush(struct marker *m);
  * the arena. */
 void mark_dirty_range(struct marker *m, uintptr_t start, uintptr_t end);
 
+#if GC_CHECK_LEVEL >= 1
+/* From now on each block that a marker marks sets its bit in bits[] (one a granule of the first
+ * `slabs` slabs); NULL: none. For the oracle. */
+void mark_remember(uint8_t *bits, size_t slabs);
+/* A block was marked. */
+void mark_note_claim(uintptr_t block);
+#endif
+
 /* Does all work there is. False: tick() said to stop, or a guest can do no more. */
 bool mark_run(struct marker *m);
 /* Scans again every marked block of the span that begins at this slab, if one does: some of them

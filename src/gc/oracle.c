@@ -2,10 +2,19 @@
  *
  * It runs as the mark of the epoch after the current one, over a copy: the slot bytes are saved, all
  * roots are read whole, and every live block that the second mark reached must carry the epoch of the
- * first in the saved bytes. Then they are put back. */
+ * first in the saved bytes. Then they are put back.
+ *
+ *   .inv.garbage   A block that was born during the mark holds what the memory held before, until the
+ *                  program writes it, and that keeps nothing alive: the first mark reads written pages
+ *                  of such blocks only. So must the second, or it would reach what is garbage. Which
+ *                  blocks were born and which were reached is in mark_claimed, a bit a granule.
+ *
+ * It has a loop of its own, without prefetches, teams and shortcuts. */
 #include "gc/oracle.h"
 
+
 #include "base/check.h"
+#include "gc/protected.h"
 #include "gc/team.h"
 #include "heap/judge.h"
 #include "heap/slab.h"
@@ -14,49 +23,184 @@
 
 #include <string.h>
 
-static void check_span(struct slab *head, const uint8_t *saved, uint8_t epoch)
+#if GC_CHECK_LEVEL >= 1
+
+static struct {
+    uint8_t *claimed, *written;  /* bits: a granule each, a page each */
+    size_t claimed_bytes;
+    uint8_t *saved;              /* slot bytes */
+    uint8_t epoch;
+    struct marker *m;
+    struct pagemap *pagemap;
+} oracle;
+
+static size_t slabs_now(void)
+{
+    return relaxed_load(&arena.top);
+}
+
+static bool bit(const uint8_t *bits, size_t index)
+{
+    return (bits[index / 8] >> (index % 8)) & 1;
+}
+
+static uint8_t *granule_bits(size_t slabs)
+{
+    return mem_map(align_up(slabs * (SLAB_SIZE / GRANULE / 8), PAGE_SIZE));
+}
+
+bool oracle_begin(void)
+{
+    size_t slabs = size_min(arena.slab_count, 2 * slabs_now() + 4096);
+    if (oracle.claimed != NULL)
+        mem_release(oracle.claimed, oracle.claimed_bytes);
+    oracle.claimed = granule_bits(slabs);
+    oracle.claimed_bytes = align_up(slabs * (SLAB_SIZE / GRANULE / 8), PAGE_SIZE);
+    mark_remember(oracle.claimed, slabs);
+    return oracle.claimed != NULL;
+}
+
+static void note_written(uintptr_t start, uintptr_t end, void *data)
+{
+    (void)data;
+    for (uintptr_t page = start; page < end; page += PAGE_SIZE) {
+        size_t index = (page - arena.base) >> PAGE_SHIFT;
+        oracle.written[index / 8] |= (uint8_t)(1u << (index % 8));
+    }
+}
+
+/* Which pages of the heap were written since they were armed. */
+static void look_at_barrier(const struct barrier *barrier)
+{
+    uintptr_t end = slab_address((uint32_t)slabs_now());
+    if (barrier == NULL)
+        note_written(arena.base, end, NULL);
+    else
+        barrier->take(arena.base, end, false, note_written, NULL);
+}
+
+static bool was_born(uintptr_t block)
+{
+    size_t granule = (block - arena.base) >> GRANULE_SHIFT;
+    return oracle.saved[granule] == oracle.epoch && !bit(oracle.claimed, granule);
+}
+
+struct reading {
+    uintptr_t end;               /* of the block: its last page may hold more */
+    bool born;
+};
+
+static void read_pages(uintptr_t start, uintptr_t end, void *data)
+{
+    const struct reading *r = data;
+    end = size_min(end, r->end);
+    for (uintptr_t at = start, next; at < end; at = next) {
+        next = size_min(align_down(at, PAGE_SIZE) + PAGE_SIZE, end);
+        bool skip = r->born && !bit(oracle.written, (at - arena.base) >> PAGE_SHIFT);
+        if (!skip)
+            mark_words(oracle.m, (const uintptr_t *)at, (next - at) / WORD_SIZE);
+    }
+}
+
+/* Pages that do not exist are not read: that would make them. */
+static void read_block(const struct block *b)
+{
+    struct reading r = {b->start + align_down(b->size, WORD_SIZE), was_born(b->start)};
+    struct work work = {b->start, b->size};
+    if (protected_overlaps(b->start, b->size))
+        oracle.m->read_carefully(oracle.m, work);
+    else if (b->size < SPARSE_LEAST ||
+             !pagemap_each(oracle.pagemap, PAGEMAP_POPULATED, b->start,
+                           align_up(b->start + b->size, PAGE_SIZE), read_pages, &r))
+        read_pages(b->start, r.end, &r);
+}
+
+static void drain(void)
+{
+    struct worklist *list = &oracle.m->work;
+    struct block b;
+    mark_flush(oracle.m);
+    while (list->count != 0) {
+        struct work item = list->items[--list->count];
+        if (block_find(item.start, &b))
+            read_block(&b);
+        mark_flush(oracle.m);
+    }
+    GC_CHECK(!list->overflowed && "the oracle's list grows without bound");
+}
+
+static void mark_all(const struct roots_request *request)
+{
+    struct roots_request all = *request;
+    struct roots_stats stats;
+    struct team_totals totals = team_totals();
+    all.pass = ROOTS_ALL;
+    mark_remember(NULL, 0);
+    team_start(1, oracle.pagemap);
+    const char *reason = roots_scan(oracle.m, &all, &stats);
+    if (reason != NULL)
+        print_fatal("oracle: %s", reason);
+    drain();
+    team_set_totals(totals);
+}
+
+static void check_span(struct slab *head)
 {
     uintptr_t start = slab_address(slab_index(head));
     for (uint32_t slot = 0; slot < head->slots; slot++) {
         uintptr_t block = start + (uintptr_t)slot * head->object_size;
-        uint8_t before = saved[(block - arena.base) >> GRANULE_SHIFT];
+        uint8_t before = oracle.saved[(block - arena.base) >> GRANULE_SHIFT];
         uint8_t now = relaxed_load(slot_of(block));
-        if (now == epoch_next(epoch) && before != epoch && slot_is_live(before))
+        if (now == epoch_next(oracle.epoch) && before != oracle.epoch && slot_is_live(before))
             print_fatal("oracle: the block at %p of %u bytes (class %u) is reachable, and was not "
                         "marked: its byte is %u, the epoch %u",
-                        (void *)block, head->object_size, head->size_class, before, epoch);
+                        (void *)block, head->object_size, head->size_class, before, oracle.epoch);
     }
 }
 
-static void mark_all(const struct own_stack *self, struct roots_files *files)
+static void check_all(const struct roots_request *request, size_t bytes)
 {
-    struct roots_request request = {.pass = ROOTS_ALL, .files = files, .self = *self};
-    struct roots_stats stats;
-    struct team_totals totals = team_totals();
-    team_start(1, &files->pagemap);
-    const char *reason = roots_scan(team_leader(), &request, &stats);
-    if (reason != NULL)
-        print_fatal("oracle: %s", reason);
-    team_drain(0);
-    team_set_totals(totals);
+    look_at_barrier(request->barrier);
+    memcpy(oracle.saved, (const void *)(uintptr_t)hot.slots, bytes);
+    relaxed_store(&hot.epoch, epoch_next(oracle.epoch));
+    mark_all(request);
+    relaxed_store(&hot.epoch, oracle.epoch);
+    for (uint32_t i = 0; i < slabs_now(); i++)
+        if (slab_kind(slab_at(i)) >= SLAB_CLASSED && slab_at(i)->head == i)
+            check_span(slab_at(i));
+    memcpy((void *)(uintptr_t)hot.slots, oracle.saved, bytes);
 }
 
-bool oracle_check(const struct own_stack *self, struct roots_files *files)
+void oracle_check(const struct roots_request *request)
 {
-    uint32_t top = relaxed_load(&arena.top);
-    size_t bytes = (size_t)top * (SLAB_SIZE / GRANULE);
-    uint8_t epoch = relaxed_load(&hot.epoch);
-    uint8_t *saved = mem_map(bytes);
-    if (saved == NULL)
-        return false;
-    memcpy(saved, (const void *)(uintptr_t)hot.slots, bytes);
-    relaxed_store(&hot.epoch, epoch_next(epoch));
-    mark_all(self, files);
-    relaxed_store(&hot.epoch, epoch);
-    for (uint32_t i = 0; i < top; i++)
-        if (slab_kind(slab_at(i)) >= SLAB_CLASSED && slab_at(i)->head == i)
-            check_span(slab_at(i), saved, epoch);
-    memcpy((void *)(uintptr_t)hot.slots, saved, bytes);
-    mem_release(saved, bytes);
-    return true;
+    size_t bytes = slabs_now() * (SLAB_SIZE / GRANULE);
+    size_t pages = align_up(slabs_now() * (SLAB_SIZE / PAGE_SIZE / 8), PAGE_SIZE);
+    /* The heap outgrew the bits: what lies above them cannot be told. */
+    if (oracle.claimed == NULL || slabs_now() * (SLAB_SIZE / GRANULE / 8) > oracle.claimed_bytes)
+        return;
+    oracle.epoch = relaxed_load(&hot.epoch);
+    oracle.m = team_leader();
+    oracle.pagemap = &request->files->pagemap;
+    oracle.saved = mem_map(bytes);
+    oracle.written = mem_map(pages);
+    if (oracle.saved != NULL && oracle.written != NULL)
+        check_all(request, bytes);
+    if (oracle.saved != NULL)
+        mem_release(oracle.saved, bytes);
+    if (oracle.written != NULL)
+        mem_release(oracle.written, pages);
 }
+
+#else
+
+bool oracle_begin(void)
+{
+    return false;
+}
+
+void oracle_check(const struct roots_request *request)
+{
+    (void)request;
+}
+
+#endif

@@ -1,4 +1,4 @@
-/* protected.c -- a short list, in address order because /proc/self/maps is. */
+/* protected.c -- a short list, in address order because /proc/thread-self/maps is. */
 #include "gc/protected.h"
 
 #include "base/check.h"

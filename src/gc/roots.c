@@ -1,9 +1,9 @@
 /* roots.c -- reading the process's mappings as roots.
  *
  * Theory: a root is any readable private page that was written, and shared memory; not the segments
- * a linker knows of. /proc/self/maps lists the mappings, the pagemap says which pages exist, and
- * the program's memory is read with process_vm_readv into a buffer, so that a page which cannot be
- * read (a guard page, a truncated file) is skipped instead of faulting.
+ * a linker knows of. /proc/thread-self/maps lists the mappings, the pagemap says which pages exist,
+ * and the program's memory is read with process_vm_readv into a buffer, so that a page which cannot
+ * be read (a guard page, a truncated file) is skipped instead of faulting.
  *
  *   .inv.own        The library's reservation and static data are not roots.
  *   .inv.stack      A thread's stack is scanned from its stack pointer, less the red zone, or its
@@ -12,7 +12,14 @@
  *                   where it is certain: the thread is registered, it runs on its own stack, nobody
  *                   else's stack nor an alternate signal stack is in that mapping; and what lies
  *                   below the thread's own stack is scanned. Anything else is scanned whole.
+ *   .inv.listed     The list of mappings is believed only if the collecting thread's own stack is
+ *                   on it: an empty file is not a process without roots.
  *   .inv.elsewhere  A stack pointer in the arena (a coroutine's stack) keeps that whole block.
+ *   .inv.handed     Every register of a stopped thread is scanned as a root, wherever its signal
+ *                   frame lies: a block that malloc is handing out just then is known to nobody but
+ *                   a register, is not live yet, and is spared because it was seen there (judge.h).
+ *                   Blocks that are reached later do not count for that: so a signal stack in the
+ *                   arena is not only marked.
  *
  * Shared memory: a page without an entry in our page tables may still hold data, which neither
  * pagemap source reports; mincore knows it unless it was swapped out. So with swap in use shared
@@ -58,6 +65,7 @@ enum {
 struct stack {
     uintptr_t low, hint;    /* scan from; an address in the thread's own stack or 0 */
     uintptr_t pointer;      /* where it runs */
+    uintptr_t frame;        /* of the signal that stopped it, or 0 */
     uintptr_t own_low;      /* of the thread's own stack; what lies below is not its stack */
     uintptr_t alternate;    /* its alternate signal stack, or 0 */
     int32_t tid;
@@ -355,20 +363,20 @@ static const char *scan_maps(void)
 {
     struct mapping map;
     const char *reason = NULL;
-    bool own_seen = false;
+    bool listed = false; /* .inv.listed */
     uintptr_t here = (uintptr_t)&map;
     roots.failed = false;
     if (!maps_open(&roots.maps, roots.maps_buffer, MAPS_BUFFER))
         return "/proc/thread-self/maps cannot be opened";
     while (reason == NULL && maps_next(&roots.maps, &map)) {
-        own_seen |= here >= map.start && here < map.end;
+        listed |= here >= map.start && here < map.end;
         if (whole_is_own(&map))
             reason = note_own(&map);
         else
             scan_mapping(&map);
     }
     maps_close(&roots.maps);
-    if (reason == NULL && (roots.maps.failed || !own_seen))
+    if (reason == NULL && (roots.maps.failed || !listed))
         reason = "/proc/thread-self/maps cannot be read";
     return reason == NULL && roots.failed ? "the page map cannot be read" : reason;
 }
@@ -415,7 +423,7 @@ static void add_stack(int32_t tid, uintptr_t pointer, uintptr_t frame, uintptr_t
         low = frame;
     add_point(pointer, roots.stack_count, POINT_POINTER);
     add_point(alternate, roots.stack_count, POINT_ALTERNATE);
-    roots.stacks[roots.stack_count++] = (struct stack){low, 0, pointer, 0, alternate, tid};
+    roots.stacks[roots.stack_count++] = (struct stack){low, 0, pointer, frame, 0, alternate, tid};
     mark_word(roots.marker, alternate);
 }
 
@@ -454,15 +462,15 @@ static void add_running(struct thread *thread, void *data)
     add_point(s->hint, roots.stack_count++, POINT_HINT);
 }
 
-/* A stack in the arena: its block lives, and the used part is scanned like any other stack. */
-static void scan_stack_in_arena(const struct stack *s)
+/* A stack in the arena: its block lives, and what is used of it, from `low` upward, is scanned like
+ * any other stack. */
+static void scan_stack_in_arena(uintptr_t pointer, uintptr_t low)
 {
     struct block b;
-    if (!arena_contains(s->pointer) || !block_find(s->pointer, &b))
+    if (!arena_contains(pointer) || !block_find(pointer, &b))
         return;
-    mark_word(roots.marker, s->pointer);
-    uintptr_t low = align_down(size_max(s->low, b.start), WORD_SIZE);
-    scan_pages(low, b.start + b.size);
+    mark_word(roots.marker, pointer);
+    scan_pages(align_down(size_max(low, b.start), WORD_SIZE), b.start + b.size);
 }
 
 static void collect_stopped(const struct own_stack *self)
@@ -512,7 +520,9 @@ const char *roots_scan(struct marker *m, const struct roots_request *request,
     roots.unreadable = false;
     roots.want = PAGEMAP_POPULATED;
     for (size_t i = 0; i < roots.stack_count; i++)
-        scan_stack_in_arena(&roots.stacks[i]);
+        scan_stack_in_arena(roots.stacks[i].pointer, roots.stacks[i].low);
+    for (size_t i = 0; i < roots.stack_count; i++) /* .inv.handed */
+        scan_stack_in_arena(roots.stacks[i].frame, roots.stacks[i].frame);
     const char *reason = scan_maps();
     protected_pass_end();
     mark_flush(m);

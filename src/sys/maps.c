@@ -1,4 +1,4 @@
-/* maps.c -- /proc/self/maps, a line at a time.
+/* maps.c -- /proc/thread-self/maps, a line at a time.
  *
  * The file is the only complete list of what the program can write (DESIGN: roots). It is read
  * every cycle, and a program with 10,000 mappings has a megabyte of it: hence hex by hand, one
@@ -18,6 +18,8 @@
  *   - Whether memory is a root depends on who can have written it. So what is doubtful is called
  *     shared memory, never a file or device: the aio and io_uring rings (they hold user_data), huge
  *     pages, and a shared mapping without a name.
+ *   - /proc/self is the thread that leads the process. Once it has called pthread_exit it has no
+ *     mappings: its file cannot be opened (since Linux 6.14), or is empty and looks like any other.
  *   - " (deleted)" follows the name of an unlinked file, and can be part of the name of one that is
  *     not. Nothing here depends on it: names are compared by their beginning.
  *

@@ -1,4 +1,4 @@
-/* maps.h -- the process's own mappings, read from /proc/self/maps.
+/* maps.h -- the process's own mappings, read from /proc/thread-self/maps.
  *
  * The caller gives the buffer; nothing is allocated. Safe while the world is stopped. */
 #ifndef GC_MAPS_H
@@ -23,7 +23,7 @@ struct mapping {
     const char *name; /* points into the reader's buffer; "" if none; NUL-terminated */
 };
 
-/* A reader over the text of /proc/self/maps. */
+/* A reader over the text of /proc/thread-self/maps. */
 struct maps_reader {
     int fd;
     char *buffer;

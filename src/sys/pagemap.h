@@ -1,6 +1,6 @@
 /* pagemap.h -- which pages of a range can hold something the program wrote.
  *
- * PAGEMAP_SCAN (Linux 6.7) where the kernel has it, /proc/self/pagemap entries (bits 61-63)
+ * PAGEMAP_SCAN (Linux 6.7) where the kernel has it, /proc/thread-self/pagemap entries (bits 61-63)
  * elsewhere. Over-reporting is allowed, under-reporting never. */
 #ifndef GC_PAGEMAP_H
 #define GC_PAGEMAP_H

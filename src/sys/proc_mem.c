@@ -2,8 +2,8 @@
  *
  * The program may unmap or protect a range at any moment outside the pause. A load of ours would
  * then die; the kernel's copy returns short. process_vm_readv on ourselves is about as fast as
- * memcpy, needs no privilege, but honours PROT_NONE; /proc/self/mem copies through a bounce page
- * and ignores protection (unless the kernel is built or booted to forbid that: then it reads
+ * memcpy, needs no privilege, but honours PROT_NONE; /proc/thread-self/mem copies through a bounce
+ * page and ignores protection (unless the kernel is built or booted to forbid that: then it reads
  * nothing).
  *
  *   .inv.prefix   What is returned is a prefix: bytes past the count are unspecified.
@@ -13,8 +13,10 @@
  *   - The manual calls partial transfers of process_vm_readv a matter of whole iovec elements. The
  *     kernel in fact stops at the page; neither is relied on: after a refusal the rest of that one
  *     page is tried alone, the second way.
- *   - /proc/self/mem belongs to the address space it was opened in: a fork's child must open its
- *     own, or it reads its parent. The process id is asked anew each time for the same reason.
+ *   - /proc/thread-self/mem belongs to the address space it was opened in: a fork's child must open
+ *     its own, or it reads its parent. The id is asked anew each time for the same reason.
+ *   - It is the thread's id, and /proc/thread-self: a main thread that has called pthread_exit
+ *     still leads the process, but has no address space.
  *   - Once a process has changed its credentials the file cannot be opened: open it early.
  *   - Reading an untouched page maps the zero page there. Ask pagemap.h first.
  *
@@ -32,7 +34,7 @@
 static long read_vm(void *to, uintptr_t address, size_t length)
 {
     struct iovec here = {to, length}, there = {(void *)address, length};
-    return syscall6(__NR_process_vm_readv, syscall0(__NR_getpid), (long)&here, 1, (long)&there, 1,
+    return syscall6(__NR_process_vm_readv, syscall0(__NR_gettid), (long)&here, 1, (long)&there, 1,
                     0);
 }
 

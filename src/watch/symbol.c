@@ -161,7 +161,8 @@ static void module_path(const struct dl_find_object *found, char *path)
         return;
     }
     /* The main program has no name there. */
-    long length = syscall3(__NR_readlink, (long)"/proc/self/exe", (long)path, SYMBOL_PATH_MAX - 1);
+    long length = syscall3(__NR_readlink, (long)"/proc/thread-self/exe", (long)path,
+                           SYMBOL_PATH_MAX - 1);
     path[length > 0 ? length : 0] = 0;
 }
 
@@ -194,7 +195,7 @@ static void file_open(struct symbol_file *file, const struct dl_find_object *fou
     char id_in_file[SYMBOL_BUILD_ID_MAX + 1];
     *file = (struct symbol_file){.module = (uintptr_t)found->dlfo_map_start};
     /* The vdso has no file; its section headers are in memory. */
-    if (!image_map(&file->image, found->dlfo_link_map->l_name[0] ? path : "/proc/self/exe"))
+    if (!image_map(&file->image, found->dlfo_link_map->l_name[0] ? path : "/proc/thread-self/exe"))
         file->image = module_in_memory(found);
     else
         build_id_read(&file->image, 0, false, id_in_file);

@@ -1,6 +1,7 @@
 """check.py -- runs the model tests for meson: would they notice, and do they pass?
 
-    check.py detect BROKEN.so MODEL MODEL_GC     each bug of broken.c is found; no bug, no failure
+    check.py detect BROKEN.so MODEL MODEL_GC MOVERS
+                                                 each bug of broken.c is found; no bug, no failure
     check.py run LIBRARY OPTIONS PROGRAM ARGS    PROGRAM passes under LIBRARY with GCMALLOC=OPTIONS
 
 Only the program under test is preloaded, not this script.
@@ -23,8 +24,12 @@ PLANTED = [
     ('early', 'model', ('.inv.apart', '.inv.kept')),
     ('early', 'model_gc', ('.inv.apart', '.inv.kept')),
     ('scribble', 'model_gc', ('.inv.kept',)),
+    ('early', 'movers', ('.inv.apart', '.inv.stamp', '.inv.book')),
+    ('overlap', 'movers', ('.inv.apart', '.inv.stamp', '.inv.book')),
+    ('realloc', 'movers', ('.inv.apart', '.inv.stamp', '.inv.book')),
 ]
-DETECT_ARGS = ['--seed=7', '--ops=10000', '--rounds=2']
+RANDOM_ARGS = ['--seed=7', '--ops=10000', '--rounds=2']
+DETECT_ARGS = {'model': RANDOM_ARGS, 'model_gc': RANDOM_ARGS, 'movers': ['--seed=7', '--seconds=2']}
 
 
 def run(argv, library, settings):
@@ -39,12 +44,12 @@ def run(argv, library, settings):
 def detect(broken, programs):
     bad = 0
     for name, program in programs.items():
-        status, out = run([program] + DETECT_ARGS, broken, {'BROKEN': 'none'})
+        status, out = run([program] + DETECT_ARGS[name], broken, {'BROKEN': 'none'})
         if status:
             print(f'{name} fails without a bug:\n{out}')
             bad += 1
     for bug, name, expected in PLANTED:
-        status, out = run([programs[name]] + DETECT_ARGS, broken, {'BROKEN': bug})
+        status, out = run([programs[name]] + DETECT_ARGS[name], broken, {'BROKEN': bug})
         line = next((l for l in out.splitlines() if 'FAILED' in l), '')
         if status and any(words in line for words in expected):
             print(f'{bug}: {line}')
@@ -65,7 +70,7 @@ def passes(library, options, argv):
 
 def main():
     if sys.argv[1] == 'detect':
-        return detect(sys.argv[2], {'model': sys.argv[3], 'model_gc': sys.argv[4]})
+        return detect(sys.argv[2], dict(zip(('model', 'model_gc', 'movers'), sys.argv[3:])))
     return passes(sys.argv[2], sys.argv[3], sys.argv[4:])
 
 

@@ -196,6 +196,12 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+void run_name_set(const char *name, uint64_t seed)
+{
+    run_name = name;
+    run_seed = seed;
+}
+
 /* `--name=N` into *value; false when `arg` is something else. */
 static bool option_read(const char *arg, const char *name, uint64_t least, uint64_t *value)
 {

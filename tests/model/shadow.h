@@ -65,6 +65,9 @@ void options_parse(struct options *o, int argc, char **argv);
 /* Is round number `round` to be run? */
 bool options_more(const struct options *o, unsigned round);
 
+/* For programs with arguments of their own: what fail() says in place of what was parsed. */
+void run_name_set(const char *name, uint64_t seed);
+
 /* Zeroed memory outside the heap. */
 void *outside_map(size_t size);
 

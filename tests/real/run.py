@@ -6,12 +6,15 @@
     --jobs N        cases at a time (2)
     --long          more work, and each case under several settings
     --options TEXT  added to GCMALLOC, after the runner's own
+    --matrix [O=A,B] each case once per value of the option O, by default once per back end of the
+                    collector that works here (barrier=uffd,mprotect,softdirty,full); one line a case
     --keep          keep the work directories, and say where
     --verbose       show every command, and the observations of failing cases in full
 
 Each case runs once plainly and once under each setting, in a work directory of the same name, since names
 show in output. What both runs must have in common -- standard output and error, exit status, files -- is
-compared byte by byte. The leak report goes to a file outside the work directory.
+compared byte by byte. The plain run is made once for all values of a matrix. The leak report goes to a
+file outside the work directory.
 """
 
 import argparse
@@ -25,6 +28,7 @@ import traceback
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 
 # pylint: disable=wrong-import-position
+from backends import BARRIERS, refusal
 from cases import CASES, EAGER
 from harness import CLEAN_PATH, Tally
 from stage import Stage, Trouble
@@ -38,14 +42,20 @@ def parse_arguments():
     parser.add_argument('--jobs', type=int, default=2)
     parser.add_argument('--long', action='store_true')
     parser.add_argument('--options', default='')
+    parser.add_argument('--matrix', nargs='?', const='barrier=' + ','.join(BARRIERS))
     parser.add_argument('--keep', action='store_true')
     parser.add_argument('--verbose', action='store_true')
     return parser.parse_args()
 
 
-def settings_of(case, long):
-    """Names and GCMALLOC values under which a case runs."""
-    yield '', f'{EAGER},stress={case.stress}' if case.stress else 'confirm=1,probation=0'
+def settings_of(case, long, matrix):
+    """Names and GCMALLOC values under which a case runs. `matrix`: option=value texts, or none."""
+    base = f'{EAGER},stress={case.stress}' if case.stress else 'confirm=1,probation=0'
+    if matrix:
+        for setting in matrix:
+            yield '_' + setting.partition('=')[2], f'{base},{setting}'
+        return
+    yield '', base
     if long and not (case.stress and not case.plain):
         for stress in case.long_stress:
             yield f'_stress_{stress}', f'{EAGER},stress={stress}'
@@ -110,7 +120,7 @@ def play_all(case, args, preload):
     try:
         if case.plain:
             plain = play(case, home, None, '', args)
-        for suffix, options in settings_of(case, args.long):
+        for suffix, options in settings_of(case, args.long, args.matrix):
             options += f',report={home}/report.%p' + (f',{args.options}' if args.options else '')
             outcomes.append((case.name + suffix, *play_one(case, home, preload, options, args, plain)))
     except Trouble as trouble:
@@ -134,24 +144,52 @@ def play_one(case, home, preload, options, args, plain):
     return None, '\n'.join(stage.log), ', '.join(stage.notes)
 
 
+def matrix_of(text, library):
+    """The settings that the library takes; says on the way which it does not, and why."""
+    option, _, values = text.partition('=')
+    settings = []
+    for value in values.split(','):
+        why = refusal(library, option, value)
+        if why:
+            print(f'# {option}={value} is left out: {why}', flush=True)
+        else:
+            settings.append(f'{option}={value}')
+    return settings
+
+
+def tell(outcomes, tally, args):
+    """One line a test; in a matrix one a case, and one for each setting that failed."""
+    good = []
+    for name, why, details, note in outcomes:
+        if why:
+            tally.fail(name, why, details)
+            continue
+        good.append((name, note))
+        if args.verbose:
+            print(details, flush=True)
+    if not args.matrix:
+        for name, note in good:
+            tally.ok(name, note)
+    elif len(good) == len(outcomes):
+        tally.ok(os.path.commonprefix([name for name, _ in good]).rstrip('_'), f'{len(good)} settings')
+
+
 def main():
     args = parse_arguments()
     preload = os.path.abspath(args.preload or args.lib or '/missing')
     if not os.path.exists(preload):
         sys.exit(f'run.py: no library {preload}; see --lib and --preload')
+    if args.matrix:
+        args.matrix = matrix_of(args.matrix, preload)
+        if not args.matrix:
+            sys.exit('run.py: nothing is left of the matrix')
     wanted = [part for part in args.only.split(',') if part]
     chosen = [case for case in CASES if (case.plain or not args.preload)
               and (not wanted or any(part in case.name for part in wanted))]
     tally = Tally('real' if 'build-debug' in preload else 'real-release')
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for outcomes in pool.map(lambda case: play_all(case, args, preload), chosen):
-            for name, why, details, note in outcomes:
-                if why:
-                    tally.fail(name, why, details)
-                else:
-                    tally.ok(name, note)
-                    if args.verbose:
-                        print(details, flush=True)
+            tell(outcomes, tally, args)
     return tally.exit_status()
 
 

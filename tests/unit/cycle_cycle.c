@@ -1,7 +1,7 @@
 /* cycle_cycle.c -- whole collections, from the decision to the end of the sweep.
  *
  * Each test is a process with a heap of its own, in which cycles are run by hand. Two things are
- * made to fail from here: the reading of /proc/self/maps and of the page map. The program is linked
+ * made to fail from here: the reading of the mappings and of the page map. The program is linked
  * with --wrap: the collector's calls come to the doubles below, which normally pass them on.
  *
  * Blocks are hidden (hidden.h): what is live hangs on the list in `live_list`. */
@@ -30,6 +30,7 @@ enum { LIVE = 500, LEAKS = 20, SIZE = 100 };
 /* ---- the doubles ---- */
 
 static int maps_lines_left = -1; /* then fail; -1: never */
+static bool maps_end_early; /* without an error, as the file of a thread without memory ends */
 static bool pagemap_broken, pagemap_missing;
 
 bool __real_maps_next(struct maps_reader *r, struct mapping *m);
@@ -37,7 +38,7 @@ bool __wrap_maps_next(struct maps_reader *r, struct mapping *m);
 bool __wrap_maps_next(struct maps_reader *r, struct mapping *m)
 {
     if (maps_lines_left == 0) {
-        r->failed = true;
+        r->failed = !maps_end_early;
         return false;
     }
     maps_lines_left -= maps_lines_left > 0;
@@ -354,9 +355,13 @@ static void roots_fail(void)
     EXPECT(CYCLE_NOW(CYCLE_STRESS)); /* age 1 */
     for (int lines = 0; lines < 12; lines += 3) {
         maps_lines_left = lines;
-        expect_nothing_judged("/proc/self/maps");
+        expect_nothing_judged("/proc/thread-self/maps");
         expect_live();
     }
+    maps_lines_left = 0;
+    maps_end_early = true;
+    expect_nothing_judged("/proc/thread-self/maps");
+    expect_live();
     maps_lines_left = -1;
     pagemap_broken = true;
     expect_nothing_judged("page map");

@@ -443,7 +443,8 @@ static void protected_small(void)
     reach(5);
     begin(2);
     team_leader()->read_carefully = read_carefully;
-    protected_reset();
+    protected_pass_begin();
+    protected_pass_end();
     EXPECT(!protected_any() && protected_add(arena.base, slab_address(relaxed_load(&arena.top))));
     mark_word(team_leader(), (uintptr_t)nodes[5].block);
     uint32_t before = relaxed_load(&careful_reads);
