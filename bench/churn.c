@@ -85,6 +85,7 @@ int main(int argc, char **argv)
     mark_done();
     report("churn", "time", took / (double)operations, "ns");
     report("churn", "lost", (double)lost / 1e6 / (took / 1e9), "MB/s");
+    report("churn", "live", (double)(mib << 20) / 1e6, "MB");
     report("churn", "built", before, "MB");
     report("churn", "resident", resident_mb(), "MB");
     report_peak("churn");
