@@ -76,7 +76,7 @@ static void GC_CALLBACK on_event(GC_EventType event)
         trace = false;
 }
 
-/* ---- before the collector is there ------------------------------------------------------------ */
+/* ---- before the collector is there ----------------------------------------------------------- */
 
 /* GC_INIT itself calls functions of libc that allocate; its memory is ours, zero, and stays. */
 static void *early_new(size_t size)

@@ -13,10 +13,10 @@
  *
  * Once built it says so, and provokes collections by leaking LEAK_MIB MiB in untouched blocks of 1
  * MiB, one each 4 ms: beside a concurrent collector the program must neither outrun it, and be made
- * to help, nor take a core from it. The benchmark cannot see the collector: its times come from GCMALLOC=gctrace=1 on standard
- * error, where the cycles after the "built" line count. Under an allocator that does not collect
- * it just ends. Run it with percent= small enough that LEAK_MIB means several cycles (bench/run.py
- * uses 25).
+ * to help, nor take a core from it. The benchmark cannot see the collector: its times come from
+ * GCMALLOC=gctrace=1 on standard error, where the cycles after the "built" line count. Under an
+ * allocator that does not collect it just ends. Run it with percent= small enough that LEAK_MIB
+ * means several cycles (bench/run.py uses 25).
  *
  * At the end the whole heap is walked and compared with what was built: a wrong mark is not a fast
  * one.

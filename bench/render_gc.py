@@ -47,7 +47,8 @@ def leak_aims(result):
             for key in ('live', 'built')]
     rows = [['100 MB/s lost beside 1 GiB: MB/s', '100',
              spread(values(result, 'leaks rate', 'tight'))],
-            ['… resident at most, MB', '≤ 1,300', spread(values(result, 'leaks peak', 'tight'))],
+            ['… resident at most, MB', '≤ 1,300',
+             spread(values(result, 'leaks peak', 'tight'))],
             ['… with past_end=0, MB', '', spread(values(result, 'leaks peak', 'tight.exact'))]]
     for metric in ('resident', 'mean_resident'):
         lost, freed = (cell_of(result, f'{row} {metric}')['values'].get('tight', {})
@@ -70,8 +71,8 @@ def cost_aims(result):
 
 def tree_aims(result):
     cell = cell_of(result, 'trees time')
-    return [[f'binary trees, time over {name}', '< 1', two(ratios(cell, 'trees', name + '.default'))]
-            for name in ('boehm', 'go')]
+    return [[f'binary trees, time over {name}', '< 1',
+             two(ratios(cell, 'trees', name + '.default'))] for name in ('boehm', 'go')]
 
 
 def thread_aims(result):

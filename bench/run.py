@@ -256,7 +256,8 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--only', help='regular expression: pair.64, startup, marks, leak, '
                         'gc, gc.pause, ...')
-    parser.add_argument('--runs', type=int, help='default 7, of gc.* and marks 3; 3 and 1 with --quick')
+    parser.add_argument('--runs', type=int,
+                        help='default 7, of gc.* and marks 3; 3 and 1 with --quick')
     parser.add_argument('--quick', action='store_true')
     parser.add_argument('--build', default='build', help='build directory, from the repository')
     parser.add_argument('--out', default=os.path.join(HERE, 'results'))
