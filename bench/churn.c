@@ -6,6 +6,8 @@
  * long as it has lost less than the clock says (LEAK_MB megabytes each second), it forgets to free.
  * A program so slow that all its messages are too little loses them all.
  *
+ * So that a slow machine does not run out of memory, no more than 6 GB are lost.
+ *
  * The work is the same in each run, so the time over the time of the same with mode=off, or on
  * glibc, is the cost. Each thread has a tree of its own, an equal part of MIB.
  *
@@ -13,6 +15,8 @@
 #include "live.h"
 
 #include <pthread.h>
+
+static const uint64_t LOST_MOST = 6000000000u;
 
 struct worker {
     struct live live;
@@ -51,6 +55,8 @@ static void *worker_main(void *arg)
     for (uint64_t i = 0; i < w->operations; i++) {
         if (i % 16 == 0 && w->leak_mb > 0)
             due = pace_due(now_ns() - begin, w->leak_mb);
+        if (due > LOST_MOST)
+            due = LOST_MOST;
         w->lost += operate(w, w->lost < due);
     }
     return NULL;

@@ -7,10 +7,11 @@
  * threads make it slow, which is why the leak is an amount and not a rate.
  *
  * The stops are gctrace lines between `built` and `done`; sleepers.gap is the time between two
- * readings of the clock around one message, as the main thread saw it. With a small heap most of
- * a stop is the stopping.
+ * readings of the clock around one message, as the main thread saw it. A
+ * collector that marks beside the program stops it for the stopping alone, unless the heap is so
+ * small that it is marked in one stop.
  *
- *     sleepers [SLEEPING=1000] [RUNNING=0] [MIB=16] [LEAK_MIB=256] */
+ *     sleepers [SLEEPING=1000] [RUNNING=0] [MIB=64] [LEAK_MIB=256] */
 #include "histogram.h"
 #include "live.h"
 
@@ -105,7 +106,7 @@ int main(int argc, char **argv)
 {
     unsigned sleeping = (unsigned)strtoul(arg_word(argc, argv, 1, "1000"), NULL, 0);
     unsigned running = (unsigned)strtoul(arg_word(argc, argv, 2, "0"), NULL, 0);
-    size_t mib = arg_count(argc, argv, 3, 16);
+    size_t mib = arg_count(argc, argv, 3, 64);
     uint64_t leak = arg_count(argc, argv, 4, 256) << 20, lost = 0, rng = 9;
     pthread_t *threads = allocate((sleeping + running + 1) * sizeof *threads);
     if (pipe(shared.pipe))
