@@ -11,6 +11,8 @@
  *
  *   .inv.bounded   Every loop has a count known before it starts; no benchmark runs "for a time",
  *                  so that two allocators do the same work and memory figures can be compared.
+ *                  What works at a rate (leak_daemon, leaks, pause) has the clock decide how much
+ *                  is due; only pause, whose question is time itself, ends by it.
  *   .inv.consumed  Every block is written to, and what is read back ends in use(); the compiler can
  *                  drop no call (the whole directory is compiled with -fno-builtin besides).
  *

@@ -1,4 +1,4 @@
-"""plot.py -- the pictures of a result: speed, memory, and the leaking server.
+"""plot.py -- the pictures of a result: speed, memory, the leaking server, and stops.
 
     plot.py RESULT.json      writes RESULT-speed.svg ... beside it and prints their names
 
@@ -13,7 +13,10 @@ import sys
 import render
 
 COLOURS = {'glibc': '#8c8c8c', 'gcmalloc': '#c0392b', 'jemalloc': '#2c7fb8', 'mimalloc': '#41ab5d',
-           'tcmalloc': '#e6a532'}
+           'tcmalloc': '#e6a532', 'tight': '#c0392b', 'defaults': '#e08e79', 'boehm': '#41ab5d',
+           'go': '#2c7fb8'}
+LABELS = {'tight': 'gcmalloc, percent=15', 'tight.exact': 'gcmalloc, percent=15, past_end=0',
+          'defaults': 'gcmalloc, defaults', 'boehm': 'Boehm', 'go': 'Go, GOGC=20'}
 
 
 def load_pyplot():
@@ -88,6 +91,56 @@ def leak_lines(pyplot, path, series):
     save(pyplot, figure, path)
 
 
+def survival(counts):
+    """[(value, part of all that is greater or equal)] of {value: count}."""
+    points, left, total = [], sum(counts.values()), sum(counts.values())
+    for value, count in sorted((float(v), n) for v, n in counts.items()):
+        points.append((value, left / total))
+        left -= count
+    return points
+
+
+def survival_lines(axes, title, unit, found):
+    for name, counts in found.items():
+        points = survival(counts)
+        axes.step([p[0] for p in points], [p[1] for p in points], where='post',
+                  label=LABELS.get(name, name), color=COLOURS.get(name))
+    axes.set(xscale='log', yscale='log', xlabel=unit, title=title)
+    axes.legend(frameon=False)
+
+
+def pause_lines(pyplot, path, gc):
+    """Both axes logarithmic: the right end of a line is the worst there was."""
+    heartbeat = {name: {float(ns) / 1e6: n for ns, n in counts.items()} for name, counts
+                 in gc.get('histograms', {}).get('pause.heartbeat', {}).items()}
+    stops = {}
+    for name, runs in gc.get('stops', {}).get('pause', {}).items():
+        for stop in (stop for run in runs for stop in run):
+            counts = stops.setdefault(name, {})
+            counts[max(stop, 1e-3)] = counts.get(max(stop, 1e-3), 0) + 1
+    if not heartbeat:
+        return
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6))
+    survival_lines(left, 'Lateness of a 1 ms heartbeat', 'ms', heartbeat)
+    survival_lines(right, 'Stops of the world (gctrace)', 'ms', stops)
+    left.set_ylabel('part of all that took as long')
+    save(pyplot, figure, path)
+
+
+def heap_lines(pyplot, path, series):
+    if not series:
+        return
+    figure, axes = pyplot.subplots(figsize=(7, 3.6))
+    for name in [n for n in series if n != 'tight.exact']:
+        axes.plot([s[0] for s in series[name]], [s[2] for s in series[name]],
+                  label=LABELS.get(name, name), color=COLOURS.get(name))
+    axes.set(xlabel='seconds', ylabel='resident, MB')
+    axes.set_ylim(bottom=0)
+    axes.set_title('100 MB lost each second beside a live heap', loc='left')
+    axes.legend(frameon=False)
+    save(pyplot, figure, path)
+
+
 def main():
     path = sys.argv[1]
     with open(path, encoding='utf-8') as source:
@@ -100,6 +153,9 @@ def main():
          render.rows_of(result, ('peak_rss',)), names)
     startup_bars(pyplot, stem + '-startup.svg', result['startup'])
     leak_lines(pyplot, stem + '-leak.svg', result['leak'])
+    gc = result.get('gc', {})
+    pause_lines(pyplot, stem + '-pauses.svg', gc)
+    heap_lines(pyplot, stem + '-heap.svg', gc.get('series', {}).get('leaks'))
 
 
 main()

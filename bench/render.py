@@ -46,7 +46,10 @@ def number(value):
 
 
 def spread(values, show=number):
+    values = list(values)
     found = summary(values)
+    if len(values) == 1:
+        return show(found[0])
     return '-' if not found else f'{show(found[0])} ({show(found[1])}-{show(found[2])})'
 
 
@@ -116,6 +119,19 @@ def marks_text(result):
     return ['## One full mark', ''] + table(header, rows) if rows else []
 
 
+def stream_text(result):
+    """Marking pointer-free data beside a plain read of the same blocks by one core."""
+    rows = []
+    for shape, entries in result['marks'].items():
+        entries = [e for e in entries if e.get('stream')]
+        if entries:
+            marked = mark_figures(entries)[2]
+            ratio = [m / e['stream'] for m, e in zip(marked, entries)]
+            rows.append([shape, spread(marked), spread(e['stream'] for e in entries),
+                         spread(ratio, '{:.2f}'.format)])
+    return table(['', 'marked, GB/s', 'read, GB/s', 'ratio'], rows) if rows else []
+
+
 def leak_text(result):
     rows = []
     for name, samples in result['leak'].items():
@@ -139,9 +155,10 @@ def heading(about):
 
 
 def markdown(result, pictures):
+    import render_gc  # it uses the tables above
     lines = heading(result['about'])
     lines += [f'![{p.rsplit(".", 1)[0].rsplit("-", 1)[1]}]({p})' for p in pictures] + ['']
-    for part in (workloads_text, startup_text, marks_text, leak_text):
+    for part in (workloads_text, startup_text, render_gc.text, marks_text, stream_text, leak_text):
         lines += part(result)
     if result['failures']:
         lines += ['## Failed', '']

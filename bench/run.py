@@ -3,7 +3,7 @@
 
     run.py [--only REGEX] [--runs N] [--quick] [--build DIR] [--out DIR] [--peers a,b] [--options S]
 
-Four kinds of measurement:
+Five kinds of measurement:
 
   workloads  each program of this directory under each allocator. In every run the allocators follow
              one another directly, in an order that turns and reverses from run to run, so that
@@ -12,6 +12,8 @@ Four kinds of measurement:
   startup    /bin/true without and with each preload, hundreds of pairs (startup.c).
   marks      time of one full mark of three heaps (mark_nodes.c), from the collector's own gctrace.
   leak       resident memory of a leaking server over time (leak_daemon.c), glibc against us.
+  gc.*       the collector itself: stops, leaks, threads, cost, binary trees (collect.py);
+             `--only gc` measures this alone, and writes OUT/<date>-<commit>-gc.*
 
 Figures are medians, with the least and the greatest. Results go to OUT/<date>-<commit>.json, a
 Markdown table and SVG pictures beside it. Exit status 1 when some program failed. --quick does
@@ -27,7 +29,9 @@ import re
 import subprocess
 import sys
 
+import collect
 import render
+from running import Failed, environment, figures, parse_gctrace, run_program
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -37,7 +41,6 @@ PEERS = {  # name: (file, Debian package)
     'mimalloc': ('libmimalloc.so.2', 'libmimalloc2.0'),
     'tcmalloc': ('libtcmalloc_minimal.so.4', 'libtcmalloc-minimal4'),
 }
-LIMIT_S = 600
 
 # What is run: (key, program, arguments, arguments with --quick).
 WORKLOADS = [
@@ -61,49 +64,8 @@ WORKLOADS = [
 # Blocks of 1 MiB are leaked until several cycles have run: with percent=25 about four.
 MARK_OPTIONS = 'mode=collect,gctrace=1,percent=25,confirm=1,probation=0,report=off'
 MARKS = [('tree', 1024), ('chain', 1024), ('data', 1024)]
+MARK_WORKERS = (1, 2)
 QUICK_MARK_MIB = 128
-
-# gc 3 @1.204s 5%: 0.1+52+0.02 ms clock, ... ms cpu, 47->47->0 MB, ...
-GCTRACE = re.compile(r'^gc (\d+) @([\d.]+)\s?s (\d+)%: ([\d.]+)\+([\d.]+)\+([\d.]+) ms clock,'
-                     r'.*?(\d+)->(\d+)->(\d+) MB')
-
-
-# ---- running one program ---------------------------------------------------------------------
-
-class Failed(Exception):
-    """A program that did not do its work; the text says which and how."""
-
-
-def environment(library, options):
-    env = {'PATH': '/usr/sbin:/usr/bin:/sbin:/bin', 'LC_ALL': 'C'}
-    if library:
-        env['LD_PRELOAD'] = library
-        env['GCMALLOC'] = options
-    return env
-
-
-def run_program(argv, env):
-    """(stdout, stderr) of a program that must succeed."""
-    try:
-        done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, timeout=LIMIT_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise Failed(f'{os.path.basename(argv[0])} took more than {LIMIT_S} s') from None
-    out, err = (text.decode('utf-8', 'replace') for text in (done.stdout, done.stderr))
-    if done.returncode:
-        last = err.strip().splitlines()[-1:] or ['']
-        raise Failed(f'{os.path.basename(argv[0])} ended with {done.returncode}: {last[0]}')
-    return out, err
-
-
-def figures(out):
-    """{(name, metric): (value, unit)} from the lines `bench NAME METRIC VALUE UNIT`."""
-    rows = {}
-    for line in out.splitlines():
-        words = line.split()
-        if len(words) == 5 and words[0] == 'bench':
-            rows[words[1], words[2]] = (float(words[3]), words[4])
-    return rows
 
 
 # ---- the four measurements ---------------------------------------------------------------------
@@ -142,18 +104,19 @@ class Bench:
     def program(self, name):
         return os.path.join(ROOT, self.args.build, 'bench', 'bench_' + name)
 
-    def attempt(self, label, argv, library, options=None):
-        """figures and stderr; a failure is noted, and told once for each label."""
+    def attempt(self, label, argv, library, options=None, extra=None):
+        """stdout and stderr; a failure is noted, and told once for each label."""
         try:
-            return run_program(argv, environment(library, options or self.args.options))
+            env = environment(library, options or self.args.options)
+            return run_program(argv, dict(env, **(extra or {})))
         except Failed as why:
             if not any(label == known for known, _ in self.failures):
                 self.say(f'FAILED {label}: {why}')
                 self.failures.append((label, str(why)))
             return None
 
-    def order(self, turn):
-        names = list(self.allocators)
+    def order(self, turn, names=None):
+        names = list(names or self.allocators)
         turn_by = turn % len(names)
         names = names[turn_by:] + names[:turn_by]
         return names[::-1] if turn % 2 else names
@@ -196,10 +159,17 @@ class Bench:
                     pairs[name] += self.startup_pairs(self.allocators[name], count)
         return pairs
 
-    def mark(self, shape, mib):
+    def known_options(self):
+        """The names of GCMALLOC's options: `workers` and `barrier` came later than the rest."""
+        if 'gcmalloc' not in self.allocators:
+            return []
+        done = self.attempt('help', ['/bin/true'], self.allocators['gcmalloc'], 'help=1')
+        return [line.split()[0] for line in done[1].splitlines() if line.split()] if done else []
+
+    def mark(self, shape, mib, options):
         """The cycles of one run that began after the heap was built, and its number of objects."""
         argv = [self.program('mark_nodes'), shape, str(mib), str(mib)]
-        done = self.attempt(f'mark {shape}', argv, self.allocators['gcmalloc'], MARK_OPTIONS)
+        done = self.attempt(f'mark {shape}', argv, self.allocators['gcmalloc'], options)
         if not done:
             return None
         lines = done[1].splitlines()
@@ -207,23 +177,30 @@ class Bench:
         cycles = [parse_gctrace(line) for line in lines[start:]]
         # A cycle that saw less than the heap was none of ours; `MB` in gctrace are MiB.
         cycles = [c for c in cycles if c and c['live_mb'] >= 0.9 * mib]
-        objects = figures(done[0])[f'mark.{shape}', 'objects'][0]
+        rows = figures(done[0])
+        objects = rows[f'mark.{shape}', 'objects'][0]
         if not cycles:
             self.failures.append((f'mark {shape}', 'no gctrace line of a full cycle'))
             self.say(f'FAILED mark {shape}: no gctrace line of a full cycle')
-        return {'objects': objects, 'bytes': mib << 20, 'cycles': cycles}
+        return {'objects': objects, 'bytes': mib << 20, 'cycles': cycles,
+                'stream': rows.get((f'mark.{shape}', 'stream'), (None,))[0]}
 
     def marks(self):
-        """{shape: [one entry a run]}"""
-        if 'gcmalloc' not in self.allocators or not self.wanted('marks'):
+        """{shape: [one entry a run]}; `shape workers=N` where the library knows workers."""
+        wanted = self.wanted('marks') or self.wanted('gc.marks')
+        if 'gcmalloc' not in self.allocators or not wanted:
             return {}
-        found = {}
-        for turn in range(self.args.runs):
-            self.say(f'marks, run {turn + 1} of {self.args.runs}')
+        found, variants = {}, {'': MARK_OPTIONS}
+        if 'workers' in self.known_options():
+            variants = {f' workers={n}': f'{MARK_OPTIONS},workers={n}' for n in MARK_WORKERS}
+        for turn in range(self.args.gc_runs):
+            self.say(f'marks, run {turn + 1} of {self.args.gc_runs}')
             for shape, mib in MARKS:
-                entry = self.mark(shape, QUICK_MARK_MIB if self.args.quick else mib)
-                if entry and entry['cycles']:
-                    found.setdefault(shape, []).append(entry)
+                for variant in self.order(turn, variants):
+                    entry = self.mark(shape, QUICK_MARK_MIB if self.args.quick else mib,
+                                      variants[variant])
+                    if entry and entry['cycles']:
+                        found.setdefault(shape + variant, []).append(entry)
         return found
 
     def leak(self):
@@ -243,18 +220,8 @@ class Bench:
 
     def all(self):
         return {'workloads': self.workloads(), 'startup': self.startup(), 'marks': self.marks(),
-                'leak': self.leak(), 'failures': self.failures}
-
-
-def parse_gctrace(line):
-    """One of Go's gctrace lines as a dict, or None."""
-    m = GCTRACE.match(line)
-    if not m:
-        return None
-    a, b, c = (float(m.group(i)) for i in (4, 5, 6))
-    return {'n': int(m.group(1)), 'at_s': float(m.group(2)), 'clock_ms': [a, b, c],
-            'total_ms': a + b + c, 'start_mb': int(m.group(7)), 'end_mb': int(m.group(8)),
-            'live_mb': int(m.group(9))}
+                'leak': self.leak(), 'gc': collect.Collect(self).all(),
+                'failures': self.failures}
 
 
 # ---- where and what --------------------------------------------------------------------------
@@ -287,14 +254,19 @@ def circumstances(args, allocators):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--only', help='regular expression: pair.64, startup, marks, leak, ...')
-    parser.add_argument('--runs', type=int, help='default 7; 3 with --quick')
+    parser.add_argument('--only', help='regular expression: pair.64, startup, marks, leak, '
+                        'gc, gc.pause, ...')
+    parser.add_argument('--runs', type=int,
+                        help='default 7, of gc.* and marks 3; 3 and 1 with --quick')
     parser.add_argument('--quick', action='store_true')
     parser.add_argument('--build', default='build', help='build directory, from the repository')
     parser.add_argument('--out', default=os.path.join(HERE, 'results'))
     parser.add_argument('--peers', help='which of jemalloc,mimalloc,tcmalloc; "" = none')
     parser.add_argument('--options', default='report=off', help='GCMALLOC of workloads and leak')
+    parser.add_argument('--barriers', default='', help='back ends of which gc.pause and gc.leaks '
+                        'have a row besides the automatic one: uffd,mprotect,full')
     args = parser.parse_args()
+    args.gc_runs = args.runs or (1 if args.quick else 3)
     args.runs = args.runs or (3 if args.quick else 7)
     return args
 
@@ -308,7 +280,9 @@ def main():
         bench.say(f'the machine is busy (load {load}): figures will be noisy')
     result.update(bench.all())
     os.makedirs(args.out, exist_ok=True)
-    stem = os.path.join(args.out, f'{result["about"]["date"]}-{result["about"]["commit"]}')
+    alone = '-gc' if args.only and args.only.startswith('gc') else ''
+    stem = f'{result["about"]["date"]}-{result["about"]["commit"]}{alone}'
+    stem = os.path.join(args.out, stem)
     with open(stem + '.json', 'w', encoding='utf-8') as file:
         json.dump(result, file, indent=1)
     pictures = output_of('/usr/bin/python3', os.path.join(HERE, 'plot.py'), stem + '.json').split()
