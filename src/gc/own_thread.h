@@ -1,0 +1,29 @@
+/* own_thread.h -- threads of the library's own, which the program cannot tell.
+ *
+ * libc does not know them: they are made by clone() with thread-local storage of their own, do not
+ * count among the threads that keep the process alive, block all signals, and have a table of file
+ * descriptors to themselves (empty but for what they open). They never call malloc, nor anything of
+ * libc that could.
+ *
+ * Thread safety: one starter and joiner at a time. */
+#ifndef GC_OWN_THREAD_H
+#define GC_OWN_THREAD_H
+
+#include "base/base.h"
+
+struct own_thread {
+    _Atomic uint32_t tid;   /* 0: not running. Set and cleared by the kernel; a futex */
+    char *memory;           /* stack and thread-local storage, kept for the next start */
+    void (*run)(void *data);
+    void *data;
+    const char *name;
+    bool own_files;         /* false: shares the starter's file descriptors */
+};
+
+/* Starts run(data) in a new thread. False: the kernel refused it, or memory is short. */
+bool own_thread_start(struct own_thread *t, const char *name, bool own_files,
+                      void (*run)(void *data), void *data);
+/* Waits until it has ended. */
+void own_thread_join(struct own_thread *t);
+
+#endif

@@ -1,0 +1,38 @@
+/* trap.h -- the program's system calls, caught while pages are shielded.
+ *
+ * Thread safety: _begin and _end with the world stopped; the rest on any task, in a handler that
+ * blocks all signals. */
+#ifndef GC_TRAP_H
+#define GC_TRAP_H
+
+#include "base/base.h"
+
+#include <signal.h>
+#include <ucontext.h>
+
+/* NULL, or why system calls cannot be caught: a static text. */
+const char *trap_open(void);
+/* From now on calls of tasks that trap_enter()ed are caught, until trap_end or trap_drop. */
+void trap_begin(void);
+void trap_end(void);
+/* This task's calls are caught, or no longer. False: the kernel refused. */
+bool trap_enter(void);
+void trap_leave(void);
+/* The handler of SIGSYS. */
+void trap_on_signal(int signal, siginfo_t *info, void *context);
+/* Nothing is caught or shielded any more in this phase, and both signals are the program's. The
+ * task goes on in this context with its own mask. */
+void trap_drop(ucontext_t *context);
+/* The signal, which was sent, is sent again to this task. */
+void trap_send_again(int signal, siginfo_t *info);
+/* The place in the program that our copy of its system call stands for; other places as they are.
+ * A call that begins anew must be caught anew. */
+uintptr_t trap_original(uintptr_t pc);
+/* The program catches its system calls by itself: there is no place for two. */
+bool trap_is_taken(void);
+/* In a fork's child that did not come through our copy of the call. */
+void trap_after_fork(void);
+/* Set once: what a fork's child does first of all. It may block its signals, and no more. */
+void trap_on_fork(void (*in_child)(uint64_t hidden));
+
+#endif
