@@ -89,19 +89,21 @@ static void undo(void)
     trap_end();
 }
 
-static void in_child(uint64_t hidden)
+static void in_child(ucontext_t *context)
 {
     if (!barrier.armed)
         return;
     barrier.armed = false;
+    mem_watch_moves(NULL);
     trap_after_fork();
     shield_after_fork();
-    veil_after_fork(hidden);
+    veil_after_fork(context);
 }
 
+/* All forks while pages are shielded come by in_child; here they are known to be in order. */
 static void mprotect_after_fork(void)
 {
-    in_child(0);
+    in_child(NULL);
 }
 
 static const char *mprotect_open(void)

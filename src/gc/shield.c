@@ -254,7 +254,6 @@ static void keep_open_locked(uintptr_t start, uintptr_t end)
 
 /* ---- which memory is plain ---- */
 
-/* Own mappings, from the table; adjoining ones count as one. */
 static void read_plain(void)
 {
     struct maps_reader reader;
@@ -266,16 +265,25 @@ static void read_plain(void)
         shield.map_count++;
         bool plain = m.readable && m.writable && !m.executable && !m.shared &&
                      (m.kind == MAP_KIND_ANONYMOUS || m.kind == MAP_KIND_FILE_PRIVATE);
-        struct page_range *last = &shield.plain[shield.plain_count];
-        if (plain && shield.plain_count > 0 && last[-1].end == m.start)
-            last[-1].end = m.end;
-        else if (plain && shield.plain_count < PLAIN_MOST)
+        if (plain && shield.plain_count < PLAIN_MOST)
             shield.plain[shield.plain_count++] = (struct page_range){m.start, m.end};
     }
     if (reader.failed)
         shield.plain_count = 0;
     maps_close(&reader);
     shield.plain_known = true;
+}
+
+/* Is it, and has it a page there? That is the kernel's answer to whether a fault is the shield's where
+ * the unit is open: another task's fault may just have opened it. Before Linux 5.14 there is none, and
+ * such a race breaks the shield.
+ * One page of each mapping is made to exist before the mapping is split: else the kernel gives each
+ * part that is written its own bookkeeping, and joins them no more. */
+static bool is_writable(uintptr_t address)
+{
+    enum { POPULATE_WRITE = 23 };
+    return syscall3(__NR_madvise, (long)align_down(address, PAGE_SIZE), PAGE_SIZE,
+                    POPULATE_WRITE) == 0;
 }
 
 static bool in_plain_mapping(uintptr_t start, uintptr_t end)
@@ -290,14 +298,20 @@ static bool in_plain_mapping(uintptr_t start, uintptr_t end)
         else
             high = middle;
     }
-    return low < shield.plain_count && shield.plain[low].start <= start &&
-           end <= shield.plain[low].end;
+    uintptr_t to = start;
+    for (; low < shield.plain_count && shield.plain[low].start <= to && to < end; low++) {
+        is_writable(to);
+        to = shield.plain[low].end;
+    }
+    return to >= end;
 }
 
 static bool may_be_shielded(uintptr_t start, uintptr_t end)
 {
-    if (start >= arena.base && end <= arena.end)
+    if (start >= arena.base && end <= arena.end) {
+        is_writable(start);
         return true;
+    }
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     uintptr_t leaves = (uintptr_t)shield.leaves;
     bool own = here - start < end - start || (uintptr_t)&shield - start < end - start ||
@@ -320,11 +334,11 @@ static uint32_t map_limit(void)
     return limit == 0 ? DEFAULT_MAP_LIMIT : limit;
 }
 
-/* Half of what is left may be ours in the worst case, 2 * edges_most. */
+/* Half of what there may be is the program's; a quarter is for single units, 2 * edges_most in all. */
 static void budget(uint32_t limit)
 {
-    uint32_t left = limit > shield.map_count ? limit - shield.map_count : 0;
-    shield.edges_most = left / 4;
+    uint32_t left = limit / 2 > shield.map_count ? limit / 2 - shield.map_count : 0;
+    shield.edges_most = left / 2;
 }
 
 /* Read-only memory does not count against RLIMIT_DATA. The program could use up what that frees, and
@@ -388,6 +402,8 @@ static bool arm_locked(uintptr_t start, uintptr_t end)
         if (!shield.plain_known)
             read_plain();
         budget(map_limit());
+        if (shield.edges_most == 0)
+            return false;
     }
     note_range(start, end);
     for (uintptr_t unit = start, next; unit < end; unit = next) {
@@ -458,16 +474,6 @@ void shield_take(uintptr_t start, uintptr_t end, bool again, pagemap_visit_fn *v
         visit(start, stop, data);
         start = stop;
     }
-}
-
-/* A fault in memory that is not shielded now: another task's fault opened it, or it is none of ours.
- * The kernel knows: it can be populated for writing if it is writable. Linux 5.14; before that, such
- * a race breaks the shield. */
-static bool is_writable(uintptr_t address)
-{
-    enum { POPULATE_WRITE = 23 };
-    return syscall3(__NR_madvise, (long)align_down(address, PAGE_SIZE), PAGE_SIZE,
-                    POPULATE_WRITE) == 0;
 }
 
 bool shield_fault(uintptr_t address, uintptr_t stack_pointer)

@@ -14,7 +14,7 @@
  *   .inv.entered Between _begin and _end every task of the process is entered, but the collector's
  *                own and vfork's children. New ones enter themselves in the copy of their clone.
  *
- * Calls that change mappings are made in the handler, under the shield's lock; those that change
+ * Calls that change mappings, and fork, are made in the handler, under the shield's lock; those that change
  * masks and actions are played (veil.c). What cannot be handled, drops the phase: nothing is
  * shielded any more, and the call is made where it stands:
  *   vfork, and clone of a process in the same memory on the same stack: the child's calls would not
@@ -57,12 +57,9 @@ enum {
     SYSCALL_SIZE = 2,
 };
 
-enum birth_kind { BIRTH_FORK, BIRTH_THREAD };
-
 struct birth {
     uintptr_t site;    /* first: the assembly jumps there */
     uint64_t hidden;   /* what the parent believes blocked, see veil.h */
-    uint32_t kind;
 };
 
 /* Seen by the assembly. */
@@ -78,7 +75,7 @@ static struct {
     volatile char selector;   /* read by the kernel at each call */
     _Atomic uint32_t births;  /* in use. Under shield_lock */
     _Atomic bool taken;
-    void (*in_child)(uint64_t hidden);
+    void (*in_child)(ucontext_t *context);
 } trap;
 
 /* The stubs, 8 bytes each. To unwind: the stub's address a is the program counter rounded down, the
@@ -104,8 +101,8 @@ __asm__(".text\n\t"
         ".set .Lstub, .Lstub + 1\n\t"
         ".endr\n\t"
         ".cfi_endproc\n\t"
-        /* Clones: rcx is free behind a call. The child calls trap_born before it goes on, with
-         * everything saved; below the red zone, for it may have the parent's stack. */
+        /* Clones: rcx is free behind a call. The new thread calls trap_born before it goes on, with
+         * everything saved. */
         ".balign 16\n\t"
         ".globl trap_birth_stubs\n\t"
         ".hidden trap_birth_stubs\n"
@@ -113,7 +110,7 @@ __asm__(".text\n\t"
         ".set .Lstub, 0\n\t"
         ".rept 64\n\t"
         "syscall\n\t"
-        "lea trap_births + 24 * .Lstub(%rip), %rcx\n\t"
+        "lea trap_births + 16 * .Lstub(%rip), %rcx\n\t"
         "jmp .Lborn\n\t"
         ".balign 16\n\t"
         ".set .Lstub, .Lstub + 1\n\t"
@@ -122,8 +119,7 @@ __asm__(".text\n\t"
         "test %rax, %rax\n\t"
         "jz 1f\n\t"
         "jmp *(%rcx)\n"
-        "1:\tlea -128(%rsp), %rsp\n\t"
-        "push %rcx\n\tpush %rdi\n\tpush %rsi\n\tpush %rdx\n\t"
+        "1:\tpush %rcx\n\tpush %rdi\n\tpush %rsi\n\tpush %rdx\n\t"
         "push %r8\n\tpush %r9\n\tpush %r10\n\tpush %rbp\n\t"
         "mov %rsp, %rbp\n\t"
         "sub $512, %rsp\n\t"
@@ -135,10 +131,9 @@ __asm__(".text\n\t"
         "mov %rbp, %rsp\n\t"
         "pop %rbp\n\tpop %r10\n\tpop %r9\n\tpop %r8\n\t"
         "pop %rdx\n\tpop %rsi\n\tpop %rdi\n\tpop %rcx\n\t"
-        "lea 128(%rsp), %rsp\n\t"
         "xor %eax, %eax\n\t"
         "jmp *(%rcx)");
-_Static_assert(sizeof(struct birth) == 24, "the assembly's stride");
+_Static_assert(sizeof(struct birth) == 16, "the assembly's stride");
 
 /* ---- the switch ---- */
 
@@ -185,7 +180,7 @@ bool trap_is_taken(void)
     return relaxed_load(&trap.taken);
 }
 
-void trap_on_fork(void (*in_child)(uint64_t hidden))
+void trap_on_fork(void (*in_child)(ucontext_t *context))
 {
     trap.in_child = in_child;
 }
@@ -211,15 +206,14 @@ static long stub_of(uintptr_t site)
     return -1;
 }
 
-static long birth_of(uintptr_t site, enum birth_kind kind, uint64_t hidden)
+static long birth_of(uintptr_t site, uint64_t hidden)
 {
     shield_lock();
     uint32_t i = 0, count = relaxed_load(&trap.births);
-    while (i < count && (trap_births[i].site != site || trap_births[i].kind != kind ||
-                         trap_births[i].hidden != hidden))
+    while (i < count && (trap_births[i].site != site || trap_births[i].hidden != hidden))
         i++;
     if (i == count && count < BIRTHS) {
-        trap_births[i] = (struct birth){site, hidden, kind};
+        trap_births[i] = (struct birth){site, hidden};
         release_store(&trap.births, count + 1);
     }
     shield_unlock();
@@ -253,6 +247,13 @@ static uintptr_t site_of(const struct caught *c)
 static void go_to(struct caught *c, uintptr_t pc)
 {
     c->registers[REG_RIP] = (greg_t)pc;
+}
+
+static long make(const struct caught *c)
+{
+    const uint64_t *a = c->args;
+    return syscall6((long)c->number, (long)a[0], (long)a[1], (long)a[2], (long)a[3], (long)a[4],
+                    (long)a[5]);
 }
 
 static void finish(struct caught *c, long result)
@@ -339,11 +340,9 @@ static void note_remap(const struct caught *c)
 
 static void change_mapping(struct caught *c)
 {
-    const uint64_t *a = c->args;
     shield_lock();
     note_remap(c);
-    long result = syscall6((long)c->number, (long)a[0], (long)a[1], (long)a[2], (long)a[3],
-                           (long)a[4], (long)a[5]);
+    long result = make(c);
     shield_unlock();
     finish(c, result);
 }
@@ -382,13 +381,29 @@ static void keep_wish(const struct clone_wish *w)
         shield_keep_open(w->tls - POINTER_BELOW, POINTER_BELOW + POINTER_ABOVE);
 }
 
-static void pass_birth(struct caught *c, enum birth_kind kind)
+static void pass_birth(struct caught *c)
 {
-    long stub = birth_of(site_of(c), kind, veil_hidden());
+    long stub = birth_of(site_of(c), veil_hidden());
     if (stub < 0)
         drop(c);
     else
         go_to(c, (uintptr_t)trap_birth_stubs + (uintptr_t)stub * BIRTH_SIZE);
+}
+
+/* Under the lock, so that the child finds no unit on its way from one state to the other. It goes on
+ * here, with a copy of this frame. */
+static void fork_here(struct caught *c)
+{
+    uint64_t hidden = veil_hidden();
+    shield_lock();
+    long result = make(c);
+    if (result == 0) {
+        trap.in_child(c->context);
+        *(uint64_t *)(void *)&c->context->uc_sigmask |= hidden;
+    } else {
+        shield_unlock();
+    }
+    finish(c, result);
 }
 
 static void pass_clone(struct caught *c)
@@ -400,22 +415,20 @@ static void pass_clone(struct caught *c)
     }
     keep_wish(&w);
     bool spawns = (w.flags & CLONE_VFORK) != 0 && w.stack != 0 && !veil_ignores();
-    if ((w.flags & CLONE_VM) == 0)
-        pass_birth(c, BIRTH_FORK);
+    if ((w.flags & CLONE_VM) == 0 && w.stack == 0)
+        fork_here(c);
     else if ((w.flags & CLONE_THREAD) != 0)
-        pass_birth(c, BIRTH_THREAD);
+        pass_birth(c);
     else if (spawns)
         pass(c);
     else
         drop(c);
 }
 
-/* The child's first steps, on its own stack, perhaps without thread-local storage. */
+/* A thread's first steps, on its own stack, perhaps without thread-local storage. */
 void trap_born(struct birth *birth)
 {
-    if (birth->kind == BIRTH_FORK)
-        trap.in_child(birth->hidden);
-    else if (!veil_born(birth->hidden) || !trap_enter())
+    if (!veil_born(birth->hidden) || !trap_enter())
         shield_break();
 }
 

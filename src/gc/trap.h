@@ -30,9 +30,8 @@ void trap_send_again(int signal, siginfo_t *info);
 uintptr_t trap_original(uintptr_t pc);
 /* The program catches its system calls by itself: there is no place for two. */
 bool trap_is_taken(void);
-/* In a fork's child that did not come through our copy of the call. */
+/* Set once: what a fork's child does first of all, in the handler of its fork. */
+void trap_on_fork(void (*in_child)(ucontext_t *context));
 void trap_after_fork(void);
-/* Set once: what a fork's child does first of all. It may block its signals, and no more. */
-void trap_on_fork(void (*in_child)(uint64_t hidden));
 
 #endif

@@ -126,9 +126,10 @@ static char *stack_make(void)
     return stack;
 }
 
+/* In the frames of a task that never had one the flag is not set. */
 static bool is_disabled(const stack_t *s)
 {
-    return (s->ss_flags & SS_DISABLE) != 0;
+    return (s->ss_flags & SS_DISABLE) != 0 || s->ss_size == 0;
 }
 
 static bool give_stack(struct veiled_task *t, stack_t *in_frame)
@@ -147,10 +148,27 @@ static bool give_stack(struct veiled_task *t, stack_t *in_frame)
     return true;
 }
 
+/* The kernel refuses to change the alternate stack of a task that runs on it, which it tells by the
+ * stack pointer at that moment; nothing else uses that, for all signals are blocked. To put it into
+ * the frame is not enough: since Linux 6.12 a return restores it before the stack pointer. */
+static void set_stack(const stack_t *to)
+{
+    long result = __NR_sigaltstack;
+    __asm__ volatile("mov %%rsp, %%r12\n\t"
+                     "mov $4096, %%esp\n\t"
+                     "syscall\n\t"
+                     "mov %%r12, %%rsp"
+                     : "+a"(result)
+                     : "D"(to), "S"(0)
+                     : "rcx", "r11", "r12", "memory");
+}
+
 static void take_stack(const struct veiled_task *t, stack_t *in_frame)
 {
-    if (t->stack != NULL && in_frame->ss_sp == t->stack + PAGE_SIZE)
-        *in_frame = (stack_t){.ss_flags = SS_DISABLE};
+    if (t->stack == NULL || in_frame->ss_sp != t->stack + PAGE_SIZE)
+        return;
+    *in_frame = (stack_t){.ss_flags = SS_DISABLE};
+    set_stack(in_frame);
 }
 
 void veil_give_stack(ucontext_t *context)
@@ -366,17 +384,16 @@ bool veil_ignores(void)
            (uintptr_t)veil.program[1].handler == (uintptr_t)SIG_IGN;
 }
 
-void veil_after_fork(uint64_t hidden)
+/* The task has its parent's number in the table, and its frame. */
+void veil_after_fork(ucontext_t *context)
 {
-    stack_t now;
     veil_end();
-    syscall4(__NR_rt_sigprocmask, SIG_BLOCK, (long)&hidden, 0, sizeof hidden);
-    if (syscall2(__NR_sigaltstack, 0, (long)&now) == 0) {
-        stack_t after = now;
-        for (uint32_t i = 0; i < relaxed_load(&veil.count); i++)
-            take_stack(&veil.tasks[i], &after);
-        if (is_disabled(&after) && !is_disabled(&now))
-            syscall2(__NR_sigaltstack, (long)&after, 0);
+    for (uint32_t i = 0; context != NULL && i < relaxed_load(&veil.count); i++) {
+        const struct veiled_task *t = &veil.tasks[i];
+        if (t->stack == NULL || context->uc_stack.ss_sp != t->stack + PAGE_SIZE)
+            continue;
+        take_stack(t, &context->uc_stack);
+        break;
     }
     relaxed_store(&veil.count, 0);
 }

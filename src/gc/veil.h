@@ -39,8 +39,9 @@ uint64_t veil_hidden(void);
 bool veil_born(uint64_t hidden);
 /* The task's own mask goes back to what the program believes. */
 void veil_restore_mask(ucontext_t *context);
-/* In a fork's child: actions, mask and alternate stack are the program's own again. */
-void veil_after_fork(uint64_t hidden);
+/* In a fork's child: actions, mask and alternate stack are the program's own again; the last two in
+ * the context, if there is one. */
+void veil_after_fork(ucontext_t *context);
 
 /* The system calls, made here; the kernel's answer. */
 long veil_sigaction(int signal, uintptr_t set, uintptr_t old, size_t size);
