@@ -151,6 +151,7 @@ const struct barrier barrier_mprotect = {
     .stops = true,
     .arm = shield_arm,
     .take = shield_take,
+    .disarm = shield_release,
     .end = mprotect_end,
     .after_fork = mprotect_after_fork,
 };

@@ -63,6 +63,7 @@ enum {
     WIDE = 2 << 20,
     /* What one hold of the lock shields again: some 30 us. */
     REARM_MOST = 4 << 20,
+    RELEASE_STEP = 16 << 20,         /* the same for opening: some 200 us */
     /* A stack below its pointer: coroutines have 64-256 KiB; a signal frame takes up to 12 KiB. */
     STACK_BELOW = 256 << 10,
     STACK_ABOVE = SHIELD_UNIT,
@@ -83,6 +84,7 @@ static struct {
     uint32_t edges, edges_most;
     struct page_range ranges[RANGES_MOST]; /* armed in this phase */
     uint32_t range_count;
+    bool released;                   /* all of them */
     _Atomic bool broken;
     /* Private writable mappings, as of `plain_known`. */
     struct page_range plain[PLAIN_MOST];
@@ -210,18 +212,39 @@ static bool open_clean(uintptr_t start, uintptr_t end, enum state to)
     return all;
 }
 
-/* The kernel splits no mapping where a whole range is opened, so this can fail only where it is
- * refused on principle; then the program could not go on. */
-static void open_ranges(void)
+static bool is_ours(uintptr_t unit)
 {
-    for (uint32_t i = 0; i < shield.range_count; i++)
-        GC_CHECK(open_clean(shield.ranges[i].start, shield.ranges[i].end, KEPT));
+    enum state state = state_of(unit);
+    return state == CLEAN || state == OPEN;
+}
+
+/* Opens [start, end) for good, with few calls: OPEN units among CLEAN ones are no obstacle. This splits
+ * no mapping, so it can fail only where it is refused on principle; then the program could not go on. */
+static void release(uintptr_t start, uintptr_t end)
+{
+    for (uintptr_t unit = start, next; unit < end; unit = next) {
+        bool clean = false;
+        for (next = unit; next < end && is_ours(next); next = run_end(next, end)) {
+            clean |= state_of(next) == CLEAN;
+        }
+        if (clean) {
+            set_run(unit, next, KEPT);
+            GC_CHECK(protect(unit, next, PROT_READ | PROT_WRITE));
+        }
+        next = next == unit ? run_end(unit, end) : next;
+    }
+}
+
+static void release_all(void)
+{
+    for (uint32_t i = 0; i < shield.range_count && !shield.released; i++)
+        release(shield.ranges[i].start, shield.ranges[i].end);
 }
 
 static void break_locked(void)
 {
     relaxed_store(&shield.broken, true);
-    open_ranges();
+    release_all();
 }
 
 static const struct page_range *range_of(uintptr_t address)
@@ -369,6 +392,7 @@ const char *shield_begin(void)
             shield.leaves[i] = 0;
     }
     shield.range_count = shield.edges = 0;
+    shield.released = false;
     shield.edges_most = 0;
     shield.plain_known = false;
     relaxed_store(&shield.broken, false);
@@ -396,7 +420,8 @@ static void note_range(uintptr_t start, uintptr_t end)
 
 static bool arm_locked(uintptr_t start, uintptr_t end)
 {
-    if (shield_broken() || shield.range_count == RANGES_MOST || !may_be_shielded(start, end))
+    if (shield_broken() || shield.released || shield.range_count == RANGES_MOST ||
+         !may_be_shielded(start, end))
         return false;
     if (shield.edges_most == 0) {
         if (!shield.plain_known)
@@ -534,15 +559,28 @@ void shield_break(void)
     shield_unlock();
 }
 
+void shield_release(void)
+{
+    for (uint32_t i = 0; i < shield.range_count; i++) {
+        const struct page_range *range = &shield.ranges[i];
+        for (uintptr_t at = range->start; at < range->end; at += RELEASE_STEP) {
+            shield_lock();
+            release(at, size_min(at + RELEASE_STEP, range->end));
+            shield_unlock();
+        }
+    }
+    shield.released = true;
+}
+
 void shield_end(void)
 {
-    open_ranges();
+    release_all();
 }
 
 /* Another task of the parent may have held the lock. */
 void shield_after_fork(void)
 {
     atomic_store(&shield.lock, 0);
-    open_ranges();
+    release_all();
     relaxed_store(&shield.broken, true);
 }

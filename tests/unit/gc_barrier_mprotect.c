@@ -46,11 +46,12 @@
 #define PATIENT_NS ((uint64_t)10000000000u)
 enum { AREA = 8 << 20, UNITS = AREA / SHIELD_UNIT, WRITERS = 4 };
 
-extern char **environ;
+/* Not mapped, and the compiler does not know it. */
+static char *volatile nowhere = (char *)16;
 
 /* ---- the driver ---- */
 
-enum command { NOTHING, BEGIN, ARM, ARM_ALL, TAKE, END, LOOP };
+enum command { NOTHING, BEGIN, ARM, ARM_ALL, TAKE, DISARM, END, LOOP };
 
 static struct {
     pthread_t thread;
@@ -60,6 +61,7 @@ static struct {
     bool rearm, result;
     const char *why;
     uint32_t armed;
+    uint64_t took;      /* begin() or end(), ns */
 } driver;
 
 static struct lock cycle_lock = LOCK_INIT(CYCLE);
@@ -99,7 +101,9 @@ static const char *begin_stopped(void)
 {
     if (!stopped())
         return "the world did not stop";
+    uint64_t begun = clock_now_ns();
     const char *why = barrier_mprotect.begin();
+    driver.took = clock_now_ns() - begun;
     started();
     return why;
 }
@@ -138,7 +142,9 @@ static const char *end_stopped(void)
 {
     if (!stopped())
         return "the world did not stop";
+    uint64_t begun = clock_now_ns();
     barrier_mprotect.end();
+    driver.took = clock_now_ns() - begun;
     started();
     return NULL;
 }
@@ -146,6 +152,7 @@ static const char *end_stopped(void)
 /* Phase after phase, beside the program. */
 static void loop(void)
 {
+    unsigned rounds = 0;
     while (!acquire_load(&driver.stop_looping)) {
         driver.why = begin_stopped();
         if (driver.why != NULL)
@@ -153,6 +160,8 @@ static void loop(void)
         driver.armed += arm_all();
         for (int i = 0; i < 5; i++)
             barrier_mprotect.take((uintptr_t)area, (uintptr_t)area + AREA, true, visit, NULL);
+        if (rounds++ % 2 == 0)
+            barrier_mprotect.disarm();
         driver.why = end_stopped();
         if (driver.why != NULL)
             break;
@@ -168,6 +177,7 @@ static void obey(enum command command)
     case TAKE:
         barrier_mprotect.take(driver.start, driver.end, driver.rearm, visit, NULL);
         break;
+    case DISARM: barrier_mprotect.disarm(); break;
     case END: driver.why = end_stopped(); break;
     case LOOP: loop(); break;
     case NOTHING: break;
@@ -509,8 +519,8 @@ static void call_process(void)
     CALL(mincore(area, PAGE_SIZE, fresh()) == 0);
     CALL(prctl(PR_GET_NAME, fresh()) == 0);
     EXPECT(!shield_broken());
-    CALL(syscall(__NR_read, pipe_ends[0], (void *)16, 0) == 0);
-    CALL(write(pipe_ends[1], "a", 1) == 1 && read(pipe_ends[0], (void *)16, 1) == -1 &&
+    CALL(read(pipe_ends[0], nowhere, 0) == 0);
+    CALL(write(pipe_ends[1], "a", 1) == 1 && read(pipe_ends[0], nowhere, 1) == -1 &&
          errno == EFAULT);
 }
 
@@ -807,7 +817,7 @@ static void die_of_fault(void)
 {
     start_driver();
     begin_armed();
-    *(volatile int *)16 = 1;
+    *nowhere = 1;
 }
 
 /* A fault without a handler kills by SIGSEGV. */
@@ -1075,40 +1085,52 @@ static void check_life(void)
 
 /* ---- what it costs ---- */
 
+enum { CALLS = 20000, TOUCHED = 2000 };
+
 static uint64_t time_calls(void)
 {
-    enum { CALLS = 20000 };
     uint64_t begun = clock_now_ns();
     for (int i = 0; i < CALLS; i++)
         syscall(__NR_getppid);
     return (clock_now_ns() - begun) / CALLS;
 }
 
+static uint64_t time_command(enum command command)
+{
+    uint64_t begun = clock_now_ns();
+    tell(command);
+    return clock_now_ns() - begun;
+}
+
+static void measure(char *memory, bool disarm)
+{
+    uint64_t idle = time_calls(), armed, fault, disarmed = 0;
+    begin();
+    uint64_t begun = driver.took;
+    driver.start = (uintptr_t)memory;
+    driver.end = driver.start + GIB;
+    armed = time_command(ARM);
+    fault = clock_now_ns();
+    for (size_t i = 0; i < TOUCHED; i++)
+        memory[i * 2 * SHIELD_UNIT] = 1;
+    fault = (clock_now_ns() - fault) / TOUCHED;
+    uint64_t call = time_calls();
+    if (disarm)
+        disarmed = time_command(DISARM);
+    end();
+    printf("      begin %lu us, arm %lu us/GiB, fault %lu ns, disarm %lu us, end %lu us; "
+           "a call %lu ns idle, %lu armed\n",
+           begun / 1000, armed / 1000, fault, disarmed / 1000, driver.took / 1000, idle, call);
+}
+
 static void check_cost(void)
 {
-    enum { TOUCHED = 2000 };
-    const size_t size = GIB;
-    char *big = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    madvise(big, size, MADV_NOHUGEPAGE);
-    memset(big, 1, size);
-    uint64_t idle = time_calls();
-    uint64_t at[6];
-    at[0] = clock_now_ns();
-    begin();
-    at[1] = clock_now_ns();
-    EXPECT(arm(big, size));
-    at[2] = clock_now_ns();
-    for (size_t i = 0; i < TOUCHED; i++)
-        big[i * 2 * SHIELD_UNIT] = 1;
-    at[3] = clock_now_ns();
-    uint64_t armed = time_calls();
-    at[4] = clock_now_ns();
-    end();
-    at[5] = clock_now_ns();
-    printf("      fault %lu ns, arm %lu us/GiB, begin %lu us, end %lu us, call %lu ns idle, "
-           "%lu ns armed, %lu ns after\n",
-           (at[3] - at[2]) / TOUCHED, (at[2] - at[1]) / 1000, (at[1] - at[0]) / 1000,
-           (at[5] - at[4]) / 1000, idle, armed, time_calls());
+    char *memory = mmap(NULL, GIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    madvise(memory, GIB, MADV_NOHUGEPAGE);
+    memset(memory, 1, GIB);
+    for (int i = 0; i < 4; i++)
+        measure(memory, i % 2 == 1);
+    munmap(memory, GIB);
 }
 
 #define CHECK(name) \
