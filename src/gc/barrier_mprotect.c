@@ -7,10 +7,11 @@
  *   trap.c   catches system calls while armed, for one that writes to a read-only page would fail;
  *   veil.c   keeps SIGSEGV and SIGSYS unblocked and ours, and shows the program what it set itself.
  *
- *   .inv.fault   A fault that is not the shield's finds, when its instruction is tried again, no
- *                page that is not as the program made it and the program's own action: the kernel
- *                delivers it, with all that belongs to it (alternate stack, one shot, SA_NODEFER,
- *                siginfo, core dump). The phase is lost for it: everything counts as written.
+ *   .inv.fault   A fault that is not the shield's waits, in the handler, until the phase has ended
+ *                (`lost` asks the collector for that). When the instruction is tried again, all pages
+ *                and actions are the program's own: the kernel delivers it, with all that belongs
+ *                to it (alternate stack, one shot, SA_NODEFER, siginfo). If the program has no
+ *                handler, the process dies of it at once, and dumps core.
  *   .inv.armed   `armed` changes only with the world stopped. Every task calls leave_stop at the end
  *                of that stop, and is entered, or left, before it runs a line of its own.
  *
@@ -48,13 +49,12 @@ static void on_fault(int signal, siginfo_t *info, void *context)
     bool refused = info->si_code == SEGV_ACCERR && (uc->uc_mcontext.gregs[REG_ERR] & WRITES) != 0;
     if (refused && shield_fault((uintptr_t)info->si_addr, stack_pointer))
         return;
-    if (info->si_code <= 0) {
-        trap_drop(uc); /* it may be blocked, as the program believes, and stays pending then */
-        trap_send_again(signal, info);
-    } else {
+    if (info->si_code <= 0 || !veil_dies_of(SIGSEGV))
+        trap_await_end(uc);
+    else
         shield_break();
-        veil_lift(SIGSEGV);
-    }
+    if (info->si_code <= 0)
+        trap_send_again(signal, info);
 }
 
 static void leave_stop(void *context)
@@ -152,6 +152,7 @@ const struct barrier barrier_mprotect = {
     .arm = shield_arm,
     .take = shield_take,
     .disarm = shield_release,
+    .lost = shield_broken,
     .end = mprotect_end,
     .after_fork = mprotect_after_fork,
 };

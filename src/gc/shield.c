@@ -298,8 +298,7 @@ static void read_plain(void)
 }
 
 /* Is it, and has it a page there? That is the kernel's answer to whether a fault is the shield's where
- * the unit is open: another task's fault may just have opened it. Before Linux 5.14 there is none, and
- * such a race breaks the shield.
+ * the unit is open: another task's fault may just have opened it. Linux 5.14.
  * One page of each mapping is made to exist before the mapping is split: else the kernel gives each
  * part that is written its own bookkeeping, and joins them no more. */
 static bool is_writable(uintptr_t address)
@@ -379,7 +378,9 @@ const char *shield_open(void)
 {
     if (shield.leaves == NULL)
         shield.leaves = mem_reserve((size_t)LEAVES_MOST * LEAF_UNITS, PAGE_SIZE);
-    return shield.leaves == NULL ? "no address space for the table of written pages" : NULL;
+    if (shield.leaves == NULL)
+        return "no address space for the table of written pages";
+    return is_writable((uintptr_t)&shield) ? NULL : "it needs Linux 5.14";
 }
 
 const char *shield_begin(void)
@@ -511,8 +512,9 @@ bool shield_fault(uintptr_t address, uintptr_t stack_pointer)
         keep_open_locked(align_down(address - STACK_BELOW, SHIELD_UNIT), unit + STACK_ABOVE);
     else if (state == CLEAN)
         open_around(unit);
+    bool ours = state == CLEAN || (state != NONE && is_writable(address));
     shield_unlock();
-    return state == CLEAN || (state != NONE && is_writable(address));
+    return ours;
 }
 
 void shield_keep_open(uintptr_t start, uintptr_t length)

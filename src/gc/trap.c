@@ -14,15 +14,19 @@
  *   .inv.entered Between _begin and _end every task of the process is entered, but the collector's
  *                own and vfork's children. New ones enter themselves in the copy of their clone.
  *
- * Calls that change mappings, and fork, are made in the handler, under the shield's lock; those that change
- * masks and actions are played (veil.c). What cannot be handled, drops the phase: nothing is
- * shielded any more, and the call is made where it stands:
+ * Calls that change mappings, and fork, are made in the handler, under the shield's lock; those that
+ * change masks and actions are played (veil.c). A call that the table does not know breaks the
+ * shield, and is made. What cannot be handled at all is put off: the shield is broken, and the task
+ * waits until the collector has ended the phase, which it does at once (barrier.lost); then the call
+ * is made where it stands. So it goes with
  *   vfork, and clone of a process in the same memory on the same stack: the child's calls would not
  *   be caught, and its actions are not its parent's. posix_spawn's child has a stack of its own and
  *   writes nothing else, so it is let through;
- *   exec; calls that take a mask with SIGSEGV or SIGSYS in it for their duration; more places than
- *   there are stubs; another user of SIGSYS.
- * An unknown call only breaks the shield; masks go on being played.
+ *   exec by a task that has the veiled signals blocked, or ignores them: that is inherited;
+ *   calls that take a mask with SIGSEGV or SIGSYS in it for their duration;
+ *   more places than there are stubs; another user of SIGSYS.
+ * The actions of the two signals cannot be given back before the world is stopped: another task may
+ * have its fault, or its caught call, behind it, and the signal before it.
  *
  * Unwinding from a signal handler through a copy (cancellation, backtraces) finds the way back by an
  * expression over the program counter, below.
@@ -36,9 +40,11 @@
 #include "gc/shield.h"
 #include "gc/trap_table.h"
 #include "gc/veil.h"
+#include "gc/world.h"
+#include "sys/lock.h"
 #include "sys/syscall.h"
 
-#include <errno.h>
+#include <limits.h>
 #include <linux/audit.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
@@ -74,6 +80,7 @@ struct birth trap_births[BIRTHS];
 static struct {
     volatile char selector;   /* read by the kernel at each call */
     _Atomic uint32_t births;  /* in use. Under shield_lock */
+    _Atomic uint32_t ended;   /* phases; a futex */
     _Atomic bool taken;
     void (*in_child)(ucontext_t *context);
 } trap;
@@ -173,6 +180,8 @@ void trap_begin(void)
 void trap_end(void)
 {
     set_selector(SYSCALL_DISPATCH_FILTER_ALLOW);
+    atomic_fetch_add(&trap.ended, 1);
+    futex_wake(&trap.ended, INT_MAX);
 }
 
 bool trap_is_taken(void)
@@ -261,19 +270,23 @@ static void finish(struct caught *c, long result)
     c->registers[REG_RAX] = result;
 }
 
-void trap_drop(ucontext_t *context)
+void trap_await_end(ucontext_t *context)
 {
+    uint64_t all = SIGNAL_ALL, few = SIGNAL_ALL & ~SIGNAL_BIT(world_signal());
+    uint64_t hidden = veil_hidden();
+    uint32_t ended = acquire_load(&trap.ended);
     shield_break();
-    set_selector(SYSCALL_DISPATCH_FILTER_ALLOW);
-    veil_lift(SIGSEGV);
-    veil_lift(SIGSYS);
-    veil_restore_mask(context);
+    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&few, 0, sizeof few);
+    while (acquire_load(&trap.ended) == ended)
+        futex_wait(&trap.ended, ended);
+    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, sizeof all);
+    veil_resume(context, hidden);
 }
 
-/* The program makes the call by itself. */
-static void drop(struct caught *c)
+/* The program makes the call by itself, when the phase has ended. */
+static void put_off(struct caught *c)
 {
-    trap_drop(c->context);
+    trap_await_end(c->context);
     go_to(c, site_of(c) - SYSCALL_SIZE);
 }
 
@@ -281,7 +294,7 @@ static void pass(struct caught *c)
 {
     long stub = stub_of(site_of(c));
     if (stub < 0)
-        drop(c);
+        put_off(c);
     else
         go_to(c, (uintptr_t)trap_stubs + (uintptr_t)stub * STUB_SIZE);
 }
@@ -290,7 +303,7 @@ static void pass_known(struct caught *c)
 {
     if (c->number == __NR_prctl && c->args[0] == PR_SET_SYSCALL_USER_DISPATCH) {
         relaxed_store(&trap.taken, true);
-        drop(c);
+        put_off(c);
         return;
     }
     if (!trap_keep_outputs(c->number, c->args))
@@ -303,7 +316,7 @@ static void pass_masked(struct caught *c)
     uint64_t mask = 0;
     uintptr_t at = trap_mask_of(c->number, c->args);
     if (at != 0 && trap_peek(&mask, at, sizeof mask) && (mask & VEILED) != 0) {
-        drop(c);
+        put_off(c);
         return;
     }
     trap_keep_outputs(c->number, c->args);
@@ -385,7 +398,7 @@ static void pass_birth(struct caught *c)
 {
     long stub = birth_of(site_of(c), veil_hidden());
     if (stub < 0)
-        drop(c);
+        put_off(c);
     else
         go_to(c, (uintptr_t)trap_birth_stubs + (uintptr_t)stub * BIRTH_SIZE);
 }
@@ -410,7 +423,7 @@ static void pass_clone(struct caught *c)
 {
     struct clone_wish w;
     if (!read_wish(c, &w)) {
-        drop(c);
+        put_off(c);
         return;
     }
     keep_wish(&w);
@@ -422,7 +435,7 @@ static void pass_clone(struct caught *c)
     else if (spawns)
         pass(c);
     else
-        drop(c);
+        put_off(c);
 }
 
 /* A thread's first steps, on its own stack, perhaps without thread-local storage. */
@@ -478,8 +491,11 @@ static void handle(struct caught *c)
     case TRAP_CLONE:
         pass_clone(c);
         break;
-    case TRAP_EXEC:
-        drop(c);
+    case TRAP_EXEC: /* handlers of ours become what handlers of the program's would */
+        if (veil_hidden() != 0 || veil_ignores())
+            put_off(c);
+        else
+            pass(c);
         break;
     case TRAP_EXIT:
         pass_exit(c);
@@ -496,7 +512,8 @@ void trap_send_again(int signal, siginfo_t *info)
 /* A seccomp filter's, or one that was sent. */
 static void on_others(siginfo_t *info, struct caught *c)
 {
-    trap_drop(c->context);
+    if (info->si_code <= 0 || !veil_dies_of(SIGSYS))
+        trap_await_end(c->context);
     if (info->si_code <= 0) {
         trap_send_again(SIGSYS, info);
         return;
@@ -521,10 +538,8 @@ void trap_on_signal(int signal, siginfo_t *info, void *context)
     (void)signal;
     if (info->si_code != USER_DISPATCH) {
         on_others(info, &c);
-    } else if (trap.selector == SYSCALL_DISPATCH_FILTER_ALLOW ||
-               info->si_arch != AUDIT_ARCH_X86_64) {
-        /* Dropped meanwhile; or int $0x80. */
-        drop(&c);
+    } else if (info->si_arch != AUDIT_ARCH_X86_64) { /* int $0x80 */
+        put_off(&c);
     } else {
         veil_give_stack(uc);
         handle(&c);

@@ -12,7 +12,7 @@
 
 /* NULL, or why system calls cannot be caught: a static text. */
 const char *trap_open(void);
-/* From now on calls of tasks that trap_enter()ed are caught, until trap_end or trap_drop. */
+/* From now on calls of tasks that trap_enter()ed are caught, until trap_end. */
 void trap_begin(void);
 void trap_end(void);
 /* This task's calls are caught, or no longer. False: the kernel refused. */
@@ -20,9 +20,9 @@ bool trap_enter(void);
 void trap_leave(void);
 /* The handler of SIGSYS. */
 void trap_on_signal(int signal, siginfo_t *info, void *context);
-/* Nothing is caught or shielded any more in this phase, and both signals are the program's. The
- * task goes on in this context with its own mask. */
-void trap_drop(ucontext_t *context);
+/* In a handler: breaks the shield, and waits until the phase has ended; then the context is the
+ * program's again, with nothing between it and the kernel. */
+void trap_await_end(ucontext_t *context);
 /* The signal, which was sent, is sent again to this task. */
 void trap_send_again(int signal, siginfo_t *info);
 /* The place in the program that our copy of its system call stands for; other places as they are.

@@ -72,7 +72,6 @@ static struct {
     /* Under shield_lock. */
     uint64_t masked[SIGNALS + 1];
     struct signal_action program[2]; /* of the VEILED */
-    bool ours[2];             /* the kernel's table has our handler */
 } veil;
 
 static int32_t my_tid(void)
@@ -99,7 +98,7 @@ static uintptr_t stack_pointer_of(const ucontext_t *context)
     return (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
 }
 
-/* Of program[] and ours[]; -1: not one of the two. */
+/* Of program[]; -1: not one of the two. */
 static int index_of(int signal)
 {
     return signal == SIGSEGV ? 0 : signal == SIGSYS ? 1 : -1;
@@ -283,13 +282,16 @@ bool veil_born(uint64_t hidden)
     return syscall2(__NR_sigaltstack, (long)&stack, 0) == 0;
 }
 
-void veil_restore_mask(ucontext_t *context)
+void veil_resume(ucontext_t *context, uint64_t hidden)
 {
     struct veiled_task *t = task_of(my_tid());
-    if (t != NULL) {
-        *mask_of(context) |= t->hidden;
-        t->hidden = 0;
+    if (t != NULL && t->inside) {
+        t->hidden = hidden;
+        return;
     }
+    *mask_of(context) |= hidden;
+    if (t != NULL)
+        take_stack(t, &context->uc_stack);
 }
 
 /* ---- actions ---- */
@@ -338,7 +340,6 @@ static void take_over(int signal, veil_handler_fn *handler)
     int i = index_of(signal);
     GC_CHECK(signal_action(signal, NULL, &veil.program[i]) == 0 &&
              signal_install(signal, 0, handler) == 0);
-    veil.ours[i] = true;
 }
 
 const char *veil_begin(veil_handler_fn *on_segv, veil_handler_fn *on_sys)
@@ -351,31 +352,20 @@ const char *veil_begin(veil_handler_fn *on_segv, veil_handler_fn *on_sys)
     return NULL;
 }
 
-/* SIGSYS is still needed unblocked where only SIGSEGV is lifted, so its handlers are stripped. */
-void veil_lift(int signal)
-{
-    int i = index_of(signal);
-    shield_lock();
-    if (veil.ours[i]) {
-        struct signal_action action = veil.program[i];
-        veil.masked[signal] = has_handler(&action) ? action.mask & VEILED : 0;
-        action.mask &= ~veil.masked[signal];
-        signal_action(signal, &action, NULL);
-        veil.ours[i] = false;
-    }
-    shield_unlock();
-}
-
-bool veil_lifted(int signal)
-{
-    return !veil.ours[index_of(signal)];
-}
-
 void veil_end(void)
 {
-    veil_lift(SIGSEGV);
-    veil_lift(SIGSYS);
+    signal_action(SIGSEGV, &veil.program[0], NULL);
+    signal_action(SIGSYS, &veil.program[1], NULL);
     restore_masks();
+}
+
+bool veil_dies_of(int signal)
+{
+    struct signal_action action = {0};
+    if (has_handler(&veil.program[index_of(signal)]))
+        return false;
+    signal_action(signal, &action, NULL);
+    return true;
 }
 
 bool veil_ignores(void)
@@ -414,7 +404,7 @@ static void swap_action(int i, const struct signal_action *set, struct signal_ac
 static long change_action(int signal, const struct signal_action *set, struct signal_action *old)
 {
     int i = index_of(signal);
-    if (i >= 0 && veil.ours[i]) {
+    if (i >= 0) {
         swap_action(i, set, old);
         return 0;
     }

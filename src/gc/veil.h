@@ -28,17 +28,18 @@ void veil_end(void);
 bool veil_enter(ucontext_t *context);
 /* False: it was not under it. */
 bool veil_leave(ucontext_t *context);
-/* The program's action for this signal goes back to the kernel. */
-void veil_lift(int signal);
-bool veil_lifted(int signal);
+/* The program has no handler for it: sets the default action, so that the process dies of it when it
+ * comes again. */
+bool veil_dies_of(int signal);
 /* The program ignores one of the two: a program that it executes would, too. */
 bool veil_ignores(void);
 /* The two in this task's mask, as the program believes. */
 uint64_t veil_hidden(void);
 /* This task is new, and begins with that in its mask. False: there is no memory for it. */
 bool veil_born(uint64_t hidden);
-/* The task's own mask goes back to what the program believes. */
-void veil_restore_mask(ucontext_t *context);
+/* The task had that hidden when it began to wait, in a handler, for the end of a phase. It goes on in
+ * this context, after it, or in the next. */
+void veil_resume(ucontext_t *context, uint64_t hidden);
 /* In a fork's child: actions, mask and alternate stack are the program's own again; the last two in
  * the context, if there is one. */
 void veil_after_fork(ucontext_t *context);

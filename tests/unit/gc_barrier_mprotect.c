@@ -61,6 +61,7 @@ static struct {
     bool rearm, result;
     const char *why;
     uint32_t armed;
+    bool armed_now;
     uint64_t took;      /* begin() or end(), ns */
 } driver;
 
@@ -104,6 +105,7 @@ static const char *begin_stopped(void)
     uint64_t begun = clock_now_ns();
     const char *why = barrier_mprotect.begin();
     driver.took = clock_now_ns() - begun;
+    driver.armed_now = why == NULL;
     started();
     return why;
 }
@@ -140,6 +142,9 @@ static uint32_t arm_all(void)
 
 static const char *end_stopped(void)
 {
+    if (!driver.armed_now)
+        return NULL; /* it was lost */
+    driver.armed_now = false;
     if (!stopped())
         return "the world did not stop";
     uint64_t begun = clock_now_ns();
@@ -190,6 +195,8 @@ static void *drive(void *data)
     (void)data;
     for (;;) {
         enum command command = (enum command)acquire_load(&driver.command);
+        if (driver.armed_now && barrier_mprotect.lost())
+            driver.why = end_stopped();
         obey(command);
         if (command != NOTHING)
             release_store(&driver.command, NOTHING);
