@@ -38,8 +38,8 @@ struct barrier {
     /* From now on everything counts as written, and a thread of the program may be waiting for
      * end(), which should come soon. NULL: never. Any thread may ask. */
     bool (*lost)(void);
-    /* After the last take, beside the running program: undoes what end() would have to undo within a
-     * stop. NULL: nothing to gain. */
+    /* After the last take, beside the running program: undoes what end() would have to undo within
+     * a stop. NULL: nothing to gain. */
     void (*disarm)(void);
     /* The marking phase has ended, or is given up. */
     void (*end)(void);

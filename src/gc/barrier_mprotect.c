@@ -8,12 +8,12 @@
  *   veil.c   keeps SIGSEGV and SIGSYS unblocked and ours, and shows the program what it set itself.
  *
  *   .inv.fault   A fault that is not the shield's waits, in the handler, until the phase has ended
- *                (`lost` asks the collector for that). When the instruction is tried again, all pages
- *                and actions are the program's own: the kernel delivers it, with all that belongs
- *                to it (alternate stack, one shot, SA_NODEFER, siginfo). If the program has no
- *                handler, the process dies of it at once, and dumps core.
- *   .inv.armed   `armed` changes only with the world stopped. Every task calls leave_stop at the end
- *                of that stop, and is entered, or left, before it runs a line of its own.
+ *                (`lost` asks the collector for that). When the instruction is tried again, all
+ *                pages and actions are the program's own: the kernel delivers it, with all that
+ *                belongs to it (alternate stack, one shot, SA_NODEFER, siginfo). If the program has
+ *                no handler, the process dies of it at once, and dumps core.
+ *   .inv.armed   `armed` changes only with the world stopped. Every task calls leave_stop at the
+ *                end of that stop, and is entered, or left, before it runs a line of its own.
  *
  * After LOST_MOST phases lost this way begin() refuses.
  *
@@ -32,7 +32,8 @@
 #include <signal.h>
 #include <ucontext.h>
 
-/* A program that provokes faults, or ends each phase with an exec, does so for as long as it runs. */
+/* A program that provokes faults, or ends each phase with an exec, does so for as long as it
+ * runs. */
 enum { LOST_MOST = 8 };
 
 static struct {
@@ -70,7 +71,8 @@ static void leave_stop(void *context)
     }
 }
 
-/* On a thread of the program, in the allocator: a handler on top of it must not find the lock held. */
+/* On a thread of the program, in the allocator: a handler on top of it must not find the lock
+ * held. */
 static void before_move(uintptr_t start, uintptr_t size)
 {
     uint64_t all = SIGNAL_ALL, old;

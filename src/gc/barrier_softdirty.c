@@ -1,20 +1,23 @@
 /* barrier_softdirty.c -- the kernel's soft-dirty bits: clear_refs "4", and bit 55 of the page map.
  *
- * Theory: writing "4" to /proc/self/clear_refs clears the bit of every page of the process and write
- * protects it; the first write to a page sets it again. Nothing is signalled, nothing fails. What a
- * mapping gets anew has the bit set.
+ * Theory: writing "4" to /proc/self/clear_refs clears the bit of every page of the process and
+ * write protects it; the first write to a page sets it again. Nothing is signalled, nothing fails.
+ * What a mapping gets anew has the bit set.
  *
- *   .inv.once   The bits are cleared once in a phase, by begin(), for the clearing knows no ranges: a
- *               second one would lose what was written to ranges that have not been taken. So
+ *   .inv.once   The bits are cleared once in a phase, by begin(), for the clearing knows no ranges:
+ *               a second one would lose what was written to ranges that have not been taken. So
  *               arm() has nothing to do, and take(rearm) arms nothing: a page that was written once
  *               is reported by each take() until the phase ends. That over-reports, and makes the
  *               last take() as long as all before it.
+ *   .inv.mine   Shared memory that another process writes, or this one through another mapping, is
+ *               not noticed: whoever arms must leave it out.
  *   .inv.unread An entry that cannot be read counts as written.
  *
  * Opt-in: another user of the same bits in the process (CRIU, a debugger) clears them under us, and
- * kernels have lost them (when mappings were merged, before 5.18). Kernels without soft-dirty accept
- * the write; hence the probe. The clearing walks all page tables, some 10 ms a GiB of small pages,
- * and needs no stop of the world: a write that comes before it is seen by the scan, which comes after.
+ * kernels have lost them (when mappings were merged, before 5.18). Kernels without soft-dirty
+ * accept the write; hence the probe. The clearing walks all page tables, some 10 ms a GiB of small
+ * pages, and needs no stop of the world: a write that comes before it is seen by the scan, which
+ * comes after.
  *
  * Both files are opened beside each other at every begin(): a fork's child has its own. */
 #include "gc/barrier.h"
@@ -32,7 +35,7 @@ enum {
 };
 #define SOFT_DIRTY ((uint64_t)1 << 55)
 
-static struct softdirty_source files;
+static struct softdirty_source files = {.pagemap = -1, .clear = -1};
 
 static bool read_entries(int fd, uint64_t *entries, size_t count, uintptr_t start)
 {
@@ -102,6 +105,12 @@ void softdirty_take(const struct softdirty_source *s, uintptr_t start, uintptr_t
         visit(from, end, data);
 }
 
+/* The numbers are the collector's, whose table of descriptors the child need not have. */
+static void forget_files(void)
+{
+    files.pagemap = files.clear = -1;
+}
+
 static const char *softdirty_open(void)
 {
     const char *why = "/proc/self/clear_refs or pagemap cannot be opened";
@@ -151,5 +160,5 @@ const struct barrier barrier_softdirty = {
     .arm = softdirty_arm,
     .take = softdirty_take_again,
     .end = close_files,
-    .after_fork = close_files,
+    .after_fork = forget_files,
 };

@@ -16,22 +16,22 @@
  *                the CLEAN units; nothing else is touched.
  *   .inv.whole   A CLEAN or OPEN unit lies whole in private memory that the program mapped
  *                rw-, or in the arena. The edges of a range are not shielded, and count as written.
- *   .inv.mark    A unit leaves CLEAN before it becomes writable, and becomes CLEAN before it becomes
- *                read-only, both under the lock; it is visited after that.
- *   .inv.kept    A buffer is KEPT before the kernel may write to it, also where nothing is shielded:
- *                a later arm() leaves it alone.
+ *   .inv.mark    A unit leaves CLEAN before it becomes writable, and becomes CLEAN before it
+ *                becomes read-only, both under the lock; it is visited after that.
+ *   .inv.kept    A buffer is KEPT before the kernel may write to it, also where nothing is
+ *                shielded: a later arm() leaves it alone.
  *   .inv.edges   `edges` is the number of neighbours of which one is CLEAN and the other not.
  *
  * Shared memory is never shielded: another process, or another mapping of the same pages, would
  * write unseen. /proc/thread-self/maps says what is private; the answer is kept until a system call
- * changes a mapping (.inv.maps: all such calls pass through shield_remap_locked, except those of the
- * library itself, which concern its own memory).
+ * changes a mapping (.inv.maps: all such calls pass through shield_remap_locked, except those of
+ * the library itself, which concern its own memory).
  *
  * Mappings: the kernel allows a process 65,530, and each edge splits one. From a share of what is
  * left on, a fault opens 2 MiB, then the whole range, which joins mappings again.
  *
- * The lock is a word of its own: `struct lock` counts in thread-local storage, which a task need not
- * have. Whoever holds it has all signals blocked, or is the collector. */
+ * The lock is a word of its own: `struct lock` counts in thread-local storage, which a task need
+ * not have. Whoever holds it has all signals blocked, or is the collector. */
 #include "gc/shield.h"
 
 #include "base/atomic.h"
@@ -173,8 +173,8 @@ static uintptr_t run_end(uintptr_t unit, uintptr_t end)
 {
     enum state first = state_of(unit);
     do {
-        unit += leaf_of(unit) == NULL ? align_up(unit + 1, (uintptr_t)LEAF_UNITS * SHIELD_UNIT) - unit
-                                      : SHIELD_UNIT;
+        uintptr_t leaf = (uintptr_t)LEAF_UNITS * SHIELD_UNIT;
+        unit = leaf_of(unit) == NULL ? align_up(unit + 1, leaf) : unit + SHIELD_UNIT;
     } while (unit < end && state_of(unit) == first);
     return size_min(unit, end);
 }
@@ -218,8 +218,9 @@ static bool is_ours(uintptr_t unit)
     return state == CLEAN || state == OPEN;
 }
 
-/* Opens [start, end) for good, with few calls: OPEN units among CLEAN ones are no obstacle. This splits
- * no mapping, so it can fail only where it is refused on principle; then the program could not go on. */
+/* Opens [start, end) for good, with few calls: OPEN units among CLEAN ones are no obstacle. This
+ * splits no mapping, so it can fail only where it is refused on principle; then the program could
+ * not go on. */
 static void release(uintptr_t start, uintptr_t end)
 {
     for (uintptr_t unit = start, next; unit < end; unit = next) {
@@ -297,8 +298,8 @@ static void read_plain(void)
     shield.plain_known = true;
 }
 
-/* Is it, and has it a page there? That is the kernel's answer to whether a fault is the shield's where
- * the unit is open: another task's fault may just have opened it. Linux 5.14.
+/* Is it, and has it a page there? That is the kernel's answer to whether a fault is the shield's
+ * where the unit is open: another task's fault may just have opened it. Linux 5.14.
  * One page of each mapping is made to exist before the mapping is split: else the kernel gives each
  * part that is written its own bookkeeping, and joins them no more. */
 static bool is_writable(uintptr_t address)
@@ -356,15 +357,16 @@ static uint32_t map_limit(void)
     return limit == 0 ? DEFAULT_MAP_LIMIT : limit;
 }
 
-/* Half of what there may be is the program's; a quarter is for single units, 2 * edges_most in all. */
+/* Half of what there may be is the program's; a quarter is for single units, 2 * edges_most in
+ * all. */
 static void budget(uint32_t limit)
 {
     uint32_t left = limit / 2 > shield.map_count ? limit / 2 - shield.map_count : 0;
     shield.edges_most = left / 2;
 }
 
-/* Read-only memory does not count against RLIMIT_DATA. The program could use up what that frees, and
- * opening would fail. */
+/* Read-only memory does not count against RLIMIT_DATA. The program could use up what that frees,
+ * and opening would fail. */
 static bool data_is_limited(void)
 {
     struct rlimit limit;

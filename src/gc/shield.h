@@ -32,7 +32,8 @@ void shield_keep_stack(uintptr_t stack_pointer);
 /* Opens everything; until the phase ends nothing is shielded any more. */
 void shield_break(void);
 bool shield_broken(void);
-/* Opens everything, beside the program, so that shield_end has nothing left to do. The collector. */
+/* Opens everything, beside the program, so that shield_end has nothing left to do. The
+ * collector. */
 void shield_release(void);
 /* Opens everything: the phase ends, with the world stopped; or is a fork's child's inheritance. */
 void shield_end(void);

@@ -1,11 +1,11 @@
 /* trap.c -- Syscall User Dispatch: every system call outside of our own text becomes a SIGSYS.
  *
- * Theory: the handler does not make the call, it only prepares it: it opens what the call will write
- * (trap_table.c), and returns to a copy of the `syscall` instruction in our own text, where calls
- * pass, with all registers as they were. The call is then made by the program's code for all the
- * kernel can see: on its stack, with its mask, interrupted, restarted and cancelled as ever. Behind
- * the copy a jump leads back. There is one copy for each place that makes calls, for no register is
- * free to hold the way back, and the stack below may be in use.
+ * Theory: the handler does not make the call, it only prepares it: it opens what the call will
+ * write (trap_table.c), and returns to a copy of the `syscall` instruction in our own text, where
+ * calls pass, with all registers as they were. The call is then made by the program's code for all
+ * the kernel can see: on its stack, with its mask, interrupted, restarted and cancelled as ever.
+ * Behind the copy a jump leads back. There is one copy for each place that makes calls, for no
+ * register is free to hold the way back, and the stack below may be in use.
  *
  *   .inv.site    site[i], if set, is the place that stub i returns to, for good.
  *   .inv.anew    A copy is executed only directly after its SIGSYS: a task that is to execute one
@@ -14,11 +14,11 @@
  *   .inv.entered Between _begin and _end every task of the process is entered, but the collector's
  *                own and vfork's children. New ones enter themselves in the copy of their clone.
  *
- * Calls that change mappings, and fork, are made in the handler, under the shield's lock; those that
- * change masks and actions are played (veil.c). A call that the table does not know breaks the
+ * Calls that change mappings, and fork, are made in the handler, under the shield's lock; those
+ * that change masks and actions are played (veil.c). A call that the table does not know breaks the
  * shield, and is made. What cannot be handled at all is put off: the shield is broken, and the task
- * waits until the collector has ended the phase, which it does at once (barrier.lost); then the call
- * is made where it stands. So it goes with
+ * waits until the collector has ended the phase, which it does at once (barrier.lost); then the
+ * call is made where it stands. So it goes with
  *   vfork, and clone of a process in the same memory on the same stack: the child's calls would not
  *   be caught, and its actions are not its parent's. posix_spawn's child has a stack of its own and
  *   writes nothing else, so it is let through;
@@ -28,8 +28,8 @@
  * The actions of the two signals cannot be given back before the world is stopped: another task may
  * have its fault, or its caught call, behind it, and the signal before it.
  *
- * Unwinding from a signal handler through a copy (cancellation, backtraces) finds the way back by an
- * expression over the program counter, below.
+ * Unwinding from a signal handler through a copy (cancellation, backtraces) finds the way back by
+ * an expression over the program counter, below.
  *
  * Cost, see barrier_mprotect.c. The selector is one byte for all tasks, since none of them ever
  * needs to differ; outside of phases dispatch is off, so that calls cost what they always do. */
@@ -86,8 +86,8 @@ static struct {
 } trap;
 
 /* The stubs, 8 bytes each. To unwind: the stub's address a is the program counter rounded down, the
- * 32 bits at a + 4 are the jump's distance from a + 8 to its site. "Signal frame", since the way back
- * is to the very place, not behind a call. */
+ * 32 bits at a + 4 are the jump's distance from a + 8 to its site. "Signal frame", since the way
+ * back is to the very place, not behind a call. */
 __asm__(".text\n\t"
         ".balign 16\n\t"
         ".globl trap_stubs\n\t"
@@ -403,8 +403,8 @@ static void pass_birth(struct caught *c)
         go_to(c, (uintptr_t)trap_birth_stubs + (uintptr_t)stub * BIRTH_SIZE);
 }
 
-/* Under the lock, so that the child finds no unit on its way from one state to the other. It goes on
- * here, with a copy of this frame. */
+/* Under the lock, so that the child finds no unit on its way from one state to the other. It goes
+ * on here, with a copy of this frame. */
 static void fork_here(struct caught *c)
 {
     uint64_t hidden = veil_hidden();

@@ -3,7 +3,8 @@
  * Theory: a call that writes to a read-only page fails with EFAULT, so what it may write is opened
  * before it is made. It may be more than it will write, never less: a length that is not known is
  * taken to be a page, a flag that may mean an output is taken to. A call that is not in the table,
- * or does what cannot be told (an ioctl with pointers inside), is TRAP_UNKNOWN: everything is opened.
+ * or does what cannot be told (an ioctl with pointers inside), is TRAP_UNKNOWN: everything is
+ * opened.
  *
  *   .inv.outputs  The kernel writes to memory of the caller during a call only to what
  *                 trap_keep_outputs has kept open.

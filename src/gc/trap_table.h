@@ -9,7 +9,7 @@
 enum trap_kind {
     TRAP_UNKNOWN,     /* what it writes is not known here */
     TRAP_OUTPUTS,     /* what the table says, perhaps nothing */
-    TRAP_NESTED,      /* writes through pointers in memory: readv, recvmsg ...; or as its arguments say */
+    TRAP_NESTED,      /* through pointers in memory (readv), or as its arguments say */
     TRAP_MASK,        /* takes a signal mask for its duration, besides what the table says */
     TRAP_MAPPING,     /* changes mappings */
     TRAP_SIGACTION,

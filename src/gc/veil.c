@@ -2,9 +2,9 @@
  *
  * Theory: a page fault while SIGSEGV is blocked kills the process, and so does a caught system call
  * while SIGSYS is. Programs block everything in their workers, handlers block everything while they
- * run, libc does it around clone. So for the length of a phase the kernel has the two signals blocked
- * nowhere, and what the program set is kept here: it is given back when it asks, and to the kernel
- * when the phase ends.
+ * run, libc does it around clone. So for the length of a phase the kernel has the two signals
+ * blocked nowhere, and what the program set is kept here: it is given back when it asks, and to the
+ * kernel when the phase ends.
  *
  *   .inv.unblocked  Under the veil no task has a VEILED signal blocked but inside handlers of ours:
  *                   not by its mask (veil_enter, veil_sigprocmask), not by a handler's sa_mask

@@ -19,8 +19,8 @@
 
 typedef void veil_handler_fn(int signal, siginfo_t *info, void *context);
 
-/* Draws the veil: knows the stopped tasks, installs the handlers, and keeps open (shield.h) what the
- * kernel writes of each task by itself. NULL, or why it cannot: a static text. */
+/* Draws the veil: knows the stopped tasks, installs the handlers, and keeps open (shield.h) what
+ * the kernel writes of each task by itself. NULL, or why it cannot: a static text. */
 const char *veil_begin(veil_handler_fn *on_segv, veil_handler_fn *on_sys);
 void veil_end(void);
 /* The task leaves a stop, to this context: it comes under the veil, or out of it. False: it is not
@@ -28,8 +28,8 @@ void veil_end(void);
 bool veil_enter(ucontext_t *context);
 /* False: it was not under it. */
 bool veil_leave(ucontext_t *context);
-/* The program has no handler for it: sets the default action, so that the process dies of it when it
- * comes again. */
+/* The program has no handler for it: sets the default action, so that the process dies of it when
+ * it comes again. */
 bool veil_dies_of(int signal);
 /* The program ignores one of the two: a program that it executes would, too. */
 bool veil_ignores(void);
@@ -37,8 +37,8 @@ bool veil_ignores(void);
 uint64_t veil_hidden(void);
 /* This task is new, and begins with that in its mask. False: there is no memory for it. */
 bool veil_born(uint64_t hidden);
-/* The task had that hidden when it began to wait, in a handler, for the end of a phase. It goes on in
- * this context, after it, or in the next. */
+/* The task had that hidden when it began to wait, in a handler, for the end of a phase. It goes on
+ * in this context, after it, or in the next. */
 void veil_resume(ucontext_t *context, uint64_t hidden);
 /* In a fork's child: actions, mask and alternate stack are the program's own again; the last two in
  * the context, if there is one. */

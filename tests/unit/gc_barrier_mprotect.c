@@ -1,8 +1,8 @@
 /* gc_barrier_mprotect.c -- no write goes unseen, and the program sees nothing.
  *
- * A driver plays the collector: a thread that is not caught, stops the world around begin() and end(),
- * and arms and takes on command. The tests are the program. What they write to goes through the
- * barrier; what they call goes through the traps. */
+ * A driver plays the collector: a thread that is not caught, stops the world around begin() and
+ * end(), and arms and takes on command. The tests are the program. What they write to goes through
+ * the barrier; what they call goes through the traps. */
 #include "gc/barrier.h"
 
 #include "base/atomic.h"
@@ -746,6 +746,36 @@ static void check_handlers(void)
            (old.sa_flags & SA_RESTART) != 0);
 }
 
+/* Calls that are put off until the phase has ended. */
+static void check_put_off(void)
+{
+    struct sigaction action = {.sa_handler = count_signal};
+    struct timespec t = {5, 0};
+    sigset_t all, old;
+    sigfillset(&all);
+    sigdelset(&all, SIGALRM);
+    sigaction(SIGALRM, &action, NULL);
+    begin_armed();
+    ualarm(100000, 0);
+    EXPECT(sigsuspend(&all) == -1 && errno == EINTR && handled == 1);
+    end();
+    begin_armed();
+    ualarm(100000, 0);
+    EXPECT(ppoll(NULL, 0, &t, &all) == -1 && errno == EINTR && handled == 2);
+    end();
+    begin_armed();
+    sigemptyset(&old);
+    EXPECT(ppoll(NULL, 0, &(struct timespec){0, 1000}, &old) == 0 && !shield_broken());
+    end();
+    /* What the task has blocked is inherited by what it executes. */
+    sigaddset(&old, SIGSYS);
+    sigaddset(&old, SIGUSR2);
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    begin_armed();
+    execl("/bin/grep", "grep", "-q", "^SigBlk:.*40000800$", "/proc/self/status", (char *)NULL);
+    EXPECT(!"executed");
+}
+
 static char *no_access;
 static uintptr_t handler_stack;
 
@@ -769,7 +799,8 @@ static void repair(int signal, siginfo_t *info, void *context)
 
 static void check_own_faults(void)
 {
-    stack_t alternate = {.ss_sp = unit(20), .ss_size = SHIELD_UNIT}, none = {.ss_flags = SS_DISABLE};
+    stack_t alternate = {.ss_sp = unit(20), .ss_size = SHIELD_UNIT};
+    stack_t none = {.ss_flags = SS_DISABLE};
     struct sigaction action = {.sa_sigaction = on_own_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK},
                      old;
     no_access = mmap(NULL, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -1146,11 +1177,11 @@ static void check_cost(void)
         in_child(check_##name); \
     }
 CHECK(writes) CHECK(random) CHECK(budget) CHECK(calls) CHECK(libc) CHECK(vfork) CHECK(masks)
-CHECK(handlers) CHECK(own_faults) CHECK(sent) CHECK(interrupted) CHECK(sleeper) CHECK(coroutine)
+CHECK(put_off) CHECK(handlers) CHECK(own_faults) CHECK(sent) CHECK(interrupted) CHECK(sleeper) CHECK(coroutine)
 CHECK(mappings) CHECK(refused) CHECK(life) CHECK(cost)
 
 UNIT_MAIN(TEST(test_writes), TEST(test_random), TEST(test_budget), TEST(test_calls),
           TEST(test_libc), TEST(test_vfork), TEST(test_masks), TEST(test_handlers),
-          TEST(test_own_faults), TEST(test_sent), TEST(check_death), TEST(test_interrupted),
+          TEST(test_own_faults), TEST(test_sent), TEST(test_put_off), TEST(check_death), TEST(test_interrupted),
           TEST(test_sleeper), TEST(test_coroutine), TEST(test_mappings), TEST(test_refused),
           TEST(test_life), TEST(test_cost))

@@ -1,6 +1,8 @@
-/* gc_barrier_softdirty.c -- the probe finds out every kind of kernel, and no written page is left out.
+/* gc_barrier_softdirty.c -- the probe finds out every kind of kernel, and no written page is left
+ * out.
  *
- * The bits come from a table here: few kernels have them. Where this one does, the barrier is used. */
+ * The bits come from a table here: few kernels have them. Where this one does, the barrier is
+ * used. */
 #include "gc/barrier.h"
 #include "gc/softdirty.h"
 #include "unit.h"
