@@ -1177,11 +1177,11 @@ static void check_cost(void)
         in_child(check_##name); \
     }
 CHECK(writes) CHECK(random) CHECK(budget) CHECK(calls) CHECK(libc) CHECK(vfork) CHECK(masks)
-CHECK(put_off) CHECK(handlers) CHECK(own_faults) CHECK(sent) CHECK(interrupted) CHECK(sleeper) CHECK(coroutine)
-CHECK(mappings) CHECK(refused) CHECK(life) CHECK(cost)
+CHECK(put_off) CHECK(handlers) CHECK(own_faults) CHECK(sent) CHECK(interrupted) CHECK(sleeper)
+CHECK(coroutine) CHECK(mappings) CHECK(refused) CHECK(life) CHECK(cost)
 
 UNIT_MAIN(TEST(test_writes), TEST(test_random), TEST(test_budget), TEST(test_calls),
           TEST(test_libc), TEST(test_vfork), TEST(test_masks), TEST(test_handlers),
-          TEST(test_own_faults), TEST(test_sent), TEST(test_put_off), TEST(check_death), TEST(test_interrupted),
-          TEST(test_sleeper), TEST(test_coroutine), TEST(test_mappings), TEST(test_refused),
-          TEST(test_life), TEST(test_cost))
+          TEST(test_own_faults), TEST(test_sent), TEST(test_put_off), TEST(check_death),
+          TEST(test_interrupted), TEST(test_sleeper), TEST(test_coroutine), TEST(test_mappings),
+          TEST(test_refused), TEST(test_life), TEST(test_cost))
