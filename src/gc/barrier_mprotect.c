@@ -82,15 +82,6 @@ static void before_move(uintptr_t start, uintptr_t size)
     syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&old, 0, sizeof old);
 }
 
-static void undo(void)
-{
-    barrier.armed = false;
-    mem_watch_moves(NULL);
-    shield_end();
-    veil_end();
-    trap_end();
-}
-
 static void in_child(ucontext_t *context)
 {
     if (!barrier.armed)
@@ -142,7 +133,16 @@ static void mprotect_end(void)
     if (!barrier.armed)
         return;
     barrier.lost += shield_broken();
-    undo();
+    barrier.armed = false;
+    mem_watch_moves(NULL);
+    shield_end();
+    veil_end();
+    trap_end();
+}
+
+static bool mprotect_lost(void)
+{
+    return barrier.armed && shield_broken();
 }
 
 const struct barrier barrier_mprotect = {
@@ -154,7 +154,7 @@ const struct barrier barrier_mprotect = {
     .arm = shield_arm,
     .take = shield_take,
     .disarm = shield_release,
-    .lost = shield_broken,
+    .lost = mprotect_lost,
     .end = mprotect_end,
     .after_fork = mprotect_after_fork,
 };
