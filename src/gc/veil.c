@@ -12,8 +12,9 @@
  *                   (veil_before_sigreturn).
  *   .inv.masked     masked[signal] is what is missing from the kernel's sa_mask of this signal.
  *   .inv.stack      Every task has an alternate stack that is never shielded: its own, or one of
- *                   ours. Without it a coroutine that touches its stack, shielded in the heap,
- *                   would die in the attempt to push the signal frame there.
+ *                   ours where it has none or a small one. Without it a coroutine that touches its
+ *                   stack, shielded in the heap, would die in the attempt to push the signal frame
+ *                   there.
  *   .inv.kernel     The kernel writes to a task's memory outside of its system calls: the rseq area
  *                   (a failure kills), the word it clears at the thread's end. Both lie about the
  *                   thread pointer, which is kept open, as is the stack where it runs.
@@ -45,6 +46,8 @@ enum {
     /* The largest frame (AMX) is 11 KiB; a handler of the program's that asked for an alternate
      * stack without setting one runs here, too. Touched as it is used. */
     STACK_SIZE = 64 << 10,
+    /* A frame with AVX-512 takes 3.5 KiB, a handler of ours 2, and one frame more may be on top. */
+    STACK_LEAST = 16 << 10,
     /* Static thread-local storage below the thread pointer, with newer libcs' rseq area, and struct
      * pthread above it. */
     POINTER_BELOW = 64 << 10,
@@ -61,6 +64,7 @@ struct veiled_task {
     uint64_t hidden;          /* VEILED signals that the program believes blocked */
     uintptr_t entered_at;     /* its stack pointer then */
     char *stack;              /* ours, or NULL: made when it is needed */
+    stack_t own;              /* the program's, in place of which it is set */
 };
 
 static struct {
@@ -131,9 +135,21 @@ static bool is_disabled(const stack_t *s)
     return (s->ss_flags & SS_DISABLE) != 0 || s->ss_size == 0;
 }
 
+static bool is_ours(const struct veiled_task *t, const stack_t *s)
+{
+    return t->stack != NULL && s->ss_sp == t->stack + PAGE_SIZE;
+}
+
+static bool is_wanting(const stack_t *s)
+{
+    return is_disabled(s) || s->ss_size < STACK_LEAST;
+}
+
 static bool give_stack(struct veiled_task *t, stack_t *in_frame)
 {
-    if (!is_disabled(in_frame)) {
+    if (is_ours(t, in_frame))
+        return true;
+    if (!is_wanting(in_frame)) {
         shield_keep_open((uintptr_t)in_frame->ss_sp, in_frame->ss_size);
         return true;
     }
@@ -143,6 +159,8 @@ static bool give_stack(struct veiled_task *t, stack_t *in_frame)
             return false;
     }
     keep_stack_open(t);
+    t->own = *in_frame;
+    t->own.ss_flags &= ~SS_ONSTACK;
     *in_frame = (stack_t){.ss_sp = t->stack + PAGE_SIZE, .ss_size = STACK_SIZE - PAGE_SIZE};
     return true;
 }
@@ -164,15 +182,15 @@ static void set_stack(const stack_t *to)
 
 static void take_stack(const struct veiled_task *t, stack_t *in_frame)
 {
-    if (t->stack == NULL || in_frame->ss_sp != t->stack + PAGE_SIZE)
+    if (!is_ours(t, in_frame))
         return;
-    *in_frame = (stack_t){.ss_flags = SS_DISABLE};
+    *in_frame = is_disabled(&t->own) ? (stack_t){.ss_flags = SS_DISABLE} : t->own;
     set_stack(in_frame);
 }
 
 void veil_give_stack(ucontext_t *context)
 {
-    if (!is_disabled(&context->uc_stack))
+    if (!is_wanting(&context->uc_stack))
         return;
     struct veiled_task *t = task_of(my_tid());
     if (t != NULL)

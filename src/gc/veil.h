@@ -50,7 +50,8 @@ long veil_sigprocmask(ucontext_t *context, int how, uintptr_t set, uintptr_t old
 /* Before sigaltstack(set) and rt_sigreturn are made in this context. */
 void veil_before_sigaltstack(ucontext_t *context, uintptr_t set);
 void veil_before_sigreturn(ucontext_t *context, uintptr_t (*moved)(uintptr_t pc));
-/* A task without an alternate stack gets one: see .inv.stack. At each signal frame. */
+/* A task without an alternate stack, or with a small one, gets one: see .inv.stack. At each signal
+ * frame. */
 void veil_give_stack(ucontext_t *context);
 
 #endif

@@ -14,7 +14,8 @@
  *                   answers the next one: both are harmless.
  *
  * The handler uses raw system calls only: errno is untouched. It is installed with SA_RESTART and
- * SA_ONSTACK, and blocks everything else while it waits. */
+ * SA_ONSTACK, and blocks everything else while it waits. Its return is a system call in our own
+ * text (sys/signal.h), for while it runs SIGSYS is blocked, and others may be caught. */
 #include "gc/world.h"
 
 #include "base/atomic.h"

@@ -1033,6 +1033,45 @@ static void check_coroutine(void)
     EXPECT(sigaltstack(NULL, &now) == 0 && now.ss_flags == SS_DISABLE);
 }
 
+static char small_stack[8192];
+
+static void *have_small_stack(void *data)
+{
+    stack_t small = {.ss_sp = small_stack, .ss_size = sizeof small_stack}, now;
+    (void)data;
+    EXPECT(sigaltstack(&small, NULL) == 0);
+    reading = true;
+    while (!acquire_load(&quit)) {
+        *unit(4) = 1;
+        EXPECT(sigaltstack(NULL, &now) == 0 && now.ss_sp == small_stack && now.ss_flags == 0 &&
+               now.ss_size == sizeof small_stack);
+    }
+    return NULL;
+}
+
+/* It is too small for our frames; the program does not notice that it is not used. */
+static void check_small_stack(void)
+{
+    pthread_t thread;
+    bool used = false;
+    EXPECT(pthread_create(&thread, NULL, have_small_stack, NULL) == 0);
+    while (!reading)
+        sched_yield();
+    for (int i = 0; i < 20; i++) {
+        begin_armed();
+        take(true);
+        take(true);
+        memset(small_stack, 0, 1024);
+        take(true);
+        for (size_t j = 0; j < 1024; j++)
+            used |= small_stack[j] != 0;
+        end();
+    }
+    release_store(&quit, true);
+    pthread_join(thread, NULL);
+    EXPECT(!used);
+}
+
 /* ---- mappings ---- */
 
 static bool has_protection(void *at, const char *want)
@@ -1198,10 +1237,10 @@ static void check_cost(void)
     }
 CHECK(writes) CHECK(random) CHECK(budget) CHECK(calls) CHECK(libc) CHECK(vfork) CHECK(masks)
 CHECK(put_off) CHECK(handlers) CHECK(own_faults) CHECK(sent) CHECK(interrupted) CHECK(sleeper)
-CHECK(coroutine) CHECK(mappings) CHECK(refused) CHECK(life) CHECK(cost)
+CHECK(coroutine) CHECK(small_stack) CHECK(mappings) CHECK(refused) CHECK(life) CHECK(cost)
 
 UNIT_MAIN(TEST(test_writes), TEST(test_random), TEST(test_budget), TEST(test_calls),
           TEST(test_libc), TEST(test_vfork), TEST(test_masks), TEST(test_handlers),
           TEST(test_own_faults), TEST(test_sent), TEST(test_put_off), TEST(check_death),
-          TEST(test_interrupted), TEST(test_sleeper), TEST(test_coroutine), TEST(test_mappings),
-          TEST(test_refused), TEST(test_life), TEST(test_cost))
+          TEST(test_interrupted), TEST(test_sleeper), TEST(test_coroutine), TEST(test_small_stack),
+          TEST(test_mappings), TEST(test_refused), TEST(test_life), TEST(test_cost))
