@@ -24,7 +24,7 @@
  *   first write to a unit        7.5-10 us: SIGSEGV, two splits of a mapping; 0.5-0.6 us a page
  *   disarm()                     7-10 ms a GiB, beside the program
  *   end()                        1-2 us within the stop; without disarm() as long as that
- *   a system call                unchanged outside of phases (dispatch is off then); 1.2 us while armed
+ *   a system call                1.2 us more while armed, nothing outside of phases
  *
  * What it cannot see or keep: memory that is shared, and what other processes do to ours
  * (process_vm_writev, ptrace); direct I/O and rings that were under way when the phase began. A
