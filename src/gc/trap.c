@@ -427,10 +427,11 @@ static void pass_clone(struct caught *c)
         return;
     }
     keep_wish(&w);
-    bool spawns = (w.flags & CLONE_VFORK) != 0 && w.stack != 0 && !veil_ignores();
-    if ((w.flags & CLONE_VM) == 0 && w.stack == 0)
+    bool shares = (w.flags & CLONE_VM) != 0, waits = (w.flags & CLONE_VFORK) != 0;
+    bool spawns = shares && waits && w.stack != 0 && !veil_ignores();
+    if (!shares && !waits && w.stack == 0)
         fork_here(c);
-    else if ((w.flags & CLONE_THREAD) != 0)
+    else if (shares && (w.flags & CLONE_THREAD) != 0)
         pass_birth(c);
     else if (spawns)
         pass(c);
