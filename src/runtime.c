@@ -188,6 +188,7 @@ static void start_collector(void)
     probation_start((unsigned)options.probation);
     world_set_signal((int)options.signal);
     roots_exclude((uintptr_t)__bss_start, (uintptr_t)_end);
+    roots_never_arm((uintptr_t)__ehdr_start, align_up((uintptr_t)_end, PAGE_SIZE));
     if (!collector_start(&s))
         collector_disable("no memory for the collector's own stack");
 }

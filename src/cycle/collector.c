@@ -108,7 +108,9 @@ static const struct barrier *open_barrier(void)
         const struct barrier *barrier;
         enum collector_barrier choice;
         bool by_itself;         /* is it tried when the user leaves the choice to us? */
-    } known[] = {{&barrier_uffd, BARRIER_UFFD, true}};
+    } known[] = {{&barrier_uffd, BARRIER_UFFD, true},
+                 {&barrier_mprotect, BARRIER_MPROTECT, true},
+                 {&barrier_softdirty, BARRIER_SOFTDIRTY, false}};
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         bool forced = collector.settings.barrier == known[i].choice;
         if (!forced && !(known[i].by_itself && collector.settings.barrier == BARRIER_AUTO))

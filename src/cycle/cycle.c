@@ -59,6 +59,8 @@ enum {
     STOPS_MOST = 12,
     /* Pages that can be read in a pause of 500 us, ~2 us each, besides all else. */
     PAGES_PER_PAUSE_US = 4,
+    /* Between two looks at whether the barrier still holds. */
+    LOOK_NS = 2000000,
     /* Of the control group's limit. */
     LIMIT_PERCENT = 90,
 };
@@ -204,6 +206,8 @@ static const char *begin_barrier(const struct barrier *barrier)
 /* If the world cannot be stopped now, the barrier must come down all the same. */
 static void end_barrier(const struct barrier *barrier)
 {
+    if (barrier->disarm != NULL)
+        barrier->disarm();
     uint64_t begun = clock_now_ns();
     bool stopped = barrier->stops && stop_world() == NULL;
     if (barrier->end != NULL)
@@ -338,6 +342,12 @@ static bool look_again(const struct cycle_order *order, uint64_t deadline, const
     return team_drain(deadline) && *reason == NULL;
 }
 
+/* A back end that stops the world for its end, and cannot do most of it before. */
+static bool ends_in_pause(const struct barrier *barrier)
+{
+    return barrier->stops && barrier->disarm == NULL;
+}
+
 /* One stop. True: the mark has ended. */
 static bool stop_and_finish(const struct cycle_order *order, bool last, const char **reason)
 {
@@ -351,19 +361,27 @@ static bool stop_and_finish(const struct cycle_order *order, bool last, const ch
         end_mark(order);
     else if (*reason == NULL)
         enter(CYCLE_RESCAN_PHASE);
-    if (order->barrier->stops && done)
+    if (done && ends_in_pause(order->barrier))
         order->barrier->end();
     resume_world();
     note_pause(begun);
     return done;
 }
 
-static bool drain(void)
+static bool gives_up(const struct barrier *barrier)
 {
+    return relaxed_load(&cycle.aborted) || (barrier->lost != NULL && barrier->lost());
+}
+
+/* While the program runs, and as many of its threads help as have passed the goal. */
+static bool drain(const struct barrier *barrier)
+{
+    bool done = false;
     team_open_guests();
-    bool done = team_drain(0);
+    while (!done && !gives_up(barrier))
+        done = team_drain(barrier->lost == NULL ? 0 : clock_now_ns() + LOOK_NS);
     team_close_guests();
-    return done && !relaxed_load(&cycle.aborted);
+    return done && !gives_up(barrier);
 }
 
 /* Rounds of RESCAN, while each finds less than the one before. False: aborted or failed. */
@@ -374,7 +392,7 @@ static bool rescan(const struct cycle_order *order, const char **reason)
         bool complete;
         size_t pages = rescan_heap(order->barrier, team_leader(), true, 0, &complete);
         *reason = scan_roots(ROOTS_CONCURRENT, order);
-        if (*reason != NULL || !drain())
+        if (*reason != NULL || !drain(order->barrier))
             return false;
         pages += cycle.roots.written_pages;
         if (pages <= enough || pages >= before)
@@ -412,14 +430,14 @@ static const char *mark_concurrently(const struct cycle_order *order)
     enter(CYCLE_MARK_PHASE);
     reason = scan_roots(ROOTS_CONCURRENT, order);
     cycle.record.root_bytes = cycle.roots.other_bytes;
-    if (reason == NULL && drain()) {
+    if (reason == NULL && drain(barrier)) {
         enter(CYCLE_RESCAN_PHASE);
         reason = finish_mark(order);
     } else if (reason == NULL) {
         reason = "given up";
     }
     cycle.unfinished = reason != NULL;
-    if (cycle.unfinished || !barrier->stops) /* else it came down in the last stop */
+    if (cycle.unfinished || !ends_in_pause(barrier)) /* else it came down in the last stop */
         end_barrier(barrier);
     return reason;
 }
@@ -472,16 +490,31 @@ static void finish(void)
     probation_note_cycle(r->due_blocks);
 }
 
+/* Beside the running program. If the barrier does not hold, the mark begins anew, in one stop. */
+static const char *mark_beside(const struct cycle_order *order)
+{
+    struct cycle_order in_one_stop = *order;
+    const char *reason = mark_concurrently(order);
+    if (reason == NULL) {
+        judge_mark(order);
+        set_terms();
+        return NULL;
+    }
+    if (relaxed_load(&cycle.aborted))
+        return reason;
+    in_one_stop.barrier = NULL;
+    enter(CYCLE_IDLE_PHASE);
+    enter(CYCLE_ARM_PHASE);
+    if (cycle.unfinished)
+        take_all_as_reached();
+    return mark_in_one_stop(&in_one_stop);
+}
+
 static const char *mark(const struct cycle_order *order)
 {
     const char *reason = roots_prepare();
-    if (reason != NULL)
-        return reason;
-    reason = order->barrier != NULL ? mark_concurrently(order) : mark_in_one_stop(order);
-    if (reason == NULL && order->barrier != NULL) {
-        judge_mark(order);
-        set_terms();
-    }
+    if (reason == NULL)
+        reason = order->barrier != NULL ? mark_beside(order) : mark_in_one_stop(order);
     team_end();
     return reason;
 }

@@ -35,6 +35,12 @@ struct barrier {
      * they were armed; the range was armed in this phase. With `rearm` the pages are armed again
      * before they are visited: what is written during the visit will be reported once more. */
     void (*take)(uintptr_t start, uintptr_t end, bool rearm, pagemap_visit_fn *visit, void *data);
+    /* From now on everything counts as written, and a thread of the program may be waiting for
+     * end(), which should come soon. NULL: never. Any thread may ask. */
+    bool (*lost)(void);
+    /* After the last take, beside the running program: undoes what end() would have to undo within
+     * a stop. NULL: nothing to gain. */
+    void (*disarm)(void);
     /* The marking phase has ended, or is given up. */
     void (*end)(void);
     /* In the child of fork, before the program runs there: undoes what was armed. */

@@ -83,6 +83,7 @@ static struct {
     struct maps_reader maps;
     struct page_range excluded[EXCLUDED_MOST];
     unsigned excluded_count;
+    struct page_range library;      /* never armed */
     bool read_shared_whole;
     char *maps_buffer, *read_buffer;
     unsigned char *core;
@@ -103,6 +104,11 @@ void roots_exclude(uintptr_t start, uintptr_t end)
 {
     GC_CHECK(roots.excluded_count < EXCLUDED_MOST);
     roots.excluded[roots.excluded_count++] = (struct page_range){start, end};
+}
+
+void roots_never_arm(uintptr_t start, uintptr_t end)
+{
+    roots.library = (struct page_range){start, end};
 }
 
 static bool get_buffers(void)
@@ -225,6 +231,8 @@ static void scan_written(uintptr_t start, uintptr_t end, void *data)
 static bool may_arm(const struct mapping *map)
 {
     if (roots.pass != ROOTS_CONCURRENT || (roots.barrier->stops && !map->writable))
+        return false;
+    if (map->start < roots.library.end && map->end > roots.library.start)
         return false;
     return map->kind != MAP_KIND_SHARED_MEMORY || map->end - map->start > SHARED_WHOLE;
 }

@@ -50,6 +50,9 @@ const char *roots_open(struct roots_files *files);
 void roots_close(struct roots_files *files);
 /* [start, end) holds no pointers of the program: the library's own static data. */
 void roots_exclude(uintptr_t start, uintptr_t end);
+/* [start, end) is the library itself: read like other mappings, but never armed, since what handles a
+ * write to protected memory lives there. */
+void roots_never_arm(uintptr_t start, uintptr_t end);
 /* Marks from the roots. NULL, or the reason why that was not possible. */
 const char *roots_scan(struct marker *m, const struct roots_request *request,
                        struct roots_stats *stats);

@@ -14,7 +14,8 @@
  *                   answers the next one: both are harmless.
  *
  * The handler uses raw system calls only: errno is untouched. It is installed with SA_RESTART and
- * SA_ONSTACK, and blocks everything else while it waits. */
+ * SA_ONSTACK, and blocks everything else while it waits. Its return is a system call in our own
+ * text (sys/signal.h), for while it runs SIGSYS is blocked, and others may be caught. */
 #include "gc/world.h"
 
 #include "base/atomic.h"
@@ -22,17 +23,15 @@
 #include "gc/own_thread.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
+#include "sys/signal.h"
 #include "sys/syscall.h"
 #include "sys/task.h"
 
+#include <asm/prctl.h>
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
-#include <string.h>
 #include <ucontext.h>
-
-/* libc's sigaction under the name that our own wrapper does not take. */
-extern int __sigaction(int signal, const struct sigaction *act, struct sigaction *old);
 
 enum {
     KERNEL_RT_LAST = 64,
@@ -53,6 +52,7 @@ static struct {
     _Atomic uint32_t inside;     /* tasks in the handler past its look-up; a futex */
     /* The collector's own. */
     int32_t listed[WORLD_TASKS_MOST];
+    world_leave_fn *leave;
     uint32_t gone;               /* zombies among the tasks: never going to answer */
     int signal;
 } world;
@@ -75,6 +75,13 @@ static void wait_here(struct stopped_task *task, uint32_t generation)
         futex_wait(&world.stopping, generation);
 }
 
+static uintptr_t thread_pointer(void)
+{
+    uintptr_t base = 0;
+    syscall2(__NR_arch_prctl, ARCH_GET_FS, (long)&base);
+    return base;
+}
+
 static void on_stop(int signal, siginfo_t *info, void *context)
 {
     (void)signal;
@@ -88,10 +95,19 @@ static void on_stop(int signal, siginfo_t *info, void *context)
         task->stack_pointer = (uintptr_t)uc->uc_mcontext.gregs[REG_RSP];
         task->frame = (uintptr_t)__builtin_frame_address(0);
         task->alternate = (uintptr_t)uc->uc_stack.ss_sp;
+        task->alternate_size = uc->uc_stack.ss_size;
+        task->thread_pointer = thread_pointer();
         wait_here(task, generation);
+        if (world.leave != NULL)
+            world.leave(context);
     }
     if (atomic_fetch_sub(&world.inside, 1) == 1)
         futex_wake(&world.inside, 1);
+}
+
+void world_on_leave(world_leave_fn *leave)
+{
+    world.leave = leave;
 }
 
 void world_set_signal(int signal)
@@ -104,14 +120,11 @@ int world_signal(void)
     return world.signal;
 }
 
-/* At each stop: libc's signal() and its kin reach the kernel past our wrapper of sigaction. */
+/* At each stop: libc's signal() and its kin reach the kernel past our wrapper of sigaction. Blocks
+ * libc's own signals too: a cancellation must not unwind us. */
 static void install(void)
 {
-    struct sigaction action = {.sa_sigaction = on_stop,
-                               .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
-    /* Not sigfillset: it leaves out libc's own signals, and a cancellation must not unwind us. */
-    memset(&action.sa_mask, 0xff, sizeof(action.sa_mask));
-    GC_CHECK(__sigaction(world.signal, &action, NULL) == 0);
+    GC_CHECK(signal_install(world.signal, SA_RESTART, on_stop) == 0);
 }
 
 static void await_empty_handler(void)

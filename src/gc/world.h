@@ -27,8 +27,15 @@ struct stopped_task {
     uintptr_t stack_pointer;      /* where it was interrupted */
     uintptr_t frame;              /* lowest address of its signal frame that holds registers */
     uintptr_t alternate;          /* its alternate signal stack, or 0 */
+    size_t alternate_size;
+    uintptr_t thread_pointer;     /* its fs base, or 0 */
 };
 
+/* What each task calls as it leaves a stop, in its handler, with the context that it returns to:
+ * what is changed there is changed for good. Raw system calls only; the task may have no
+ * thread-local storage. Set while the world is stopped. */
+typedef void world_leave_fn(void *context);
+void world_on_leave(world_leave_fn *leave);
 /* The signal to use: 0 = the library's choice. Before the first stop. */
 void world_set_signal(int signal);
 int world_signal(void);

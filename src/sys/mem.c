@@ -8,6 +8,7 @@
 #include "sys/syscall.h"
 
 #include <linux/mman.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -64,9 +65,26 @@ void *mem_map(size_t size)
 /* In two steps: with MREMAP_FIXED the kernel unmaps the destination before it looks whether the
  * source is one mapping, so a refusal would leave a hole. The first step refuses without harm; in
  * the second the source is one fresh mapping. */
+static _Atomic(void (*)(uintptr_t start, uintptr_t size)) watch_moves;
+
+void mem_watch_moves(void (*watch)(uintptr_t start, uintptr_t size))
+{
+    atomic_store(&watch_moves, watch);
+}
+
+static void tell_move(void *from, void *to, size_t size)
+{
+    void (*watch)(uintptr_t start, uintptr_t length) = atomic_load(&watch_moves);
+    if (watch != NULL) {
+        watch((uintptr_t)from, size);
+        watch((uintptr_t)to, size);
+    }
+}
+
 bool mem_move_pages(void *from, void *to, size_t size)
 {
     long flags = MREMAP_MAYMOVE | MREMAP_DONTUNMAP;
+    tell_move(from, to, size);
     long there = syscall6(__NR_mremap, (long)from, (long)size, (long)size, flags, 0, 0);
     if (is_error(there))
         return false;

@@ -22,6 +22,8 @@ void *mem_map(size_t size);
  * Both ranges are private anonymous memory. False (and nothing moved) if the kernel cannot
  * (MREMAP_DONTUNMAP needs Linux 5.7). */
 bool mem_move_pages(void *from, void *to, size_t size);
+/* What is told of both ranges before pages move, or NULL. */
+void mem_watch_moves(void (*watch)(uintptr_t start, uintptr_t size));
 /* The soft limit of address space (RLIMIT_AS) in bytes; SIZE_MAX if there is none. */
 size_t mem_address_limit(void);
 

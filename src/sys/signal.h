@@ -1,0 +1,30 @@
+/* signal.h -- signal actions as the kernel keeps them, without libc.
+ *
+ * The return from a handler installed here is a system call in our own text: it passes where those
+ * of libc are caught (gc/trap.h), and while SIGSYS is blocked. */
+#ifndef GC_SIGNAL_H
+#define GC_SIGNAL_H
+
+#include "base/base.h"
+
+#include <signal.h>
+
+/* The kernel's struct sigaction. */
+struct signal_action {
+    void (*handler)(int signal, siginfo_t *info, void *context);
+    uint64_t flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
+
+/* A mask, as the kernel keeps it, with one signal in it. */
+#define SIGNAL_BIT(signal) ((uint64_t)1 << ((signal) - 1))
+#define SIGNAL_ALL (~(uint64_t)0)
+
+/* The kernel's answer. Either pointer may be NULL. */
+long signal_action(int signal, const struct signal_action *set, struct signal_action *old);
+/* A handler of the library's own: SA_SIGINFO, SA_ONSTACK, everything blocked, and `flags`. */
+long signal_install(int signal, uint64_t flags,
+                    void (*handler)(int signal, siginfo_t *info, void *context));
+
+#endif
