@@ -32,10 +32,10 @@
 #include "sys/lock.h"
 #include "sys/options.h"
 #include "sys/print.h"
+#include "sys/signal.h"
 #include "sys/syscall.h"
 
 #include <limits.h>
-#include <signal.h>
 
 enum {
     OWN_STACK = 256 << 10,
@@ -178,16 +178,15 @@ static void thread_main(void *data)
 
 static uint64_t block_signals(void)
 {
-    uint64_t all = ~((uint64_t)1 << (world_signal() - 1)), old = 0;
-    syscall4(__NR_rt_sigprocmask, SIG_BLOCK, (long)&all, (long)&old, sizeof(old));
+    uint64_t blocked = signal_block(~SIGNAL_BIT(world_signal()));
     thread_cache.in_hook = 1;
-    return old;
+    return blocked;
 }
 
-static void restore_signals(uint64_t old)
+static void restore_signals(uint64_t blocked)
 {
     thread_cache.in_hook = 0;
-    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&old, 0, sizeof(old));
+    signal_unblock(blocked);
 }
 
 static bool under_way(void)

@@ -44,20 +44,28 @@ static bool bit(const uint8_t *bits, size_t index)
     return (bits[index / 8] >> (index % 8)) & 1;
 }
 
-static uint8_t *granule_bits(size_t slabs)
+/* The bits' own place is no root: it must not be armed, for markers write there. */
+static bool reserve_bits(void)
 {
-    return mem_map(align_up(slabs * (SLAB_SIZE / GRANULE / 8), PAGE_SIZE));
+    size_t size = align_up(arena.slab_count * (SLAB_SIZE / GRANULE / 8), PAGE_SIZE);
+    oracle.claimed = mem_reserve(size, PAGE_SIZE);
+    if (oracle.claimed == NULL)
+        return false;
+    roots_exclude((uintptr_t)oracle.claimed, (uintptr_t)oracle.claimed + size);
+    return true;
 }
 
 bool oracle_begin(void)
 {
     size_t slabs = size_min(arena.slab_count, 2 * slabs_now() + 4096);
-    if (oracle.claimed != NULL)
-        mem_release(oracle.claimed, oracle.claimed_bytes);
-    oracle.claimed = granule_bits(slabs);
-    oracle.claimed_bytes = align_up(slabs * (SLAB_SIZE / GRANULE / 8), PAGE_SIZE);
+    size_t bytes = align_up(slabs * (SLAB_SIZE / GRANULE / 8), PAGE_SIZE);
+    if (oracle.claimed == NULL && !reserve_bits())
+        return false;
+    if (!mem_commit(oracle.claimed, bytes) || !mem_discard(oracle.claimed, bytes))
+        return false;
+    oracle.claimed_bytes = bytes;
     mark_remember(oracle.claimed, slabs);
-    return oracle.claimed != NULL;
+    return true;
 }
 
 static void note_written(uintptr_t start, uintptr_t end, void *data)
@@ -176,7 +184,7 @@ void oracle_check(const struct roots_request *request)
     size_t bytes = slabs_now() * (SLAB_SIZE / GRANULE);
     size_t pages = align_up(slabs_now() * (SLAB_SIZE / PAGE_SIZE / 8), PAGE_SIZE);
     /* The heap outgrew the bits: what lies above them cannot be told. */
-    if (oracle.claimed == NULL || slabs_now() * (SLAB_SIZE / GRANULE / 8) > oracle.claimed_bytes)
+    if (slabs_now() * (SLAB_SIZE / GRANULE / 8) > oracle.claimed_bytes)
         return;
     oracle.epoch = relaxed_load(&hot.epoch);
     oracle.m = team_leader();

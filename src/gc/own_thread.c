@@ -23,12 +23,12 @@
 #include "mutator/entry.h"
 #include "mutator/thread_cache.h"
 #include "sys/lock.h"
+#include "sys/signal.h"
 #include "sys/syscall.h"
 
 #include <errno.h>
 #include <linux/close_range.h>
 #include <sched.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -82,6 +82,8 @@ static struct descriptor *new_descriptor(char *memory)
 static int thread_main(void *argument)
 {
     struct own_thread *t = argument;
+    uint64_t all = SIGNAL_ALL;
+    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, sizeof(all));
     syscall4(__NR_prctl, PR_SET_NAME, (long)t->name, 0, 0);
     if (t->own_files)
         t->own_files = syscall3(__NR_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE) == 0;
@@ -93,13 +95,12 @@ static long start(struct own_thread *t)
 {
     const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
                       CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
-    uint64_t all = ~(uint64_t)0, old = 0;
-    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&old, sizeof(old));
+    uint64_t blocked = signal_block(SIGNAL_ALL);
     int saved = errno;
     int tid = clone(thread_main, t->memory + STACK_BYTES, flags, t, (pid_t *)(uintptr_t)&t->tid,
                     new_descriptor(t->memory), (pid_t *)(uintptr_t)&t->tid);
     errno = saved;
-    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&old, 0, sizeof(old));
+    signal_unblock(blocked);
     return tid;
 }
 

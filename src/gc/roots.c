@@ -228,12 +228,20 @@ static void scan_written(uintptr_t start, uintptr_t end, void *data)
     scan_whole(data, start, end);
 }
 
+static bool overlaps(const struct mapping *map, struct page_range range)
+{
+    return map->start < range.end && map->end > range.start;
+}
+
 static bool may_arm(const struct mapping *map)
 {
     if (roots.pass != ROOTS_CONCURRENT || (roots.barrier->stops && !map->writable))
         return false;
-    if (map->start < roots.library.end && map->end > roots.library.start)
+    if (overlaps(map, roots.library))
         return false;
+    for (unsigned i = 0; i < roots.excluded_count; i++)
+        if (overlaps(map, roots.excluded[i]))
+            return false;
     return map->kind != MAP_KIND_SHARED_MEMORY || map->end - map->start > SHARED_WHOLE;
 }
 
@@ -376,7 +384,13 @@ static const char *scan_maps(void)
     roots.failed = false;
     if (!maps_open(&roots.maps, roots.maps_buffer, MAPS_BUFFER))
         return "/proc/thread-self/maps cannot be opened";
-    while (reason == NULL && maps_next(&roots.maps, &map)) {
+    /* While the program runs, mappings are split and joined between two reads of the file: a line may
+     * tell again of what an earlier one told. */
+    for (uintptr_t told = 0; reason == NULL && maps_next(&roots.maps, &map);) {
+        map.start = size_max(map.start, told);
+        if (map.start >= map.end)
+            continue;
+        told = map.end;
         listed |= here >= map.start && here < map.end;
         if (whole_is_own(&map))
             reason = note_own(&map);

@@ -21,12 +21,12 @@
 
 #include "base/check.h"
 #include "sys/clock.h"
+#include "sys/signal.h"
 #include "sys/syscall.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -40,24 +40,23 @@ enum {
     KERNEL_SIGSET = 8,
 };
 
-#define SIGNAL_BIT(signal) ((uint64_t)1 << ((signal) - 1))
 
 /* ---- writing ---- */
 
 /* Blocks SIGPIPE for the length of a write, and swallows the one that the write raised. */
 struct pipe_guard {
-    uint64_t old_mask;
+    uint64_t blocked;
     bool was_pending;
 };
 
 static struct pipe_guard pipe_guard_enter(void)
 {
     struct pipe_guard guard = {0, false};
-    uint64_t block = SIGNAL_BIT(SIGPIPE), pending = 0;
-    syscall4(__NR_rt_sigprocmask, SIG_BLOCK, (long)&block, (long)&guard.old_mask, KERNEL_SIGSET);
-    if (guard.old_mask & block) {
+    uint64_t pending = 0;
+    guard.blocked = signal_block(SIGNAL_BIT(SIGPIPE));
+    if (guard.blocked == 0) {
         syscall2(__NR_rt_sigpending, (long)&pending, KERNEL_SIGSET);
-        guard.was_pending = (pending & block) != 0;
+        guard.was_pending = (pending & SIGNAL_BIT(SIGPIPE)) != 0;
     }
     return guard;
 }
@@ -69,7 +68,7 @@ static void pipe_guard_leave(const struct pipe_guard *guard, bool raised)
         struct { long seconds, nanoseconds; } now = {0, 0};
         syscall4(__NR_rt_sigtimedwait, (long)&pipe_only, 0, (long)&now, KERNEL_SIGSET);
     }
-    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&guard->old_mask, 0, KERNEL_SIGSET);
+    signal_unblock(guard->blocked);
 }
 
 /* Waits until the descriptor may take more; false when *give_up, set at the first wait, is over. */

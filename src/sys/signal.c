@@ -33,3 +33,16 @@ long signal_install(int signal, uint64_t flags,
                                    signal_restorer, SIGNAL_ALL};
     return signal_action(signal, &action, NULL);
 }
+
+uint64_t signal_block(uint64_t set)
+{
+    uint64_t old = 0;
+    set &= ~(SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGSYS));
+    syscall4(__NR_rt_sigprocmask, SIG_BLOCK, (long)&set, (long)&old, sizeof(set));
+    return set & ~old;
+}
+
+void signal_unblock(uint64_t blocked)
+{
+    syscall4(__NR_rt_sigprocmask, SIG_UNBLOCK, (long)&blocked, 0, sizeof(blocked));
+}

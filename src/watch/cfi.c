@@ -41,6 +41,7 @@
 #include "base/atomic.h"
 #include "base/check.h"
 #include "sys/lock.h"
+#include "sys/signal.h"
 #include "sys/syscall.h"
 
 #include <dlfcn.h>
@@ -296,13 +297,12 @@ static void start_libunwind(void)
     space = made;
 }
 
-/* False if this thread is inside already. *mask keeps the signal mask for leave(). */
-static bool enter(uint64_t *mask)
+/* False if this thread is inside already. *blocked is for leave(). */
+static bool enter(uint64_t *blocked)
 {
-    static const uint64_t all = ~(uint64_t)0;
     if (inside)
         return false;
-    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)mask, sizeof all);
+    *blocked = signal_block(SIGNAL_ALL);
     inside = true;
     lock_acquire(&cfi_lock); /* .inv.alone */
     if (!space)
@@ -310,11 +310,11 @@ static bool enter(uint64_t *mask)
     return true;
 }
 
-static void leave(const uint64_t *mask)
+static void leave(uint64_t blocked)
 {
     lock_release(&cfi_lock);
     inside = false;
-    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)mask, 0, sizeof *mask);
+    signal_unblock(blocked);
 }
 
 /* ---- rules ----------------------------------------------------------------------------------- */
@@ -419,7 +419,7 @@ struct frame_rule cfi_rule(uintptr_t pc, bool *cacheable)
     for (unsigned i = 0; i < CFI_REGISTERS; i++)
         q.term[i].term = i;
     rule = interpret(&q);
-    leave(&mask);
+    leave(mask);
     *cacheable = true;
     return rule;
 }
@@ -445,7 +445,7 @@ unsigned cfi_walk(const struct cfi_registers *from, struct peek *peek, uintptr_t
             else
                 inner++;
         }
-    leave(&mask);
+    leave(mask);
     return n;
 }
 
