@@ -200,11 +200,12 @@ static bool have_thread(void)
     if (acquire_load(&collector.thread.tid) != 0)
         return true;
     lock_acquire(&collector.lock);
-    if (acquire_load(&collector.thread.tid) == 0 && !collector.no_thread)
+    bool may_make = !collector.no_thread && !relaxed_load(&collector.retiring);
+    if (acquire_load(&collector.thread.tid) == 0 && may_make)
         collector.no_thread = !own_thread_start(&collector.thread, "gcmalloc", true, thread_main,
                                                 NULL);
     lock_release(&collector.lock);
-    return !collector.no_thread;
+    return may_make && !collector.no_thread;
 }
 
 /* Small enough to be marked within a pause's budget, as far as we know. */

@@ -258,15 +258,15 @@ static void judge_mark(const struct cycle_order *order)
         leak_graph_build(&team_leader()->work, &order->files->pagemap);
 }
 
-/* From the last line on mutators sweep by these terms. */
+/* From the store of the epoch on mutators sweep by these terms. */
 static void set_terms(void)
 {
     bool at_exit = cycle.record.reason == CYCLE_EXIT;
     judge.reclaim = at_exit || cycle.record.reclaiming;
     judge.confirm = at_exit ? 1 : cycle.settings.confirm;
     judge.least = at_exit ? SLOT_KEPT : EPOCH_FIRST;
-    sweep_begin();
     release_store(&judge.epoch, relaxed_load(&hot.epoch));
+    sweep_begin(); /* last: who takes a slab from the sweep's cursor judges it by that epoch */
 }
 
 /* The world is stopped and everything reachable is marked. */

@@ -127,7 +127,8 @@ bool own_thread_start(struct own_thread *t, const char *name, bool own_files,
     t->own_files = own_files;
     t->run = run;
     t->data = data;
-    return start(t) > 0;
+    t->id = (int32_t)start(t);
+    return t->id > 0;
 }
 
 bool own_thread_has(int32_t tid)
@@ -140,8 +141,10 @@ bool own_thread_has(int32_t tid)
 
 void own_thread_after_fork(void)
 {
-    for (struct own_thread *t = acquire_load(&first); t != NULL; t = t->next)
+    for (struct own_thread *t = acquire_load(&first); t != NULL; t = t->next) {
         release_store(&t->tid, 0);
+        t->id = 0;
+    }
 }
 
 void own_thread_join(struct own_thread *t)
@@ -149,4 +152,9 @@ void own_thread_join(struct own_thread *t)
     /* The kernel's wake-up is not a private one. */
     for (uint32_t tid; (tid = acquire_load(&t->tid)) != 0;)
         futex_wait_shared(&t->tid, tid);
+    /* Gone from our memory, it is still on its way out of the process for some 10 us: unshare() and
+     * its like would see a second thread. */
+    while (t->id > 0 && syscall3(__NR_tgkill, syscall0(__NR_getpid), t->id, 0) == 0)
+        syscall0(__NR_sched_yield);
+    t->id = 0;
 }

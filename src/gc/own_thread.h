@@ -13,6 +13,7 @@
 
 struct own_thread {
     _Atomic uint32_t tid;   /* 0: not running. Set and cleared by the kernel; a futex */
+    int32_t id;             /* of the task, until it was joined */
     char *memory;           /* stack and thread-local storage, kept for the next start */
     void (*run)(void *data);
     void *data;
@@ -26,7 +27,7 @@ bool own_thread_start(struct own_thread *t, const char *name, bool own_files,
                       void (*run)(void *data), void *data);
 /* Is the task one of these? */
 bool own_thread_has(int32_t tid);
-/* Waits until it has ended. */
+/* Waits until it has ended, and the kernel counts it no more among the process's threads. */
 void own_thread_join(struct own_thread *t);
 /* In the child of fork: none of them is there. */
 void own_thread_after_fork(void);

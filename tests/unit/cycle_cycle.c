@@ -1,550 +1,671 @@
-/* cycle_cycle.c -- whole collections, from the decision to the end of the sweep.
+/* cycle_cycle.c -- one collection: its phases, its stops, its record, and what it does when it fails.
  *
- * Each test is a process with a heap of its own, in which cycles are run by hand. Two things are
- * made to fail from here: the reading of the mappings and of the page map. The program is linked
- * with --wrap: the collector's calls come to the doubles below, which normally pass them on.
- *
- * Blocks are hidden (hidden.h): what is live hangs on the list in `live_list`. */
+ * Each test is a process with a heap of its own. Cycles run on the test's thread, with a barrier that
+ * calls back (`fake`): what a program would do meanwhile is done there, at a known point of the mark.
+ * The last tests run beside real threads, with the kernel's barrier. */
 #include "cycle/cycle.h"
 
 #include "child.h"
-#include "cycle/pacer.h"
-#include "cycle/probation.h"
-#include "gc/world.h"
-#include "heap/heap_stats.h"
-#include "heap/judge.h"
+#include "gc/own_stack.h"
 #include "heap/sweep.h"
-#include "hidden.h"
-#include "mutator/thread_cache.h"
+#include "live_and_leaked.h"
 #include "sys/maps.h"
-#include "sys/options.h"
-#include "sys/pagemap.h"
+#include "sys/syscall.h"
 
-#include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 
-enum { LIVE = 500, LEAKS = 20, SIZE = 100 };
+enum { STACK = 256 << 10, STOPS_MOST = 12 };
 
 /* ---- the doubles ---- */
 
 static int maps_lines_left = -1; /* then fail; -1: never */
-static bool maps_end_early; /* without an error, as the file of a thread without memory ends */
-static bool pagemap_broken, pagemap_missing;
 
 bool __real_maps_next(struct maps_reader *r, struct mapping *m);
 bool __wrap_maps_next(struct maps_reader *r, struct mapping *m);
 bool __wrap_maps_next(struct maps_reader *r, struct mapping *m)
 {
     if (maps_lines_left == 0) {
-        r->failed = !maps_end_early;
+        r->failed = true;
         return false;
     }
     maps_lines_left -= maps_lines_left > 0;
     return __real_maps_next(r, m);
 }
 
-bool __real_pagemap_open(struct pagemap *p);
-bool __wrap_pagemap_open(struct pagemap *p);
-bool __wrap_pagemap_open(struct pagemap *p)
+/* A thread of the program sweeps as soon as it can. */
+void __real_sweep_begin(void);
+void __wrap_sweep_begin(void);
+void __wrap_sweep_begin(void)
 {
-    return !pagemap_missing && __real_pagemap_open(p);
+    __real_sweep_begin();
+    sweep_for(UINT32_MAX / 2);
 }
 
-bool __real_pagemap_each(struct pagemap *p, enum pagemap_want want, uintptr_t start, uintptr_t end,
-                         pagemap_visit_fn *visit, void *data);
-bool __wrap_pagemap_each(struct pagemap *p, enum pagemap_want want, uintptr_t start, uintptr_t end,
-                         pagemap_visit_fn *visit, void *data);
-bool __wrap_pagemap_each(struct pagemap *p, enum pagemap_want want, uintptr_t start, uintptr_t end,
-                         pagemap_visit_fn *visit, void *data)
+/* Everything counts as written, page by page or at once. */
+static struct {
+    unsigned arms, takes, begins, ends;
+    unsigned phases;            /* bit per phase in which it was called */
+    bool by_page;
+    const char *begin_fails;
+    void (*on_arm)(void);
+    void (*on_take)(bool rearm);
+    void (*on_begin)(void);
+} seen;
+
+static bool fake_arm(uintptr_t start, uintptr_t end)
 {
-    return !pagemap_broken && __real_pagemap_each(p, want, start, end, visit, data);
+    EXPECT(start < end);
+    seen.arms++;
+    seen.phases |= 1u << cycle_phase();
+    if (seen.on_arm != NULL)
+        seen.on_arm();
+    return true;
 }
 
-/* ---- a heap, its collector, and its observers ---- */
-
-static int64_t trigger;
-static unsigned finished_count, judged_count, judged_indirect, judged_reclaimed;
-static struct cycle_record last_record;
-static unsigned least_age, most_age;
-
-static void set_trigger(int64_t bytes)
+static void fake_take(uintptr_t start, uintptr_t end, bool rearm, pagemap_visit_fn *visit,
+                      void *data)
 {
-    trigger = bytes;
+    seen.takes++;
+    seen.phases |= 1u << cycle_phase();
+    EXPECT(cycle_phase() == (rearm ? CYCLE_RESCAN_PHASE : CYCLE_FINAL_PHASE));
+    if (seen.on_take != NULL)
+        seen.on_take(rearm);
+    for (uintptr_t at = start; seen.by_page && at < end; at += PAGE_SIZE)
+        visit(at, at + PAGE_SIZE, data);
+    if (!seen.by_page)
+        visit(start, end, data);
 }
 
-static void note_finished(const struct cycle_record *r)
+static const char *fake_begin(void)
 {
-    finished_count++;
-    last_record = *r;
+    seen.begins++;
+    if (seen.on_begin != NULL)
+        seen.on_begin();
+    return seen.begin_fails;
 }
 
-static void note_judged(const struct block *b, unsigned age, bool indirect, bool reclaimed)
+static void fake_end(void)
 {
-    (void)b;
-    judged_count++;
-    judged_indirect += indirect;
-    judged_reclaimed += reclaimed;
-    least_age = judged_count == 1 || age < least_age ? age : least_age;
-    most_age = age > most_age ? age : most_age;
+    seen.ends++;
 }
 
-static void start(int mode, unsigned confirm, unsigned probation)
+static struct barrier fake = {.name = "fake", .begin = fake_begin, .arm = fake_arm,
+                              .take = fake_take, .end = fake_end};
+
+/* ---- running one ---- */
+
+static struct lock cycle_lock = LOCK_INIT(CYCLE);
+static struct roots_files files;
+static char *stack_top;
+static const char *reason;
+
+static void start_with(struct cycle_settings s, unsigned probation)
 {
-    struct pacer_settings pacing = {100, 0};
-    struct cycle_settings s = {
-        .mode = mode,
-        .confirm = confirm,
-        .stop_timeout_ns = (uint64_t)5000000000u,
-        .min_heap = 0,
-        .classify = true,
-        .finished = note_finished,
-        .judged = note_judged,
-        .set_trigger = set_trigger,
-    };
-    EXPECT(hidden_heap(256 * MIB, true));
-    pacer_start(&pacing);
-    probation_start(probation);
-    world_set_signal(0);
-    EXPECT(cycle_start(&s));
+    begin_heap(probation);
+    EXPECT(cycle_start(&s) && roots_prepare() == NULL && roots_open(&files) == NULL);
+    stack_top = (char *)meta_alloc(STACK) + STACK;
 }
 
-/* A macro, so that no frame lies between the wiped part of the stack and the test's own. */
-#define CYCLE_NOW(reason) (wipe_stack(), cycle_run(reason))
-
-static char *live_list;
-static hidden live[LIVE], leak[LEAKS];
-
-/* Word 0 links, word 1 says which one it is. */
-static GC_NOINLINE void number(hidden h, size_t i)
+static void start(unsigned confirm)
 {
-    ((uintptr_t *)reveal(h))[1] = i;
+    struct cycle_settings s = cycle_settings(MODE_COLLECT, confirm);
+    s.pause_ns = 10000000000u;
+    start_with(s, 0);
 }
 
-static GC_NOINLINE bool is_number(hidden h, size_t i)
+static void collect_here(void *data, uintptr_t low)
 {
-    return ((const uintptr_t *)reveal(h))[1] == i;
+    struct cycle_order *order = data;
+    order->low = low;
+    reason = cycle_collect(order);
 }
 
-static void make_live(void)
+static GC_NOINLINE bool collect(enum cycle_reason why, const struct barrier *barrier)
 {
-    for (size_t i = 0; i < LIVE; i++) {
-        live[i] = hidden_new(SIZE + i % 5 * 200);
-        number(live[i], i);
-        if (i == 0)
-            hidden_store(&live_list, live[i], 0);
-        else
-            hidden_link(live[i - 1], 0, live[i], i % 8 * 8);
-    }
+    struct cycle_order order = {why, barrier, barrier != NULL ? &files : NULL, 0};
+    lock_acquire(&cycle_lock);
+    call_on_stack(collect_here, &order, stack_top);
+    lock_release(&cycle_lock);
+    EXPECT(cycle_phase() == CYCLE_IDLE_PHASE);
+    return reason == NULL;
 }
 
-static void make_leaks(void)
+#define COLLECT(barrier) (wipe_stack(), collect(CYCLE_STRESS, (barrier)))
+
+/* ---- phases and records ---- */
+
+static void expect_record(const struct cycle_record *r, uint32_t cycles)
 {
-    for (size_t i = 0; i < LEAKS; i++)
-        leak[i] = hidden_new(SIZE);
+    EXPECT(r->number == cycles && r->reason == CYCLE_STRESS);
+    EXPECT(r->pauses == 1 && r->pause == r->paused && r->pause <= r->took);
+    EXPECT(r->total >= r->took && r->took > 0);
+    EXPECT(r->marked_blocks == LIVE && r->live == (int64_t)r->marked_bytes);
+    EXPECT(r->stack_bytes > 0 && r->root_bytes > 0 && r->heap_marked == r->heap_before);
+    EXPECT(relaxed_load(&hot.window) == 0);
+    EXPECT(relaxed_load(&judge.epoch) == relaxed_load(&hot.epoch));
 }
 
-static void expect_live(void)
+static void phases(void)
 {
-    size_t good = 0, current = 0;
-    for (size_t i = 0; i < LIVE; i++) {
-        good += is_number(live[i], i);
-        current += hidden_byte(live[i]) == relaxed_load(&hot.epoch);
-    }
-    EXPECT(good == LIVE && current == LIVE);
-}
-
-/* How many leaks are still there. */
-static size_t leaks_left(void)
-{
-    size_t left = 0;
-    for (size_t i = 0; i < LEAKS; i++)
-        left += slot_is_live(hidden_byte(leak[i]));
-    return left;
-}
-
-/* ---- epochs ---- */
-
-static void epochs_of_mode(int mode, unsigned confirm, int cycles)
-{
-    start(mode, confirm, 0);
+    start(1);
+    EXPECT(cycle_phase() == CYCLE_IDLE_PHASE);
     make_live();
-    bool good = true, wrapped = false;
-    for (int i = 0; i < cycles && good; i++) {
-        uint8_t before = relaxed_load(&hot.epoch);
-        if (i % 10 == 0)
-            make_leaks();
-        good &= CYCLE_NOW(CYCLE_STRESS);
-        good &= relaxed_load(&hot.epoch) == epoch_next(before);
-        wrapped |= relaxed_load(&hot.epoch) < before;
-        good &= cycle_last().number == (uint32_t)i + 1;
-        if (i % 7 == 0)
-            sweep_finish();
-    }
-    EXPECT(good && wrapped == (cycles > EPOCH_COUNT));
-    expect_live();
-    EXPECT(finished_count == (unsigned)cycles);
-}
-
-static void wrap_collecting(void)
-{
-    epochs_of_mode(MODE_COLLECT, 2, 300);
-    EXPECT(judged_reclaimed >= 29 * LEAKS && judged_reclaimed == judged_count);
-    EXPECT(least_age == 2 && most_age == 2);
-}
-
-/* Over more than one turn of the epochs: judged for so long, they are kept, and never taken. */
-static void wrap_reporting(void)
-{
-    epochs_of_mode(MODE_REPORT, 1, 300);
-    EXPECT(judged_count == 0 && leaks_left() == LEAKS);
-    EXPECT(heap_stats.reclaimed_count == 0);
+    make_leaks();
+    EXPECT(COLLECT(&fake));
     struct cycle_record r = cycle_last();
-    /* 30 batches; those older than JUDGE_KEEP_AGE are no longer counted as fresh findings. */
-    EXPECT(r.unreached_blocks >= 20 * LEAKS && r.unreached_blocks < 30 * LEAKS && !r.reclaiming);
-    EXPECT(CYCLE_NOW(CYCLE_EXIT));
-    sweep_finish();
-    EXPECT(judged_count == 30 * LEAKS && judged_reclaimed == 0); /* but at exit all are told */
+    expect_record(&r, 1);
+    EXPECT(r.unreached_blocks == LEAKS && r.due_blocks == LEAKS && r.reclaiming);
+    EXPECT(r.stopping == 0 && leaks_left() == 0);
+    EXPECT(seen.phases == (1u << CYCLE_ARM_PHASE | 1u << CYCLE_MARK_PHASE |
+                           1u << CYCLE_RESCAN_PHASE | 1u << CYCLE_FINAL_PHASE));
+    EXPECT(seen.begins == 1 && seen.ends == 1 && seen.arms > 1 && seen.takes > 2);
+    expect_live();
+    make_leaks();
+    EXPECT(COLLECT(NULL));
+    r = cycle_last();
+    expect_record(&r, 2);
+    EXPECT(r.unreached_blocks == LEAKS && r.stopping > 0 && leaks_left() == 0);
     expect_live();
 }
 
-/* ---- confirm ---- */
-
-static void confirm_at(unsigned confirm)
+static void begin_within(void)
 {
-    start(MODE_COLLECT, confirm, 0);
+    struct cycle_order order = {CYCLE_STRESS, &fake, &files, 0};
+    seen.on_begin = NULL;
+    cycle_collect(&order);
+}
+
+static void illegal_in_begin(void)
+{
+    start(1);
+    seen.on_begin = begin_within;
+    COLLECT(&fake);
+}
+
+static void collect_on_take(bool rearm)
+{
+    struct cycle_order order = {CYCLE_STRESS, &fake, &files, 0};
+    seen.on_take = NULL;
+    (void)rearm;
+    cycle_collect(&order);
+}
+
+static void illegal_in_rescan(void)
+{
+    start(1);
+    make_live();
+    seen.on_take = collect_on_take;
+    COLLECT(&fake);
+}
+
+/* One cycle at a time: ARM is entered from IDLE alone. */
+static void test_illegal(void)
+{
+    static char text[4096];
+    EXPECT(child_aborts(illegal_in_begin, text, sizeof(text)) && strstr(text, "leads_to") != NULL);
+    EXPECT(child_aborts(illegal_in_rescan, text, sizeof(text)) && strstr(text, "leads_to") != NULL);
+}
+
+/* ---- sweeping begins when the terms are known ---- */
+
+static GC_NOINLINE hidden new_large(void)
+{
+    hidden h = hidden_new(200000);
+    ((uintptr_t *)reveal(h))[1] = 4711;
+    return h;
+}
+
+/* A large block that lives, swept by the program at the very moment the sweep is opened. */
+static void swept_at_once(void)
+{
+    static char *keep;
+    start(1);
+    make_live();
+    hidden large = new_large();
+    hidden_store(&keep, large, 0);
+    for (unsigned i = 0; i < 2 * EPOCH_COUNT; i++) {
+        make_leaks();
+        if (i % 8 == 0)
+            hidden_new(100000); /* a large one that is lost */
+        bool done = COLLECT(i % 16 == 3 ? NULL : &fake);
+        if (!EXPECT(done && hidden_byte(large) == relaxed_load(&hot.epoch) && leaks_left() == 0))
+            break;
+    }
+    EXPECT(is_number(large, 4711));
+    expect_live();
+}
+
+/* ---- pauses ---- */
+
+/* No pause is long enough: the last one is taken whole. */
+static void never_in_time(void)
+{
+    struct cycle_settings s = cycle_settings(MODE_COLLECT, 1);
+    s.pause_ns = 1;
+    start_with(s, 0);
     make_live();
     make_leaks();
-    for (unsigned age = 1; age <= confirm + 1; age++) {
-        EXPECT(CYCLE_NOW(CYCLE_STRESS));
-        sweep_finish();
-        EXPECT(leaks_left() == (age < confirm ? LEAKS : 0));
-        struct cycle_record r = cycle_last();
-        EXPECT(r.reclaiming && r.unreached_blocks == (age <= confirm ? LEAKS : 0));
-        EXPECT(r.due_blocks == (age == confirm ? LEAKS : 0));
-        EXPECT(r.marked_blocks == LIVE);
-    }
-    EXPECT(judged_count == LEAKS && least_age == confirm && most_age == confirm);
-    EXPECT(heap_stats.reclaimed_count == LEAKS);
+    seen.by_page = true;
+    EXPECT(COLLECT(&fake));
+    struct cycle_record r = cycle_last();
+    EXPECT(r.pauses == STOPS_MOST && r.paused > r.pause && r.paused < r.took);
+    EXPECT(r.marked_blocks == LIVE && r.unreached_blocks == LEAKS && leaks_left() == 0);
+    EXPECT(seen.begins == 1 && seen.ends == 1);
     expect_live();
 }
 
-static void confirm_1(void)
+/* With `stops` the barrier goes up and comes down while nothing else runs, whatever happens. */
+static _Atomic unsigned spins;
+static _Atomic bool quit;
+static bool moved;
+
+static void *spin(void *data)
 {
-    confirm_at(1);
-}
-
-static void confirm_2(void)
-{
-    confirm_at(2);
-}
-
-static void confirm_3(void)
-{
-    confirm_at(3);
-}
-
-/* Found again in between, the count begins anew. */
-static void found_again(void)
-{
-    static char *word;
-    start(MODE_COLLECT, 2, 0);
-    make_leaks();
-    EXPECT(CYCLE_NOW(CYCLE_STRESS));
-    hidden_store(&word, leak[3], 0);
-    EXPECT(CYCLE_NOW(CYCLE_STRESS));
-    sweep_finish();
-    EXPECT(leaks_left() == 1 && slot_is_live(hidden_byte(leak[3])));
-    word = NULL;
-    EXPECT(CYCLE_NOW(CYCLE_STRESS));
-    sweep_finish();
-    EXPECT(leaks_left() == 1);
-    EXPECT(CYCLE_NOW(CYCLE_STRESS));
-    sweep_finish();
-    EXPECT(leaks_left() == 0);
-}
-
-/* ---- modes ---- */
-
-static void report_only(void)
-{
-    start(MODE_REPORT, 1, 0);
-    make_live();
-    make_leaks();
-    for (int i = 0; i < 20; i++) {
-        EXPECT(CYCLE_NOW(CYCLE_STRESS));
-        sweep_finish();
-    }
-    EXPECT(leaks_left() == LEAKS && judged_count == 0);
-    EXPECT(cycle_last().due_blocks == LEAKS && !cycle_last().reclaiming);
-    expect_live();
-}
-
-static void off(void)
-{
-    start(MODE_OFF, 1, 0);
-    make_leaks();
-    EXPECT(!CYCLE_NOW(CYCLE_STRESS) && !CYCLE_NOW(CYCLE_EXIT));
-    EXPECT(finished_count == 0 && relaxed_load(&hot.epoch) == EPOCH_FIRST);
-}
-
-static void at_exit(void)
-{
-    start(MODE_COLLECT, 3, 0);
-    make_live();
-    make_leaks();
-    hidden_link(leak[0], 0, leak[1], 0);
-    EXPECT(CYCLE_NOW(CYCLE_EXIT));
-    sweep_finish();
-    EXPECT(judged_count == LEAKS && judged_reclaimed == 0 && judged_indirect == 1);
-    EXPECT(leaks_left() == LEAKS && last_record.reason == CYCLE_EXIT);
-    EXPECT(!CYCLE_NOW(CYCLE_STRESS) && !CYCLE_NOW(CYCLE_EXIT)); /* it was the last one */
-    EXPECT(finished_count == 1);
-    expect_live();
-}
-
-static void under_probation(void)
-{
-    start(MODE_COLLECT, 1, 3);
-    make_leaks();
-    for (int i = 1; i <= 4; i++) {
-        EXPECT(CYCLE_NOW(CYCLE_STRESS));
-        sweep_finish();
-        EXPECT(leaks_left() == (i <= 3 ? LEAKS : 0));
-        EXPECT(cycle_last().reclaiming == (i > 3));
-    }
-}
-
-static void after_contradiction(void)
-{
-    start(MODE_COLLECT, 1, 1);
-    make_leaks();
-    EXPECT(CYCLE_NOW(CYCLE_STRESS));
-    EXPECT(probation_passed());
-    struct block b = {.start = 0x1000, .size = 16, .head = slab_at(slab_index_of(~leak[0]))};
-    int saved = dup(2);
-    close(2);
-    probation_contradiction(&b); /* says so on standard error */
-    dup2(saved, 2);
-    for (int i = 0; i < 5; i++) {
-        EXPECT(CYCLE_NOW(CYCLE_STRESS));
-        sweep_finish();
-    }
-    EXPECT(leaks_left() == LEAKS && judged_count == 0 && !cycle_last().reclaiming);
-}
-
-/* ---- cycles that cannot run, or must not judge ---- */
-
-static void expect_nothing_judged(const char *text)
-{
-    wipe_stack();
-    EXPECT(!cycle_run(CYCLE_STRESS));
-    sweep_finish();
-    EXPECT(leaks_left() == LEAKS && judged_count == 0 && finished_count == 1);
-    const char *reason = cycle_reason_not_run();
-    EXPECT(reason != NULL && strstr(reason, text) != NULL);
-}
-
-/* .inv.all_or_none: whatever was not reached counts as reached, and its age begins anew. */
-static void roots_fail(void)
-{
-    start(MODE_COLLECT, 2, 0);
-    make_live();
-    make_leaks();
-    EXPECT(CYCLE_NOW(CYCLE_STRESS)); /* age 1 */
-    for (int lines = 0; lines < 12; lines += 3) {
-        maps_lines_left = lines;
-        expect_nothing_judged("/proc/thread-self/maps");
-        expect_live();
-    }
-    maps_lines_left = 0;
-    maps_end_early = true;
-    expect_nothing_judged("/proc/thread-self/maps");
-    expect_live();
-    maps_lines_left = -1;
-    pagemap_broken = true;
-    expect_nothing_judged("page map");
-    pagemap_broken = false;
-    expect_live();
-    EXPECT(CYCLE_NOW(CYCLE_STRESS) && cycle_reason_not_run() == NULL);
-    sweep_finish();
-    EXPECT(leaks_left() == LEAKS); /* age 1 again */
-    EXPECT(CYCLE_NOW(CYCLE_STRESS));
-    sweep_finish();
-    EXPECT(leaks_left() == 0);
-    expect_live();
-}
-
-static void roots_cannot_be_opened(void)
-{
-    start(MODE_COLLECT, 1, 0);
-    make_live();
-    EXPECT(CYCLE_NOW(CYCLE_STRESS));
-    make_leaks();
-    uint8_t epoch = relaxed_load(&hot.epoch);
-    trigger = 0;
-    pagemap_missing = true;
-    expect_nothing_judged("pagemap");
-    EXPECT(relaxed_load(&hot.epoch) == epoch && trigger > heap_net()); /* tried again, later */
-    pagemap_missing = false;
-    EXPECT(CYCLE_NOW(CYCLE_STRESS) && cycle_reason_not_run() == NULL);
-    sweep_finish();
-    EXPECT(leaks_left() == 0);
-    expect_live();
-}
-
-static _Atomic int phase;
-
-static void *block_the_signal(void *data)
-{
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, data);
-    relaxed_store(&phase, 1);
-    while (acquire_load(&phase) != 2)
-        sched_yield();
+    (void)data;
+    while (!quit)
+        spins++;
     return NULL;
 }
 
-static void late(void)
+static void watch_spins(void)
+{
+    unsigned before = spins;
+    for (volatile unsigned i = 0; i < 3000000; i++)
+        continue;
+    moved |= spins != before;
+}
+
+static void give_up(bool rearm)
+{
+    (void)rearm;
+    cycle_abort(true);
+}
+
+static void barrier_that_stops(void)
 {
     pthread_t thread;
-    start(MODE_COLLECT, 1, 0);
-    EXPECT(CYCLE_NOW(CYCLE_STRESS));
+    start(1);
+    make_live();
     make_leaks();
-    struct cycle_settings s = {.mode = MODE_COLLECT, .confirm = 1, .stop_timeout_ns = 20000000,
-                               .finished = note_finished, .judged = note_judged,
-                               .set_trigger = set_trigger};
-    EXPECT(cycle_start(&s));
-    EXPECT(pthread_create(&thread, NULL, block_the_signal, NULL) == 0);
-    while (acquire_load(&phase) == 0)
-        sched_yield();
+    EXPECT(pthread_create(&thread, NULL, spin, NULL) == 0);
+    fake.stops = true;
+    fake.end = fake_end;
+    seen.on_begin = watch_spins;
+    EXPECT(COLLECT(&fake) && !moved && seen.begins == 1 && seen.ends == 1);
+    EXPECT(cycle_last().pauses == 2 && leaks_left() == 0);
+    make_leaks();
+    seen.on_take = give_up;
+    EXPECT(!COLLECT(&fake) && seen.begins == 2 && seen.ends == 2);
+    cycle_abort(false);
+    seen.on_take = NULL;
+    seen.begin_fails = "no barrier today";
     uint8_t epoch = relaxed_load(&hot.epoch);
-    expect_nothing_judged("did not stop in time");
-    EXPECT(relaxed_load(&hot.epoch) == epoch);
-    release_store(&phase, 2);
+    EXPECT(!COLLECT(&fake) && strcmp(reason, "no barrier today") == 0);
+    EXPECT(seen.ends == 2 && relaxed_load(&hot.epoch) == epoch && leaks_left() == LEAKS);
+    seen.begin_fails = NULL;
+    EXPECT(COLLECT(&fake) && seen.ends == 3 && leaks_left() == 0 && !moved);
+    quit = true;
     pthread_join(thread, NULL);
-    EXPECT(CYCLE_NOW(CYCLE_STRESS));
+    expect_live();
+}
+
+/* ---- given up ---- */
+
+static void expect_given_up(const struct barrier *barrier)
+{
+    uint32_t before = cycle_last().number;
+    unsigned judged = judged_count;
+    EXPECT(!COLLECT(barrier) && cycle_last().number == before);
     sweep_finish();
-    EXPECT(leaks_left() == 0);
+    EXPECT(judged_count == judged && leaks_left() == LEAKS);
+    EXPECT(trigger > heap_net()); /* tried again, later */
+    expect_live();
 }
 
-static void disabled(void)
+/* .inv.all_or_none: what lives is not judged, and the ages begin anew. */
+static void given_up(void)
 {
-    start(MODE_COLLECT, 1, 0);
-    cycle_disable("a test");
-    EXPECT(!CYCLE_NOW(CYCLE_STRESS));
-    EXPECT_TEXT(cycle_reason_not_run(), "a test");
-}
-
-/* ---- other processes ---- */
-
-static volatile int ran_in_vfork = -1;
-
-/* .inv.vfork */
-static GC_NOINLINE void try_in_vfork(void)
-{
-    pid_t child = vfork();
-    if (child == 0) {
-        ran_in_vfork = cycle_run(CYCLE_STRESS);
-        _exit(0);
+    start(2);
+    make_live();
+    make_leaks();
+    for (unsigned round = 0; round < 4; round++) {
+        EXPECT(COLLECT(&fake) && leaks_left() == LEAKS); /* age 1 */
+        seen.on_take = round == 0 ? give_up : NULL;
+        maps_lines_left = round == 1 ? 0 : round == 2 ? 5 : -1;
+        if (round == 3)
+            cycle_abort(true); /* before it begins */
+        expect_given_up(&fake);
+        if (round != 1 && round != 2)
+            EXPECT(strcmp(reason, "given up") == 0);
+        EXPECT(relaxed_load(&hot.window) == 1);
+        expect_given_up(round == 1 || round == 2 ? NULL : &fake); /* twice in a row */
+        seen.on_take = NULL;
+        maps_lines_left = -1;
+        cycle_abort(false);
+        EXPECT(COLLECT(round % 2 ? &fake : NULL) && leaks_left() == LEAKS); /* age 1 again */
+        EXPECT(relaxed_load(&hot.window) == 0);
+        expect_live();
+        EXPECT(COLLECT(&fake) && leaks_left() == 0);
+        expect_live();
+        make_leaks();
     }
-    EXPECT(child > 0 && waitpid(child, NULL, 0) == child);
+    EXPECT(judged_count == 4 * LEAKS);
 }
 
-static void in_vfork(void)
+/* ---- the program goes on ---- */
+
+enum { VICTIMS = 400 };
+static char *victims[VICTIMS];
+static hidden moving;
+static char *moving_word;
+static unsigned next_victim, moves;
+
+static GC_NOINLINE void free_victim(void)
 {
-    start(MODE_COLLECT, 1, 0);
-    make_leaks();
-    try_in_vfork();
-    EXPECT(ran_in_vfork == 0 && finished_count == 0);
-    EXPECT(relaxed_load(&hot.epoch) == EPOCH_FIRST && leaks_left() == LEAKS);
-    EXPECT(CYCLE_NOW(CYCLE_STRESS));
+    alloc_free(victims[next_victim]);
+    hidden_new(SIZE + next_victim % 3 * 1000); /* born, and lost */
+    victims[next_victim] = alloc_calloc(1, SIZE);
+    next_victim = (next_victim + 1) % VICTIMS;
 }
 
-static void child_of_fork(void)
+/* The only reference to a large block moves from place to place, behind the marker. */
+static GC_NOINLINE void move_one(void)
 {
-    EXPECT(!cycle_run(CYCLE_STRESS)); /* before it was told */
-    cycle_lock_for_fork();
+    size_t size = 5000 + moves++ % 40 * 5000;
+    char *p = alloc_realloc(moving_word, size);
+    *(volatile size_t *)(void *)p = 4711;
+    moving_word = p;
+    moving = ~(uintptr_t)p;
+}
+
+/* Block i of the list is cut out, and put in again elsewhere: a reference crosses the wavefront. */
+static GC_NOINLINE void swap_two(void)
+{
+    void **a = reveal(live[0]), **b = *a, **c = b == NULL ? NULL : *b;
+    if (c == NULL)
+        return;
+    void *rest = *c;
+    *a = c;
+    *c = b;
+    *b = rest;
+}
+
+/* Done by another thread: who holds one of our locks must not allocate. */
+static _Atomic unsigned asked, answered;
+
+static void *mutate_when_asked(void *data)
+{
+    (void)data;
+    thread_attach((uintptr_t)__builtin_frame_address(0));
+    while (!quit) {
+        sched_yield();
+        if (asked == answered)
+            continue;
+        free_victim();
+        move_one();
+        swap_two();
+        wipe_stack();
+        answered++;
+    }
+    thread_detach();
+    return NULL;
+}
+
+static void mutate(void)
+{
+    if (cycle_phase() != CYCLE_MARK_PHASE && cycle_phase() != CYCLE_RESCAN_PHASE)
+        return;
+    asked++;
+    while (answered != asked)
+        sched_yield();
+}
+
+static void mutate_on_take(bool rearm)
+{
+    if (rearm)
+        mutate();
+}
+
+/* The list is linked by word 0 alone here. */
+static GC_NOINLINE void make_plain_list(void)
+{
+    make_live();
+    for (size_t i = 1; i < LIVE; i++)
+        hidden_link(live[i - 1], 0, live[i], 0);
+}
+
+static GC_NOINLINE size_t list_length(void)
+{
+    size_t count = 0;
+    for (void **p = reveal(live[0]); p != NULL; p = *p)
+        count++;
+    return count;
+}
+
+static void program_goes_on(void)
+{
+    pthread_t thread;
+    start(1);
+    make_plain_list();
+    for (size_t i = 0; i < VICTIMS; i++)
+        victims[i] = alloc_calloc(1, SIZE);
+    moving_word = alloc_calloc(1, 100000);
+    *(size_t *)(void *)moving_word = 4711;
+    EXPECT(pthread_create(&thread, NULL, mutate_when_asked, NULL) == 0);
+    seen.on_arm = mutate;
+    seen.on_take = mutate_on_take;
+    for (unsigned i = 0; i < 300; i++) {
+        bool done = COLLECT(&fake);
+        if (!EXPECT(done && list_length() == LIVE))
+            break;
+        size_t good = 0;
+        for (size_t v = 0; v < VICTIMS; v++)
+            good += relaxed_load(slot_of((uintptr_t)victims[v])) == relaxed_load(&hot.epoch);
+        EXPECT(good == VICTIMS);
+        EXPECT(*(size_t *)(void *)moving_word == 4711);
+        EXPECT(hidden_byte(moving) == relaxed_load(&hot.epoch));
+    }
+    quit = true;
+    pthread_join(thread, NULL);
+    EXPECT(moves > 600);
+    expect_live();
+}
+
+/* ---- fork ---- */
+
+static char *second_stack;
+static unsigned forks;
+
+static void child_collects(void)
+{
+    seen.on_arm = NULL;
+    seen.on_take = NULL;
     cycle_after_fork_in_child();
-    make_leaks();
-    EXPECT(CYCLE_NOW(CYCLE_STRESS));
-    sweep_finish();
-    EXPECT(leaks_left() == 0);
+    EXPECT(cycle_phase() == CYCLE_IDLE_PHASE);
+    roots_close(&files);
+    EXPECT(roots_open(&files) == NULL);
+    for (unsigned i = 1; i <= 3; i++) {
+        struct cycle_order order = {CYCLE_STRESS, i == 2 ? NULL : &fake, &files, 0};
+        wipe_stack();
+        call_on_stack(collect_here, &order, second_stack);
+        EXPECT(reason == NULL);
+        sweep_finish();
+        EXPECT(leaks_left() == (i < 2 ? LEAKS : 0));
+        expect_live();
+    }
+}
+
+static void fork_now(void)
+{
+    if (cycle_phase() == CYCLE_IDLE_PHASE || forks++ % 3 != 0)
+        return;
+    EXPECT(child_passes(child_collects));
+}
+
+static void fork_on_take(bool rearm)
+{
+    if (rearm)
+        fork_now();
+}
+
+/* In every phase in which the program runs. */
+static void forked(void)
+{
+    start(2);
+    second_stack = (char *)meta_alloc(STACK) + STACK;
+    make_live();
+    for (unsigned i = 0; i < 3; i++) {
+        make_leaks();
+        seen.on_arm = fork_now;
+        seen.on_take = fork_on_take;
+        EXPECT(COLLECT(&fake));
+        EXPECT(forks > 5);
+        expect_live();
+    }
+}
+
+/* ---- threads, and the kernel's barrier ---- */
+
+enum { SLOTS = 512, THREADS = 2, STEPS = 1500 };
+
+struct node {
+    uintptr_t check;    /* ~ the address of the other half */
+    struct node *half;
+};
+
+static struct node *kept[SLOTS];
+static _Atomic unsigned wrong, steps_left[THREADS];
+static bool plain; /* without the oracle */
+
+static bool whole(const struct node *n)
+{
+    return n->check == ~(uintptr_t)n->half && n->half->check == ~(uintptr_t)n;
+}
+
+static struct node *new_node(size_t size)
+{
+    struct node *n = plain ? alloc_malloc(size) : alloc_calloc(1, size);
+    struct node *half = alloc_calloc(1, 48);
+    *n = (struct node){~(uintptr_t)half, half};
+    *half = (struct node){~(uintptr_t)n, NULL};
+    return n;
+}
+
+/* The oracle reads a new block before it is written, too: what was there must hold no address. */
+static void lose(struct node *n)
+{
+    if (n != NULL && !plain)
+        *(struct node *volatile *)&n->half = NULL;
+}
+
+static void free_node(struct node *n)
+{
+    alloc_free(n->half);
+    lose(n);
+    alloc_free(n);
+}
+
+static struct node *resize(struct node *n, size_t size)
+{
+    struct node *to = plain ? alloc_realloc(n, size) : alloc_calloc(1, size);
+    if (!plain) {
+        *to = *n;
+        lose(n);
+        alloc_free(n);
+    }
+    to->half->check = ~(uintptr_t)to;
+    return to;
+}
+
+/* Makes, moves, frees, loses. */
+static void step(struct node **place, struct node **other, unsigned x)
+{
+    struct node *n = *place;
+    wrong += n != NULL && !whole(n);
+    if (x >> 29 == 0 || x >> 29 == 3) {
+        struct node *made = new_node(32 + (x >> 10) % (x >> 29 == 0 ? 500 : 60000));
+        lose(n);
+        *place = made;
+    } else if (x >> 29 == 1 && n != NULL) {
+        *place = NULL;
+        free_node(n);
+    } else if (x >> 29 == 2 && n != NULL) {
+        *place = resize(n, 32 + (x >> 12) % 3000);
+    } else {
+        *place = *other;
+        *other = n;
+    }
+}
+
+static void *churn(void *data)
+{
+    unsigned self = (unsigned)(uintptr_t)data, x = self + 1;
+    struct node **mine = &kept[self * (SLOTS / THREADS)];
+    thread_attach((uintptr_t)__builtin_frame_address(0));
+    while (!quit) {
+        if (steps_left[self] == 0) { /* what is lost must not fill the heap */
+            sched_yield();
+            continue;
+        }
+        x = x * 1664525u + 1013904223u;
+        step(&mine[(x >> 8) % (SLOTS / THREADS)], &mine[(x >> 17) % (SLOTS / THREADS)], x);
+        steps_left[self]--;
+    }
+    thread_detach();
+    return NULL;
+}
+
+static void start_beside(const struct barrier *barrier)
+{
+    struct cycle_settings s = cycle_settings(MODE_COLLECT, 1);
+    s.oracle = !plain && GC_CHECK_LEVEL >= 1;
+    start_with(s, 0);
+    EXPECT(barrier->open == NULL || barrier->open() == NULL);
+    make_live();
+}
+
+/* More than one turn of the epochs. Each mark is checked by the oracle, too, if not plain. */
+static void wrap_beside(const struct barrier *barrier)
+{
+    pthread_t threads[THREADS];
+    start_beside(barrier);
+    for (uintptr_t i = 0; i < THREADS; i++)
+        EXPECT(pthread_create(&threads[i], NULL, churn, (void *)i) == 0);
+    for (unsigned i = 0; i < 300; i++) {
+        for (unsigned t = 0; t < THREADS; t++)
+            steps_left[t] = STEPS;
+        make_leaks();
+        usleep(i % 4 * 500);
+        if (!EXPECT(COLLECT(barrier)))
+            printf("    %s\n", reason);
+        if (i % 3 == 0)
+            sweep_finish();
+    }
+    quit = true;
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    EXPECT(wrong == 0 && judged_reclaimed > 290 * LEAKS);
+    EXPECT(relaxed_load(&hot.epoch) == EPOCH_FIRST + 300 % EPOCH_COUNT);
+    for (unsigned i = 0; i < SLOTS; i++)
+        EXPECT(kept[i] == NULL || whole(kept[i]));
     expect_live();
 }
 
-static void in_fork(void)
+static void wrap_uffd(void)
 {
-    start(MODE_COLLECT, 1, 0);
-    make_live();
-    EXPECT(child_passes(child_of_fork));
-    EXPECT(CYCLE_NOW(CYCLE_STRESS));
-    expect_live();
+    wrap_beside(&barrier_uffd);
 }
 
-/* ---- hooks, and surroundings ---- */
-
-static void from_within_a_hook(void)
+static void wrap_uffd_plain(void)
 {
-    start(MODE_COLLECT, 1, 0);
-    thread_cache.in_hook = 1;
-    EXPECT(!CYCLE_NOW(CYCLE_STRESS) && finished_count == 0);
-    thread_cache.in_hook = 0;
-    EXPECT(CYCLE_NOW(CYCLE_STRESS) && thread_cache.in_hook == 0);
+    plain = true;
+    wrap_beside(&barrier_uffd);
 }
 
-/* The mask is the same afterwards, signals arrive, and errno is untouched. */
-static volatile sig_atomic_t delivered;
-
-static void note_signal(int signal)
+static void wrap_fake(void)
 {
-    (void)signal;
-    delivered++;
-}
-
-static void undisturbed(void)
-{
-    sigset_t before, after;
-    start(MODE_COLLECT, 1, 0);
-    signal(SIGUSR1, note_signal);
-    pthread_sigmask(SIG_SETMASK, NULL, &before);
-    sigaddset(&before, SIGUSR2);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = 12345;
-    bool ran = CYCLE_NOW(CYCLE_STRESS);
-    int error = errno;
-    EXPECT(ran && error == 12345);
-    pthread_sigmask(SIG_SETMASK, NULL, &after);
-    EXPECT(memcmp(&before, &after, 8) == 0); /* the kernel knows 64 signals */
-    raise(SIGUSR1);
-    EXPECT(delivered == 1);
-}
-
-static void trigger_follows(void)
-{
-    start(MODE_COLLECT, 1, 0);
-    EXPECT(trigger == 0); /* pacer_first() with min_heap=0 */
-    make_live();
-    EXPECT(CYCLE_NOW(CYCLE_GROWTH));
-    EXPECT(trigger > heap_net());
-    EXPECT(last_record.goal == last_record.live + (trigger - heap_net()));
-    EXPECT(last_record.live == (int64_t)last_record.marked_bytes);
-    EXPECT(last_record.reason == CYCLE_GROWTH && last_record.number == 1);
-    EXPECT(last_record.marking > 0 && last_record.total > 0);
-}
-
-/* For want of memory a cycle runs, sweeps all, and is not repeated at once. */
-static void exhausted(void)
-{
-    start(MODE_COLLECT, 1, 0);
-    make_leaks();
-    wipe_stack();
-    EXPECT(!cycle_on_exhausted(SIZE_MAX / 2) && finished_count == 0); /* would not help */
-    wipe_stack();
-    EXPECT(cycle_on_exhausted(100) && leaks_left() == 0); /* swept without being asked to */
-    EXPECT(!cycle_on_exhausted(100) && finished_count == 1);
+    wrap_beside(&fake);
 }
 
 #define IN_CHILD(name) \
@@ -552,32 +673,18 @@ static void exhausted(void)
     { \
         EXPECT(child_passes(name)); \
     }
-IN_CHILD(wrap_collecting)
-IN_CHILD(wrap_reporting)
-IN_CHILD(confirm_1)
-IN_CHILD(confirm_2)
-IN_CHILD(confirm_3)
-IN_CHILD(found_again)
-IN_CHILD(report_only)
-IN_CHILD(off)
-IN_CHILD(at_exit)
-IN_CHILD(under_probation)
-IN_CHILD(after_contradiction)
-IN_CHILD(roots_fail)
-IN_CHILD(roots_cannot_be_opened)
-IN_CHILD(late)
-IN_CHILD(disabled)
-IN_CHILD(in_vfork)
-IN_CHILD(in_fork)
-IN_CHILD(from_within_a_hook)
-IN_CHILD(undisturbed)
-IN_CHILD(trigger_follows)
-IN_CHILD(exhausted)
+IN_CHILD(phases)
+IN_CHILD(swept_at_once)
+IN_CHILD(never_in_time)
+IN_CHILD(barrier_that_stops)
+IN_CHILD(given_up)
+IN_CHILD(program_goes_on)
+IN_CHILD(forked)
+IN_CHILD(wrap_uffd)
+IN_CHILD(wrap_uffd_plain)
+IN_CHILD(wrap_fake)
 
-UNIT_MAIN(TEST(test_wrap_collecting), TEST(test_wrap_reporting), TEST(test_confirm_1),
-          TEST(test_confirm_2), TEST(test_confirm_3), TEST(test_found_again),
-          TEST(test_report_only), TEST(test_off), TEST(test_at_exit), TEST(test_under_probation),
-          TEST(test_after_contradiction), TEST(test_roots_fail), TEST(test_roots_cannot_be_opened),
-          TEST(test_late), TEST(test_disabled), TEST(test_in_vfork), TEST(test_in_fork),
-          TEST(test_from_within_a_hook), TEST(test_undisturbed), TEST(test_trigger_follows),
-          TEST(test_exhausted))
+UNIT_MAIN(TEST(test_phases), TEST(test_illegal), TEST(test_swept_at_once),
+          TEST(test_never_in_time), TEST(test_barrier_that_stops), TEST(test_given_up),
+          TEST(test_program_goes_on), TEST(test_forked), TEST(test_wrap_uffd),
+          TEST(test_wrap_uffd_plain), TEST(test_wrap_fake))

@@ -1,4 +1,4 @@
-/* cycle_pacer.c -- Go's goal, the back-off, and the bounds.
+/* cycle_pacer.c -- Go's goal, the back-off, where the trigger lies before the goal, and the bounds.
  *
  * growth = (live + roots) / 100 * percent * backoff, at least up to min_heap, at least 256 KiB. */
 #include "cycle/pacer.h"
@@ -11,14 +11,25 @@ static const int64_t mib = 1 << 20;
 
 static void start(int64_t percent, int64_t min_heap)
 {
-    struct pacer_settings s = {percent, min_heap};
+    struct pacer_settings s = {percent, min_heap, 0};
     pacer_start(&s);
 }
 
+static bool same_plan(struct pacer_plan a, struct pacer_plan b)
+{
+    return a.trigger == b.trigger && a.goal == b.goal && a.hard == b.hard && a.growth == b.growth &&
+           a.rest == b.rest;
+}
+
+/* The growth after a cycle during which nothing was allocated, from a heap_net() of 0: then the
+ * trigger is the goal, and both lie `growth` further on. */
 static int64_t next(int64_t live, int64_t roots, int64_t found)
 {
-    struct pacer_input in = {live, roots, found};
-    return pacer_next(&in);
+    struct pacer_input in = {.live = live, .roots = roots, .found = found, .room = INT64_MAX};
+    struct pacer_plan plan = pacer_next(&in);
+    EXPECT(plan.trigger == plan.growth && plan.goal == plan.growth);
+    EXPECT(plan.hard == 2 * plan.growth);
+    return plan.growth;
 }
 
 /* The division by 100 comes first, so that nothing overflows: it loses up to 100 bytes times
@@ -74,18 +85,75 @@ static void test_one_percent(void)
     EXPECT(next(0, 100 * mib, 0) == 100 * mib); /* of nothing, nothing is enough */
 }
 
+/* ---- the trigger, for a cycle that runs beside the program ---- */
+
+static struct pacer_plan after(int64_t live, int64_t before, int64_t now)
+{
+    struct pacer_input in = {
+        .live = live, .found = live, .before = before, .now = now, .room = INT64_MAX};
+    return pacer_next(&in);
+}
+
+/* The next cycle begins earlier by what was allocated during the last one, and half as much again;
+ * growth counts from the beginning of the last. */
+static void test_trigger(void)
+{
+    start(100, 0);
+    struct pacer_plan plan = after(100 * mib, 1000 * mib, 1000 * mib);
+    EXPECT(plan.goal == 1100 * mib && plan.trigger == 1100 * mib && plan.growth == 100 * mib);
+    EXPECT(plan.hard == 1200 * mib);
+    plan = after(100 * mib, 1000 * mib, 1020 * mib);
+    EXPECT(plan.goal == 1100 * mib && plan.trigger == 1070 * mib && plan.hard == 1200 * mib);
+    plan = after(100 * mib, 1000 * mib, 1030 * mib);
+    EXPECT(plan.goal == 1100 * mib && plan.trigger == 1055 * mib); /* 1030 + 100 / 4 is the same */
+    /* The heap shrank while the cycle ran: nothing to begin earlier for. */
+    plan = after(100 * mib, 1000 * mib, 900 * mib);
+    EXPECT(plan.goal == 1100 * mib && plan.trigger == 1100 * mib);
+    /* heap_net() may be negative: memory that was counted as found is freed after all. */
+    plan = after(100 * mib, -50 * mib, -40 * mib);
+    EXPECT(plan.goal == 50 * mib && plan.trigger == 35 * mib && plan.hard == 150 * mib);
+}
+
+/* However much was allocated meanwhile, a quarter of the allowance lies between two cycles, and the
+ * goal never before the trigger. */
+static void test_rest(void)
+{
+    start(100, 0);
+    struct pacer_plan plan = after(100 * mib, 1000 * mib, 1050 * mib);
+    EXPECT(plan.trigger == 1075 * mib && plan.goal == 1100 * mib && plan.hard == 1200 * mib);
+    plan = after(100 * mib, 1000 * mib, 1090 * mib);
+    EXPECT(plan.trigger == 1115 * mib && plan.goal == 1115 * mib && plan.hard == 1215 * mib);
+    plan = after(100 * mib, 1000 * mib, 5000 * mib);
+    EXPECT(plan.trigger == 5025 * mib && plan.goal == 5025 * mib && plan.hard == 5125 * mib);
+    plan = after(0, 1000 * mib, 5000 * mib); /* a quarter of the least allowance */
+    EXPECT(plan.trigger == 5000 * mib + GROWTH_LEAST / 4 && plan.goal == plan.trigger);
+    for (int64_t meanwhile = 0; meanwhile < 300 * mib; meanwhile += mib / 2) {
+        plan = after(100 * mib, 0, meanwhile);
+        EXPECT(plan.trigger >= meanwhile + 25 * mib && plan.trigger <= plan.goal);
+        EXPECT(plan.hard == plan.goal + plan.growth);
+    }
+}
+
+/* ---- the edges ---- */
+
 static void test_never(void)
 {
+    const int64_t never = INT64_MAX / 4;
+    const struct pacer_plan plan = {never, never, 2 * never, never, 0};
+    struct pacer_input in = {.live = 100 * mib, .roots = mib, .found = 100 * mib,
+                             .before = 5 * mib, .now = 90 * mib, .room = INT64_MAX};
     start(-1, 32 * mib);
-    EXPECT(pacer_first() == INT64_MAX / 2);
-    EXPECT(next(0, 0, 0) == INT64_MAX / 2);
-    EXPECT(next(100 * mib, mib, 100 * mib) == INT64_MAX / 2);
+    EXPECT(same_plan(pacer_first(), plan));
+    EXPECT(next(0, 0, 0) == never && next(100 * mib, mib, 100 * mib) == never);
+    EXPECT(same_plan(pacer_next(&in), plan));
+    /* Not even after a cycle that could not run. */
+    EXPECT(same_plan(pacer_retry(5 * mib, 100 * mib), plan));
 }
 
 static void test_min_heap(void)
 {
     start(100, 32 * mib);
-    EXPECT(pacer_first() == 32 * mib);
+    EXPECT(same_plan(pacer_first(), (struct pacer_plan){32 * mib, 64 * mib, 96 * mib, 32 * mib, 0}));
     EXPECT(next(mib, 0, mib) == 31 * mib);               /* live + growth = min_heap */
     EXPECT(next(16 * mib, 0, mib) == 16 * mib);
     EXPECT(near(next(20 * mib, 0, mib), 20 * mib));
@@ -93,19 +161,92 @@ static void test_min_heap(void)
     start(0, 32 * mib);
     EXPECT(next(mib, 0, mib) == 31 * mib);
     EXPECT(next(32 * mib - 1, 0, mib) == GROWTH_LEAST);
+    start(100, 0);
+    EXPECT(same_plan(pacer_first(),
+                     (struct pacer_plan){0, GROWTH_LEAST, 2 * GROWTH_LEAST, GROWTH_LEAST, 0}));
 }
 
 static void test_retry(void)
 {
     start(100, 0);
-    EXPECT(pacer_retry(80 * mib) == 10 * mib);
-    EXPECT(pacer_retry(0) == GROWTH_LEAST);
+    EXPECT(pacer_retry(0, 80 * mib).growth == 10 * mib);
+    EXPECT(same_plan(pacer_retry(7 * mib, 80 * mib),
+                     (struct pacer_plan){17 * mib, 17 * mib, 27 * mib, 10 * mib, 0}));
+    EXPECT(pacer_retry(0, 0).growth == GROWTH_LEAST);
     start(100, 32 * mib);
-    EXPECT(pacer_retry(0) == 32 * mib);
-    EXPECT(pacer_retry(31 * mib) == 31 * mib / 8);
-    start(-1, 32 * mib); /* never by growth: not even after a cycle that could not run */
-    EXPECT(pacer_retry(100 * mib) == INT64_MAX / 2);
+    EXPECT(pacer_retry(mib, 0).trigger == 33 * mib);
+    EXPECT(pacer_retry(0, 31 * mib).trigger == 31 * mib / 8);
+}
+
+/* ---- a limit of memory ---- */
+
+static struct pacer_plan with_room(int64_t live, int64_t room)
+{
+    struct pacer_input in = {.live = live, .found = live, .before = 900 * mib, .now = 1000 * mib,
+                             .room = room, .took = 12345678};
+    return pacer_next(&in);
+}
+
+/* What is left of it is the allowance, but never less than a part of what lives; and a cycle is
+ * followed by as much time without one. */
+static void test_limit(void)
+{
+    start(100, 0);
+    struct pacer_plan free = with_room(320 * mib, 320 * mib), plan = with_room(320 * mib, 40 * mib);
+    EXPECT(free.rest == 0 && near(free.growth, 320 * mib));
+    EXPECT(same_plan(plan, (struct pacer_plan){1020 * mib, 1040 * mib, 1060 * mib, 40 * mib,
+                                               12345678}));
+    plan = with_room(320 * mib, 320 * mib - 1000);
+    EXPECT(plan.rest != 0 && plan.growth == 320 * mib - 1000);
+    const struct pacer_plan at_limit = {1005 * mib, 1010 * mib, 1015 * mib, 10 * mib, 12345678};
+    EXPECT(same_plan(with_room(320 * mib, 0), at_limit));
+    EXPECT(same_plan(with_room(320 * mib, -500 * mib), at_limit));
+    EXPECT(with_room(0, 0).growth == GROWTH_LEAST);
+    start(-1, 0); /* by nothing but the limit */
+    EXPECT(same_plan(with_room(320 * mib, -500 * mib), at_limit));
+    struct pacer_settings s = {-1, 0, 77 * mib};
+    pacer_start(&s);
+    EXPECT(pacer_first().trigger == 77 * mib);
+}
+
+/* ---- time ---- */
+
+static void note_cycle(int64_t marked, int64_t roots, uint64_t took)
+{
+    struct pacer_input in = {
+        .marked = marked, .roots = roots, .took = took, .room = INT64_MAX};
+    pacer_next(&in);
+}
+
+static bool about(uint64_t got, uint64_t want)
+{
+    return got >= want && got <= want + want / 50 + 1024; /* rounded up, by 1 ns a KiB */
+}
+
+static void test_mark_time(void)
+{
+    start(100, 0);
+    EXPECT(pacer_mark_time(0) == 0);
+    uint64_t guess = pacer_mark_time(mib); /* before the first cycle: under 2 ms a MiB, over 0.1 */
+    EXPECT(guess > 100000 && guess < 2000000);
+    note_cycle(64 * mib, 0, 64 * 1024 * 100);
+    EXPECT(about(pacer_mark_time(mib), 1024 * 100));
+    EXPECT(about(pacer_mark_time((int64_t)1 << 40), (uint64_t)100 << 30));
+    note_cycle(32 * mib, 32 * mib, 64 * 1024 * 500); /* roots take their time too */
+    EXPECT(about(pacer_mark_time(mib), 1024 * 500));
+    note_cycle(0, 0, 123456789); /* of nothing nothing is learnt */
+    EXPECT(about(pacer_mark_time(mib), 1024 * 500));
+    note_cycle(1023, 0, 123456789);
+    EXPECT(about(pacer_mark_time(mib), 1024 * 500));
+    note_cycle(mib, 0, 0); /* the fastest there is is not 0 */
+    EXPECT(pacer_mark_time(mib) > 0);
+    start(-1, 0); /* learnt even where growth never triggers */
+    note_cycle(mib, 0, 1024 * 300);
+    EXPECT(about(pacer_mark_time(mib), 1024 * 300));
+    start(100, 0);
+    EXPECT(pacer_mark_time(mib) == guess);
 }
 
 UNIT_MAIN(TEST(test_goal), TEST(test_least), TEST(test_backoff), TEST(test_one_percent),
-          TEST(test_never), TEST(test_min_heap), TEST(test_retry))
+          TEST(test_trigger), TEST(test_rest), TEST(test_never), TEST(test_min_heap),
+          TEST(test_retry), TEST(test_limit), TEST(test_mark_time))

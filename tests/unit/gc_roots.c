@@ -6,6 +6,7 @@
 #include "gc/roots.h"
 
 #include "child.h"
+#include "gc/armed.h"
 #include "gc/own_stack.h"
 #include "gc/world.h"
 #include "heap/judge.h"
@@ -47,21 +48,26 @@ static void start(void)
 static void scan(void *argument, uintptr_t low)
 {
     (void)argument;
-    struct own_stack self = {(int32_t)syscall0(__NR_gettid), low};
-    reason = roots_open();
+    struct roots_files files;
+    struct roots_request request = {.pass = ROOTS_ALL,
+                                    .files = &files,
+                                    .self = {(int32_t)syscall0(__NR_gettid), low}};
+    reason = roots_prepare();
+    if (reason == NULL)
+        reason = roots_open(&files);
     if (reason != NULL)
         return;
     lock_acquire(thread_registry_lock());
     reason = "the world did not stop";
     if (world_stop((uint64_t)5000000000u) == WORLD_STOPPED) {
         relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
-        marker_start(marker, roots_pagemap());
-        reason = roots_scan(marker, &self, &stats);
+        marker_start(marker, &files.pagemap);
+        reason = roots_scan(marker, &request, &stats);
         mark_drain(marker);
         world_start();
     }
     lock_release(thread_registry_lock());
-    roots_close();
+    roots_close(&files);
 }
 
 static GC_NOINLINE void collect_now(void)
@@ -381,7 +387,9 @@ static GC_NOINLINE void set_alternate(hidden h)
 /* Of an alternate signal stack in the heap only the kernel may hold the address. */
 static void alternate_stacks(void)
 {
+    extern char __bss_start[], _end[];
     start();
+    roots_exclude((uintptr_t)__bss_start, (uintptr_t)_end); /* the scanner's own table of stacks */
     hidden mine = hidden_new(32768), in_mine = hidden_new(48);
     hidden_link(mine, 30000, in_mine, 0);
     set_alternate(mine);
@@ -484,6 +492,197 @@ static void newborn(void)
     EXPECT(!marker->note_newborn);
 }
 
+/* ---- passes beside the program ---- */
+
+/* Nothing was written, says this one, unless it is in [told_start, told_end). */
+static uintptr_t told_start, told_end;
+static unsigned taken;
+
+static bool quiet_arm(uintptr_t from, uintptr_t to)
+{
+    return from < to;
+}
+
+static void quiet_take(uintptr_t from, uintptr_t to, bool rearm, pagemap_visit_fn *visit,
+                       void *data)
+{
+    (void)rearm;
+    taken++;
+    uintptr_t low = size_max(from, told_start), high = size_min(to, told_end);
+    if (low < high)
+        visit(low, high, data);
+}
+
+static const struct barrier quiet = {.name = "quiet", .arm = quiet_arm, .take = quiet_take};
+static const struct barrier *barrier;
+static struct roots_files pass_files;
+static struct roots_stats first_pass, second_pass, last_pass;
+static void (*meanwhile)(void);
+
+static void pass(enum roots_pass which, uintptr_t low, struct roots_stats *out)
+{
+    struct roots_request request = {which, &pass_files, barrier,
+                                    {(int32_t)syscall0(__NR_gettid), low}};
+    reason = reason == NULL ? roots_scan(marker, &request, out) : reason;
+    mark_drain(marker);
+}
+
+/* Two passes, what the program does meanwhile, and the last one. */
+static void in_passes(void *argument, uintptr_t low)
+{
+    (void)argument;
+    armed_clear();
+    relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
+    marker_start(marker, &pass_files.pagemap);
+    reason = NULL;
+    pass(ROOTS_CONCURRENT, low, &first_pass);
+    pass(ROOTS_CONCURRENT, low, &second_pass);
+    if (meanwhile != NULL)
+        meanwhile();
+    wipe_stack();
+    lock_acquire(thread_registry_lock());
+    EXPECT(world_stop((uint64_t)5000000000u) == WORLD_STOPPED);
+    pass(ROOTS_FINAL, low, &last_pass);
+    world_start();
+    lock_release(thread_registry_lock());
+}
+
+static GC_NOINLINE void collect_in_passes(void)
+{
+    lock_acquire(&cycle_lock);
+    call_on_stack(in_passes, NULL, own_stack_top);
+    lock_release(&cycle_lock);
+}
+
+#define IN_PASSES() \
+    do { \
+        wipe_stack(); \
+        collect_in_passes(); \
+        EXPECT(reason == NULL); \
+        EXPECT(!reached(dropped)); \
+    } while (0)
+
+static void start_passes(const struct barrier *b)
+{
+    start();
+    barrier = b;
+    EXPECT(roots_prepare() == NULL && roots_open(&pass_files) == NULL);
+    EXPECT(b->open == NULL || b->open() == NULL);
+}
+
+enum { IN_DATA, OLD_MAP, NEW_MAP, REMAPPED, SMALL_SHARED, LARGE_SHARED, FILE_PAGE, PLACES };
+enum { LARGE = 4 << 20, QUIET = 8 << 20 };
+
+static hidden in_place[PLACES];
+static char *data_word = (char *)0x1111;
+static char *old_map, *remapped, *small_shared, *large_shared, *private_file;
+
+static void make_places(void)
+{
+    const int private = MAP_PRIVATE | MAP_ANONYMOUS, shared_memory = MAP_SHARED | MAP_ANONYMOUS;
+    for (size_t i = 0; i < PLACES; i++)
+        in_place[i] = hidden_new(64);
+    old_map = map(QUIET, PROT_READ | PROT_WRITE, private, -1);
+    memset(old_map, 1, QUIET);
+    remapped = map(16 * PAGE_SIZE, PROT_READ | PROT_WRITE, private, -1);
+    small_shared = map(16 * PAGE_SIZE, PROT_READ | PROT_WRITE, shared_memory, -1);
+    large_shared = map(LARGE, PROT_READ | PROT_WRITE, shared_memory, -1);
+    private_file = map(FILE_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE, new_file());
+    memset(remapped, 1, 16 * PAGE_SIZE);
+    memset(large_shared, 1, LARGE);
+}
+
+static void fill_places(void)
+{
+    hidden_store(&data_word, in_place[IN_DATA], 0);
+    hidden_store(old_map + QUIET / 2 + 8, in_place[OLD_MAP], 0);
+    char *new_map = map(PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    hidden_store(new_map + 8, in_place[NEW_MAP], 0);
+    hidden_store(remapped + 8, in_place[REMAPPED], 0);
+    remapped = mremap(remapped, 16 * PAGE_SIZE, 32 * PAGE_SIZE, MREMAP_MAYMOVE);
+    EXPECT(remapped != MAP_FAILED);
+    hidden_store(small_shared + 8, in_place[SMALL_SHARED], 0);
+    hidden_store(large_shared + LARGE - 16, in_place[LARGE_SHARED], 0);
+    hidden_store(private_file + PAGE_SIZE, in_place[FILE_PAGE], 0);
+}
+
+/* What is stored anywhere after the passes beside the program is found by the last. */
+static void stored_meanwhile(void)
+{
+    start_passes(&barrier_uffd);
+    make_places();
+    IN_PASSES();
+    for (size_t i = 0; i < PLACES; i++)
+        EXPECT(!reached(in_place[i]));
+    meanwhile = fill_places;
+    IN_PASSES();
+    for (size_t i = 0; i < PLACES; i++)
+        if (!EXPECT(reached(in_place[i])))
+            printf("    place %zu\n", i);
+    /* And in the next cycle by the first, which arms anew. */
+    meanwhile = NULL;
+    IN_PASSES();
+    for (size_t i = 0; i < PLACES; i++)
+        EXPECT(reached(in_place[i]));
+}
+
+/* What was not written is not read again. */
+static void read_once(void)
+{
+    start_passes(&barrier_uffd);
+    make_places();
+    IN_PASSES();
+    EXPECT(first_pass.other_bytes >= QUIET + LARGE && first_pass.stack_bytes == 0);
+    EXPECT(second_pass.other_bytes < QUIET / 2 && second_pass.written_pages < QUIET / 2 / PAGE_SIZE);
+    EXPECT(last_pass.other_bytes < QUIET / 2 && last_pass.stack_bytes > 0);
+    meanwhile = fill_places;
+    IN_PASSES();
+    EXPECT(last_pass.other_bytes < QUIET / 2 && last_pass.written_pages >= 3);
+}
+
+/* The barrier's word counts: what it does not report is not read, what it does is. */
+static void as_reported(void)
+{
+    start_passes(&quiet);
+    make_places();
+    meanwhile = fill_places;
+    IN_PASSES();
+    EXPECT(taken > 5 && second_pass.written_pages == 0 && last_pass.written_pages == 0);
+    EXPECT(!reached(in_place[OLD_MAP]) && !reached(in_place[LARGE_SHARED]));
+    EXPECT(reached(in_place[NEW_MAP]));       /* it was not armed */
+    EXPECT(reached(in_place[SMALL_SHARED]));  /* read whole each time: other processes write there */
+    meanwhile = NULL;
+    hidden_store(old_map + QUIET / 2 + 8, dropped, 0);
+    dropped = hidden_new(48);
+    IN_PASSES();
+    EXPECT(reached(in_place[LARGE_SHARED])); /* armed anew by this cycle, and read */
+    told_start = (uintptr_t)old_map + QUIET / 2;
+    told_end = told_start + 2 * PAGE_SIZE;
+    IN_PASSES();
+    EXPECT(second_pass.written_pages == 2 && last_pass.written_pages == 2);
+}
+
+/* Stacks are the last pass's alone: those of stopped threads, registered or not. */
+static void stacks_in_passes(void)
+{
+    start_passes(&barrier_uffd);
+    for (unsigned registered = 0; registered < 2; registered++) {
+        struct actor *a = &actors[registered];
+        *a = (struct actor){.registered = registered, .on_stack = hidden_new(48),
+                            .below = hidden_new(48), .in_general = hidden_new(48),
+                            .in_vector = hidden_new(48)};
+        begin_actor(a);
+    }
+    IN_PASSES();
+    for (unsigned i = 0; i < 2; i++) {
+        EXPECT(reached(actors[i].on_stack) && reached(actors[i].in_general));
+        EXPECT(reached(actors[i].in_vector));
+    }
+    EXPECT(!reached(actors[1].below)); /* it was not read on the way, either */
+    for (unsigned i = 0; i < 2; i++)
+        end_actor(&actors[i]);
+}
+
 #define IN_CHILD(name) \
     static void test_##name(void) \
     { \
@@ -502,8 +701,14 @@ IN_CHILD(stack_in_heap)
 IN_CHILD(excluded)
 IN_CHILD(metadata)
 IN_CHILD(newborn)
+IN_CHILD(stored_meanwhile)
+IN_CHILD(read_once)
+IN_CHILD(as_reported)
+IN_CHILD(stacks_in_passes)
 
 UNIT_MAIN(TEST(test_statics), TEST(test_anonymous), TEST(test_files), TEST(test_truncated),
           TEST(test_shared), TEST(test_registered_thread), TEST(test_stranger),
           TEST(test_own_stack), TEST(test_alternate_stacks), TEST(test_stack_in_heap),
-          TEST(test_excluded), TEST(test_metadata), TEST(test_newborn))
+          TEST(test_excluded), TEST(test_metadata), TEST(test_newborn),
+          TEST(test_stored_meanwhile), TEST(test_read_once), TEST(test_as_reported),
+          TEST(test_stacks_in_passes))

@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "check/heap_check.h"
 #include "child.h"
+#include "ended_mark.h"
 #include "heap/heap.h"
 #include "heap/heap_stats.h"
 #include "heap/judge.h"
@@ -22,7 +23,7 @@ static uint64_t rng;
 static void start(size_t size)
 {
     EXPECT(heap_init(size, false));
-    judge = (struct judge){.least = EPOCH_FIRST};
+    set_terms(false, 0);
 }
 
 static uint8_t byte_of(const void *block)
@@ -168,7 +169,7 @@ static void next_cycle(bool reclaim)
 {
     sweep_finish();
     relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
-    judge = (struct judge){.reclaim = reclaim, .confirm = 1, .least = EPOCH_FIRST};
+    set_terms(reclaim, 1);
     sweep_begin();
 }
 

@@ -5,6 +5,7 @@
 #include "heap/heap.h"
 #include "heap/page_heap.h"
 #include "unit.h"
+#include "ended_mark.h"
 
 #include <pthread.h>
 
@@ -126,7 +127,7 @@ static bool permit(const struct block *block, unsigned age)
 static uint8_t judged(uint8_t now, uint8_t from)
 {
     struct slab *span = make_span(5);
-    relaxed_store(&hot.epoch, now);
+    mark_ended(now);
     relaxed_store(byte_of(span, 7), from);
     uint32_t freed = judge_span(span);
     uint8_t to = relaxed_load(byte_of(span, 7));
@@ -145,7 +146,7 @@ static uint8_t older(uint8_t now, unsigned age)
 /* From every epoch, so also round the corner; every age; several terms. */
 static void check_terms(unsigned confirm, bool reclaim)
 {
-    judge = (struct judge){.reclaim = reclaim, .confirm = confirm, .least = EPOCH_FIRST};
+    set_terms(reclaim, confirm);
     unsigned wrong = 0;
     for (unsigned now = EPOCH_FIRST; now <= EPOCH_LAST; now += 41)
         for (unsigned age = 0; age < EPOCH_COUNT; age++) {
@@ -167,7 +168,7 @@ static void test_terms(void)
     check_terms(5, true);
     check_terms(199, true);
     check_terms(1, false);
-    judge = (struct judge){.reclaim = true, .confirm = 1, .least = EPOCH_FIRST};
+    set_terms(true, 1);
     EXPECT(judged(4, 255) == SLOT_FREE && judged(4, 4) == 4 && judged(255, 255) == 255);
     EXPECT(judged(9, SLOT_CACHED) == SLOT_CACHED && judged(9, SLOT_FREE) == SLOT_FREE);
 }
@@ -175,7 +176,7 @@ static void test_terms(void)
 /* The kept are judged at exit only; reported, they stay as they are. */
 static void test_kept(void)
 {
-    judge = (struct judge){.reclaim = true, .confirm = 1, .least = EPOCH_FIRST};
+    set_terms(true, 1);
     EXPECT(judged(9, SLOT_KEPT) == SLOT_KEPT);
     judge.least = SLOT_KEPT;
     judge.reclaiming = permit;
@@ -188,8 +189,8 @@ static void test_kept(void)
 
 static void test_veto(void)
 {
-    judge = (struct judge){.reclaim = true, .confirm = 2, .least = EPOCH_FIRST,
-                           .reclaiming = veto};
+    set_terms(true, 2);
+    judge.reclaiming = veto;
     asked = 0;
     EXPECT(judged(9, 8) == 8 && asked == 0); /* not its time yet */
     EXPECT(judged(9, 7) == SLOT_KEPT && asked == 1 && last_age == 2);
@@ -201,10 +202,10 @@ static void test_veto(void)
 /* .inv.newborn: passed over this time; the filter rarely takes one block for another. */
 static void test_newborn(void)
 {
-    judge = (struct judge){.reclaim = true, .confirm = 1, .least = EPOCH_FIRST};
+    set_terms(true, 1);
     struct slab *span = make_span(5);
     uintptr_t start = slab_address(slab_index(span));
-    relaxed_store(&hot.epoch, 9);
+    mark_ended(9);
     for (uint32_t i = 0; i < 100; i++)
         relaxed_store(byte_of(span, i), 8);
     judge_note_newborn(start + 7 * 80);
@@ -251,8 +252,8 @@ static void test_race(void)
     static uint32_t wins[ROUNDS];
     pthread_t thread;
     unsigned wrong = 0;
-    judge = (struct judge){.reclaim = true, .confirm = 1, .least = EPOCH_FIRST};
-    relaxed_store(&hot.epoch, 9);
+    set_terms(true, 1);
+    mark_ended(9);
     contested = make_span(1);
     pthread_barrier_init(&ready, NULL, 2);
     pthread_create(&thread, NULL, free_rounds, wins);

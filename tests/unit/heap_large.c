@@ -4,6 +4,7 @@
 #include "base/rng.h"
 #include "check/heap_check.h"
 #include "child.h"
+#include "ended_mark.h"
 #include "heap/heap.h"
 #include "heap/heap_stats.h"
 #include "heap/judge.h"
@@ -152,8 +153,8 @@ static void sweep_large(void)
     char *a = large_alloc(100000, GRANULE, &zeroed), *b = large_alloc(100000, GRANULE, &zeroed);
     relaxed_store(slot_of((uintptr_t)a), 4);
     relaxed_store(slot_of((uintptr_t)b), 5);
-    relaxed_store(&hot.epoch, 5);
-    judge = (struct judge){.reclaim = true, .confirm = 2, .least = EPOCH_FIRST};
+    mark_ended(5);
+    set_terms(true, 2);
     for (uint32_t i = 0; i < relaxed_load(&arena.top); i++)
         large_sweep(i); /* too young */
     EXPECT(heap_check("young", &census) && census.large_blocks == 2);
@@ -184,8 +185,8 @@ static void sweep_race(void)
 {
     pthread_t t[2];
     EXPECT(heap_init(MIB, false));
-    judge = (struct judge){.reclaim = true, .confirm = 1, .least = EPOCH_FIRST};
-    relaxed_store(&hot.epoch, 9);
+    mark_ended(9);
+    set_terms(true, 1);
     pthread_barrier_init(&ready, NULL, 3);
     for (unsigned i = 0; i < 2; i++)
         pthread_create(&t[i], NULL, sweep_contested, NULL);

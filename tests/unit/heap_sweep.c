@@ -4,6 +4,7 @@
 
 #include "check/heap_check.h"
 #include "child.h"
+#include "ended_mark.h"
 #include "heap/central.h"
 #include "heap/heap.h"
 #include "heap/heap_stats.h"
@@ -25,7 +26,7 @@ static void *blocks[BLOCKS];
 static void advance(bool reclaim)
 {
     relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
-    judge = (struct judge){.reclaim = reclaim, .confirm = 1, .least = EPOCH_FIRST};
+    set_terms(reclaim, 1);
 }
 
 static void fill_heap(uint8_t byte)

@@ -1,10 +1,13 @@
 /* sys_pagemap.c -- both sources of truth about pages, on the same mappings, against the writes. */
 #include "sys/pagemap.h"
 
+#include "sys/syscall.h"
 #include "unit.h"
 
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -320,6 +323,125 @@ static void test_fork(void)
     unmap(area);
 }
 
+/* ---- written pages ---- */
+
+/* A descriptor under which areas can be write protected asynchronously; -1: this kernel has none. */
+static int open_uffd(void)
+{
+    struct uffdio_api api = {.api = UFFD_API,
+                             .features = (uint64_t)1 << 15 | (uint64_t)1 << 12};
+    int fd = (int)syscall1(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK | 1);
+    if (fd >= 0 && ioctl(fd, UFFDIO_API, &api) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+static void watch(int uffd, char *area, size_t pages)
+{
+    struct uffdio_register r = {.range = {(uintptr_t)area, pages * PAGE_SIZE},
+                                .mode = UFFDIO_REGISTER_MODE_WP};
+    EXPECT(ioctl(uffd, UFFDIO_REGISTER, &r) == 0);
+}
+
+/* As ask(); -1: refused. */
+static long take(enum pagemap_take how, const char *area, size_t pages, size_t capacity,
+                 bool *hits)
+{
+    static struct page_range ranges[4096];
+    uintptr_t base = (uintptr_t)area, at = base, end = base + pages * PAGE_SIZE;
+    long total = 0;
+    memset(hits, 0, pages * sizeof *hits);
+    while (at < end) {
+        uintptr_t next = 0;
+        long count = pagemap_take_written(&ways[0], how, at, end, ranges, capacity, &next);
+        if (count < 0)
+            return -1;
+        if (!EXPECT((size_t)count <= capacity && next > at && next <= end))
+            return -1;
+        for (long i = 0; i < count; i++)
+            for (uintptr_t page = ranges[i].start; page < ranges[i].end; page += PAGE_SIZE, total++)
+                if (EXPECT(page >= at && page < next))
+                    hits[(page - base) / PAGE_SIZE] = true;
+        at = next;
+    }
+    return total;
+}
+
+static void take_with(char *area, size_t capacity)
+{
+    static bool want[PAGES], hits[PAGES];
+    memset(want, 0, sizeof want);
+    for (size_t i = 0; i < PAGES; i++)
+        if (rand() % 3 == 0) {
+            want[i] = true;
+            area[i * PAGE_SIZE] = 3;
+        }
+    take(PAGEMAP_LOOK, area, PAGES, capacity, hits);
+    EXPECT(memcmp(want, hits, sizeof want) == 0);
+    take(PAGEMAP_LOOK, area, PAGES, capacity, hits); /* looking takes nothing away */
+    EXPECT(memcmp(want, hits, sizeof want) == 0);
+    take(capacity % 2 ? PAGEMAP_PROTECT : PAGEMAP_PROTECT_PRESENT, area, PAGES, capacity, hits);
+    EXPECT(memcmp(want, hits, sizeof want) == 0);
+    EXPECT(take(PAGEMAP_LOOK, area, PAGES, capacity, hits) == 0);
+}
+
+static void test_take_written(void)
+{
+    static bool hits[PAGES];
+    int uffd = open_uffd();
+    if (uffd < 0 || !ways[0].has_scan) {
+        printf("      no asynchronous write protection here\n");
+        return;
+    }
+    char *area = map(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    memset(area, 1, (size_t)PAGES * PAGE_SIZE);
+    uintptr_t start = (uintptr_t)area, end = start + (size_t)PAGES * PAGE_SIZE;
+    EXPECT(!pagemap_protect(&ways[0], start, end)); /* nobody watches it */
+    EXPECT(take(PAGEMAP_LOOK, area, PAGES, 8, hits) == -1);
+    watch(uffd, area, PAGES);
+    EXPECT(take(PAGEMAP_LOOK, area, PAGES, 8, hits) == PAGES);
+    EXPECT(pagemap_protect(&ways[0], start, end));
+    EXPECT(take(PAGEMAP_LOOK, area, PAGES, 8, hits) == 0);
+    for (size_t capacity = 1; capacity < 4096; capacity = capacity * 2 + 1)
+        take_with(area, capacity);
+    take_with(area, 4096);
+    /* Part of it mapped anew: refused, wherever that part is. */
+    EXPECT(mmap(area + (size_t)(PAGES - 1) * PAGE_SIZE, PAGE_SIZE, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED);
+    EXPECT(take(PAGEMAP_PROTECT, area, PAGES, 4096, hits) == -1);
+    EXPECT(!pagemap_protect(&ways[0], start, end));
+    unmap(area);
+    close(uffd);
+}
+
+/* Holes: written to the eye that looks; remembered by one mode of protection, not by the other. */
+static void test_take_holes(void)
+{
+    static bool hits[PAGES];
+    int uffd = open_uffd();
+    if (uffd < 0 || !ways[0].has_scan)
+        return;
+    char *area = map(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    area[0] = area[700 * PAGE_SIZE] = 1;
+    watch(uffd, area, PAGES);
+    EXPECT(pagemap_protect(&ways[0], (uintptr_t)area, (uintptr_t)area + PAGES * PAGE_SIZE));
+    take(PAGEMAP_LOOK, area, PAGES, 4096, hits);
+    EXPECT(!hits[0] && !hits[700] && hits[PAGES - 1]);
+    area[1500 * PAGE_SIZE] = 1;
+    EXPECT(take(PAGEMAP_PROTECT_PRESENT, area, PAGES, 4096, hits) >= 1 && hits[1500]);
+    EXPECT(!hits[0] && !hits[700]);
+    take(PAGEMAP_LOOK, area, PAGES, 4096, hits);
+    EXPECT(!hits[1500] && hits[PAGES - 1]);
+    take(PAGEMAP_PROTECT, area, PAGES, 4096, hits);
+    EXPECT(take(PAGEMAP_LOOK, area, PAGES, 4096, hits) == 0); /* all holes are remembered */
+    area[PAGES * PAGE_SIZE - 1] = 1;
+    EXPECT(take(PAGEMAP_LOOK, area, PAGES, 4096, hits) == 1 && hits[PAGES - 1]);
+    unmap(area);
+    close(uffd);
+}
+
 static void test_close(void)
 {
     pagemap_close(&ways[0]);
@@ -331,4 +453,4 @@ static void test_close(void)
 UNIT_MAIN(TEST(test_open), TEST(test_anonymous), TEST(test_swapped), TEST(test_zero_page),
           TEST(test_huge_pages), TEST(test_private_file), TEST(test_shared_memory),
           TEST(test_own_image), TEST(test_holes), TEST(test_sparse), TEST(test_refusals),
-          TEST(test_fork), TEST(test_close))
+          TEST(test_fork), TEST(test_take_written), TEST(test_take_holes), TEST(test_close))

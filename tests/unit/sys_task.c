@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -192,5 +193,21 @@ static void test_leader_gone(void)
     EXPECT(status == 0);
 }
 
+/* What the thread may run on, not what the machine has. */
+static void test_processors(void)
+{
+    cpu_set_t all, one;
+    EXPECT(sched_getaffinity(0, sizeof all, &all) == 0);
+    EXPECT(task_processors() == (unsigned)CPU_COUNT(&all));
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &all))
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    EXPECT(sched_setaffinity(0, sizeof one, &one) == 0 && task_processors() == 1);
+    EXPECT(sched_setaffinity(0, sizeof all, &all) == 0);
+    EXPECT(task_processors() == (unsigned)CPU_COUNT(&all));
+}
+
 UNIT_MAIN(TEST(test_alone), TEST(test_names), TEST(test_many), TEST(test_churn),
-          TEST(test_leader_gone))
+          TEST(test_leader_gone), TEST(test_processors))

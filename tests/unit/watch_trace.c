@@ -80,8 +80,9 @@ static void test_fields(void)
     EXPECT(sched_getaffinity(0, sizeof cpus, &cpus) == 0);
     struct cycle_record r = {
         .number = 17, .reason = CYCLE_GROWTH, .begun = 2500 * 1000000ull, .stopping = 50000,
-        .marking = 1500000, .resuming = 250000, .total = 260 * 1000000ull,
-        .heap_before = 100 << 20, .live = 60 << 20, .goal = 120 << 20,
+        .took = 1800000, .pauses = 3, .pause = 450000, .paused = 700000,
+        .total = 260 * 1000000ull,
+        .heap_before = 100 << 20, .heap_marked = 105 << 20, .live = 60 << 20, .goal = 120 << 20,
         .stack_bytes = 3 << 20, .root_bytes = 9 << 20,
     };
     capture(&r);
@@ -90,8 +91,8 @@ static void test_fields(void)
     if (!EXPECT(numbers(got, 32) == 18))
         return;
     const int p = CPU_COUNT(&cpus);
-    const double want[] = {17, 2.5, (double)(int)(260.0 * 100 / (2501.8 * p)), 0.050, 0, 1.75,
-                           0.050, 0, 0, 0, 1.75, 100, 100, 60, 120, 3, 9, p};
+    const double want[] = {17, 2.5, (double)(int)(260.0 * 100 / (2501.8 * p)), 0.050, 1.1, 0.4,
+                           0.050, 0, 1.1, 0, 0.65, 100, 105, 60, 120, 3, 9, p};
     for (size_t i = 0; i < GC_COUNT(want); i++)
         if (!EXPECT(close_to(got[i], want[i])))
             printf("    field %zu: %f, wanted %f\n", i, got[i], want[i]);
@@ -115,9 +116,11 @@ static void test_extremes(void)
     EXPECT(matches());
     r = (struct cycle_record){
         .number = UINT32_MAX, .begun = (uint64_t)400 * 86400 * 1000000000u,
-        .stopping = 90000000000u, .marking = 3600000000000u, .resuming = 999,
+        .stopping = 90000000000u, .took = 3600000000000u, .pauses = 12,
+        .pause = 180000000000u, .paused = 360000000000u,
         .total = 7200000000000u,
-        .heap_before = (int64_t)1 << 40, .live = (int64_t)1 << 40, .goal = INT64_MAX / 2,
+        .heap_before = (int64_t)1 << 40, .heap_marked = (int64_t)1 << 40,
+        .live = (int64_t)1 << 40, .goal = INT64_MAX / 2,
         .stack_bytes = (uint64_t)1 << 40, .root_bytes = (uint64_t)1 << 40,
     };
     capture(&r);
