@@ -8,6 +8,7 @@
 #include "real.h"
 #include "runtime.h"
 
+#include <errno.h>
 #include <stdarg.h>
 
 static bool in_heap(const void *start, size_t size)
@@ -59,6 +60,19 @@ GC_EXPORT int pkey_mprotect(void *start, size_t size, int protection, int key)
     ANNOUNCED(start, size, int, real.pkey_mprotect(start, size, protection, key));
 }
 
+/* The kernel moves pages of one mapping at a time, and the barrier may have split the program's (a
+ * range that was armed as it was changing): without the collector's thread it is whole again. */
+static void *remap(void *start, size_t old_size, size_t new_size, int flags, void *to)
+{
+    int saved = errno;
+    void *result = real.mremap(start, old_size, new_size, flags, to);
+    if (result != MAP_FAILED || errno != EFAULT)
+        return result;
+    runtime_retire_collector();
+    errno = saved;
+    return real.mremap(start, old_size, new_size, flags, to);
+}
+
 GC_EXPORT void *mremap(void *start, size_t old_size, size_t new_size, int flags, ...)
 {
     va_list list;
@@ -67,5 +81,5 @@ GC_EXPORT void *mremap(void *start, size_t old_size, size_t new_size, int flags,
     va_end(list);
     bool to_heap = flags & MREMAP_FIXED && in_heap(to, new_size);
     ANNOUNCED(to_heap ? to : start, to_heap ? new_size : old_size, void *,
-              real.mremap(start, old_size, new_size, flags, to));
+              remap(start, old_size, new_size, flags, to));
 }

@@ -49,6 +49,7 @@ extern char _end[] __attribute__((visibility("hidden")));
 
 static struct {
     bool started, exited;
+    bool collects;          /* there is a collector */
     bool have_key;
     pthread_key_t key;      /* its destructor ends a thread's registration */
     const char *no_arena;   /* why there is none */
@@ -189,7 +190,8 @@ static void start_collector(void)
     world_set_signal((int)options.signal);
     roots_exclude((uintptr_t)__bss_start, (uintptr_t)_end);
     roots_never_arm((uintptr_t)__ehdr_start, align_up((uintptr_t)_end, PAGE_SIZE));
-    if (!collector_start(&s))
+    runtime.collects = collector_start(&s);
+    if (!runtime.collects)
         collector_disable("no memory for the collector's own stack");
 }
 
@@ -242,7 +244,8 @@ static void unlock_in_child(void)
     reset_and_release(leak_lock());
     heap_unlock_all_in_child();
     reset_and_release(thread_registry_lock());
-    collector_after_fork_in_child();
+    if (runtime.collects)
+        collector_after_fork_in_child();
     thread_after_fork();
 }
 
