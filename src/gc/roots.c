@@ -89,6 +89,7 @@ static struct {
     unsigned char *core;
     struct stack stacks[WORLD_TASKS_MOST + 1]; /* of this pass */
     size_t stack_count;
+    struct tid_table stack_index;
     struct point points[3 * (WORLD_TASKS_MOST + 1)];
     size_t point_count;
     enum roots_pass pass;
@@ -443,6 +444,7 @@ static void add_stack(int32_t tid, uintptr_t pointer, uintptr_t frame, uintptr_t
     /* The signal frame is on the same stack, below; or on an alternate one, scanned as found. */
     if (frame != 0 && frame < pointer && pointer - frame < READ_BUFFER)
         low = frame;
+    tid_table_put(&roots.stack_index, tid, (uint16_t)roots.stack_count);
     add_point(pointer, roots.stack_count, POINT_POINTER);
     add_point(alternate, roots.stack_count, POINT_ALTERNATE);
     roots.stacks[roots.stack_count++] = (struct stack){low, 0, pointer, frame, 0, alternate, tid};
@@ -451,10 +453,8 @@ static void add_stack(int32_t tid, uintptr_t pointer, uintptr_t frame, uintptr_t
 
 static struct stack *stack_of(int32_t tid)
 {
-    for (size_t i = 0; i < roots.stack_count; i++)
-        if (roots.stacks[i].tid == tid)
-            return &roots.stacks[i];
-    return NULL;
+    uint16_t index;
+    return tid_table_get(&roots.stack_index, tid, &index) ? &roots.stacks[index] : NULL;
 }
 
 static void add_hint(struct thread *thread, void *data)
@@ -515,6 +515,7 @@ static void collect_stopped(const struct own_stack *self)
 static void collect_stacks(const struct own_stack *self)
 {
     roots.stack_count = roots.point_count = 0;
+    tid_table_clear(&roots.stack_index);
     if (roots.pass == ROOTS_CONCURRENT) {
         lock_acquire(thread_registry_lock());
         thread_each_locked(add_running, NULL);

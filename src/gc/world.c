@@ -21,6 +21,7 @@
 #include "base/atomic.h"
 #include "base/check.h"
 #include "gc/own_thread.h"
+#include "gc/tid_table.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
 #include "sys/signal.h"
@@ -44,6 +45,7 @@ enum {
 static struct {
     /* Written by the collector, under the CYCLE lock; read by handlers. */
     struct stopped_task tasks[WORLD_TASKS_MOST];
+    struct tid_table index;      /* of tasks[] */
     _Atomic uint32_t count;
     _Atomic uint32_t generation;
     _Atomic uint32_t stopping;   /* generation of the stop under way, 0 = none; a futex */
@@ -59,11 +61,8 @@ static struct {
 
 static struct stopped_task *find_task(int32_t tid)
 {
-    uint32_t count = acquire_load(&world.count);
-    for (uint32_t i = 0; i < count; i++)
-        if (world.tasks[i].tid == tid)
-            return &world.tasks[i];
-    return NULL;
+    uint16_t index;
+    return tid_table_get(&world.index, tid, &index) ? &world.tasks[index] : NULL;
 }
 
 static void wait_here(struct stopped_task *task, uint32_t generation)
@@ -141,6 +140,7 @@ static void signal_task(int32_t tid, uint32_t generation)
     task->tid = tid;
     task->generation = generation;
     relaxed_store(&task->here, 0);
+    tid_table_put(&world.index, tid, (uint16_t)count);
     release_store(&world.count, count + 1);
     long pid = syscall0(__NR_getpid);
     if (syscall3(__NR_tgkill, pid, tid, world.signal) == -ESRCH)
@@ -221,6 +221,7 @@ enum world_result world_stop(uint64_t timeout_ns)
     generation += generation == 0;
     relaxed_store(&world.generation, generation);
     relaxed_store(&world.count, 0);
+    tid_table_clear(&world.index);
     relaxed_store(&world.answered, 0);
     world.gone = 0;
     atomic_store(&world.stopping, generation);
@@ -247,5 +248,6 @@ void world_after_fork(void)
 {
     relaxed_store(&world.inside, 0);
     relaxed_store(&world.count, 0);
+    tid_table_clear(&world.index);
     atomic_store(&world.stopping, 0);
 }

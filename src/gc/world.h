@@ -10,8 +10,9 @@
 #define GC_WORLD_H
 
 #include "base/base.h"
+#include "gc/tid_table.h"
 
-enum { WORLD_TASKS_MOST = 16384 };
+enum { WORLD_TASKS_MOST = TID_TABLE_MOST };
 
 enum world_result {
     WORLD_STOPPED,
