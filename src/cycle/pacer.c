@@ -40,12 +40,14 @@ static struct {
     struct pacer_settings settings;
     int64_t backoff;
     _Atomic uint64_t ns_per_kib;
+    _Atomic int64_t roots;   /* bytes, in the last cycle */
 } pacer;
 
 void pacer_start(const struct pacer_settings *settings)
 {
     pacer.settings = *settings;
     pacer.backoff = 1;
+    relaxed_store(&pacer.roots, 0);
     relaxed_store(&pacer.ns_per_kib, NS_PER_KIB_FIRST);
 }
 
@@ -75,6 +77,7 @@ static int64_t at_least_min_heap(int64_t growth, int64_t live)
 static void note_speed(const struct pacer_input *in)
 {
     int64_t kib = (in->marked + in->roots) >> 10;
+    relaxed_store(&pacer.roots, in->roots);
     if (kib > 0)
         relaxed_store(&pacer.ns_per_kib, in->took / (uint64_t)kib + 1);
 }
@@ -120,5 +123,6 @@ struct pacer_plan pacer_retry(int64_t now, int64_t live)
 
 uint64_t pacer_mark_time(int64_t bytes)
 {
-    return ((uint64_t)bytes >> 10) * relaxed_load(&pacer.ns_per_kib);
+    int64_t kib = (bytes + relaxed_load(&pacer.roots)) >> 10;
+    return (uint64_t)kib * relaxed_load(&pacer.ns_per_kib);
 }

@@ -39,7 +39,8 @@ struct pacer_plan pacer_first(void);
 struct pacer_plan pacer_next(const struct pacer_input *in);
 /* A cycle was due and could not run. `now`: heap_net(); `live`: heap_used(). */
 struct pacer_plan pacer_retry(int64_t now, int64_t live);
-/* How long marking a heap of so many bytes takes, from what the last cycle took. Nanoseconds. */
+/* How long marking a heap of so many bytes takes, and the roots with it, from what the last cycle
+ * took. Nanoseconds. */
 uint64_t pacer_mark_time(int64_t bytes);
 
 #endif
