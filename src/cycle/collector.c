@@ -270,6 +270,8 @@ static bool run_inline(enum cycle_reason reason)
     lock_acquire(&collector.lock);
     cycle_abort(false);
     bool other = reason != CYCLE_EXIT && cycle_last().number != before;
+    if (reason != CYCLE_EXIT && !fits_one_stop())
+        team_hire(collector.settings.cycle.workers);
     if (!other && may_run())
         call_on_stack(run_here, &attempt, collector.stack_top);
     struct cycle_record record = cycle_last();
@@ -371,9 +373,16 @@ void collector_disable(const char *reason)
 
 void collector_retire(void)
 {
-    if (acquire_load(&collector.thread.tid) == 0 || collector.pid != (int32_t)syscall0(__NR_getpid))
+    if (collector.pid != (int32_t)syscall0(__NR_getpid))
         return;
     uint64_t signals = block_signals();
+    if (acquire_load(&collector.thread.tid) == 0) {
+        lock_acquire(&collector.lock);
+        team_dismiss(); /* hired for marks in one stop */
+        lock_release(&collector.lock);
+        restore_signals(signals);
+        return;
+    }
     relaxed_store(&collector.retiring, true);
     cycle_abort(true);
     request(CYCLE_GROWTH); /* wakes it; whoever waits is let go below */
