@@ -349,10 +349,6 @@ static void scan_mapping(struct mapping *map)
         scan_ordinary(map, map->start, map->end);
 }
 
-static bool whole_is_own(const struct mapping *map)
-{
-    return map->start >= arena.reserved && map->end <= arena.reserved_end;
-}
 
 /* For marker.read_carefully. Several markers may be here. */
 static void read_carefully(struct marker *m, struct work work)
@@ -376,6 +372,26 @@ static const char *note_own(const struct mapping *map)
     return protected_add(map->start, end) ? NULL : "the program protects too much of its heap";
 }
 
+static void scan_between(const struct mapping *map, uintptr_t start, uintptr_t end)
+{
+    struct mapping part = *map;
+    part.start = size_max(map->start, start);
+    part.end = size_min(map->end, end);
+    if (part.start < part.end)
+        scan_mapping(&part);
+}
+
+/* The kernel joins a mapping of the program's to the reservation's next to it (.inv.own). */
+static const char *scan_line(const struct mapping *map)
+{
+    struct mapping own = *map;
+    scan_between(map, 0, arena.reserved);
+    scan_between(map, arena.reserved_end, UINTPTR_MAX);
+    own.start = size_max(map->start, arena.reserved);
+    own.end = size_min(map->end, arena.reserved_end);
+    return own.start < own.end ? note_own(&own) : NULL;
+}
+
 static const char *scan_maps(void)
 {
     struct mapping map;
@@ -393,10 +409,7 @@ static const char *scan_maps(void)
             continue;
         told = map.end;
         listed |= here >= map.start && here < map.end;
-        if (whole_is_own(&map))
-            reason = note_own(&map);
-        else
-            scan_mapping(&map);
+        reason = scan_line(&map);
     }
     maps_close(&roots.maps);
     if (reason == NULL && (roots.maps.failed || !listed))

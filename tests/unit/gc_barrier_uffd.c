@@ -136,6 +136,8 @@ static void writers_on(char *area)
     open_it();
     shared_area = area;
     EXPECT(arm(area, PAGES * PAGE_SIZE));
+    for (size_t i = 0; i < PAGES; i++)
+        shadow[i] = content(i);
     for (unsigned round = 0; round < 25; round++) {
         round_of_writers(round);
         take(area, PAGES * PAGE_SIZE, false);

@@ -479,6 +479,31 @@ static void metadata(void)
     EXPECT(!reached(h));
 }
 
+/* Next to the reservation the kernel makes one mapping of the program's and ours. */
+static void next_to_the_reservation(void)
+{
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE;
+    start();
+    hidden holder = hidden_new(48), held = hidden_new(48), below = hidden_new(48);
+    hidden above = hidden_new(48);
+    hidden_link(holder, 0, held, 0);
+    char *low = (char *)arena.reserved - PAGE_SIZE, *high = (char *)arena.reserved_end;
+    munmap(low, PAGE_SIZE);
+    if (mmap(low, PAGE_SIZE, PROT_READ | PROT_WRITE, flags, -1, 0) == low)
+        hidden_store(low + 8, below, 0);
+    else
+        below = 0;
+    if (mmap(high, PAGE_SIZE, PROT_READ | PROT_WRITE, flags, -1, 0) == high)
+        hidden_store(high + 8, above, 0);
+    else
+        above = 0;
+    COLLECT();
+    EXPECT(!reached(holder) && !reached(held));
+    EXPECT(below != 0 && reached(below));
+    EXPECT(above == 0 || reached(above));
+    EXPECT(stats.other_bytes < 16 * MIB);
+}
+
 /* A block that a thread is just being given is noted, if its start is in a root. */
 static void newborn(void)
 {
@@ -701,6 +726,7 @@ IN_CHILD(stack_in_heap)
 IN_CHILD(excluded)
 IN_CHILD(metadata)
 IN_CHILD(newborn)
+IN_CHILD(next_to_the_reservation)
 IN_CHILD(stored_meanwhile)
 IN_CHILD(read_once)
 IN_CHILD(as_reported)
@@ -710,5 +736,6 @@ UNIT_MAIN(TEST(test_statics), TEST(test_anonymous), TEST(test_files), TEST(test_
           TEST(test_shared), TEST(test_registered_thread), TEST(test_stranger),
           TEST(test_own_stack), TEST(test_alternate_stacks), TEST(test_stack_in_heap),
           TEST(test_excluded), TEST(test_metadata), TEST(test_newborn),
+          TEST(test_next_to_the_reservation),
           TEST(test_stored_meanwhile), TEST(test_read_once), TEST(test_as_reported),
           TEST(test_stacks_in_passes))
