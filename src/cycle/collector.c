@@ -300,12 +300,10 @@ bool collector_run(enum cycle_reason reason)
 /* The heap is past its goal, and the cycle that was to end before that has not. */
 static void assist(void)
 {
-    uint64_t signals = block_signals();
     if (heap_net() > cycle_hard_goal())
         wait_for(relaxed_load(&collector.requested));
     else
         team_assist(ASSIST_NS);
-    restore_signals(signals);
 }
 
 void collector_on_pressure(size_t upcoming)
@@ -314,14 +312,16 @@ void collector_on_pressure(size_t upcoming)
     /* Nothing is there yet that could be worth a cycle: one large block is about to come. */
     if (heap_used() < collector.settings.min_heap || !may_run())
         return;
+    uint64_t signals = block_signals();
     if (under_way())
         assist();
     else if (cycle_is_resting())
-        return;
+        ;
     else if (in_background(CYCLE_GROWTH))
         request(CYCLE_GROWTH);
     else
-        collector_run(CYCLE_GROWTH);
+        run_inline(CYCLE_GROWTH);
+    restore_signals(signals);
 }
 
 /* The next one is asked for; the one before must have ended, so that they keep the pace. */
@@ -329,13 +329,13 @@ void collector_on_stress(void)
 {
     if (!may_run())
         return;
-    if (!in_background(CYCLE_STRESS)) {
-        collector_run(CYCLE_STRESS);
-        return;
-    }
     uint64_t signals = block_signals();
-    wait_for(relaxed_load(&collector.requested));
-    request(CYCLE_STRESS);
+    if (in_background(CYCLE_STRESS)) {
+        wait_for(relaxed_load(&collector.requested));
+        request(CYCLE_STRESS);
+    } else {
+        run_inline(CYCLE_STRESS);
+    }
     restore_signals(signals);
 }
 

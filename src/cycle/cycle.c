@@ -485,16 +485,16 @@ static struct cycle_record new_record(enum cycle_reason reason)
 }
 
 /* Bytes until the limit that the user or the control group has set. */
-static int64_t memory_room(void)
+static int64_t memory_room(const struct cycle_order *order)
 {
-    if (cycle.settings.limit == 0)
-        return cgroup_room(LIMIT_PERCENT);
+    if (cycle.settings.limit == 0) /* its files are for a thread with descriptors of its own */
+        return order->files != NULL ? cgroup_room(LIMIT_PERCENT) : INT64_MAX;
     struct page_heap_stats pages = page_heap_stats();
     uint64_t slabs = pages.top_slabs - pages.free_slabs + pages.dirty_slabs;
     return cycle.settings.limit - (int64_t)((slabs << SLAB_SHIFT) + meta_used());
 }
 
-static void finish(void)
+static void finish(const struct cycle_order *order)
 {
     struct cycle_record *r = &cycle.record;
     uint64_t reclaimed = r->reclaiming ? r->due_bytes : 0;
@@ -510,7 +510,7 @@ static void finish(void)
         .marked = (int64_t)r->marked_bytes,
         .before = r->net_before,
         .now = heap_net(),
-        .room = memory_room(),
+        .room = memory_room(order),
         .took = r->took,
     };
     struct pacer_plan plan = pacer_next(&in);
@@ -567,7 +567,7 @@ const char *cycle_collect(const struct cycle_order *order)
         set_plan(pacer_retry(heap_net(), heap_used()));
     } else {
         r->number++;
-        finish();
+        finish(order);
     }
     enter(CYCLE_IDLE_PHASE);
     return reason;

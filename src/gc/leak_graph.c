@@ -24,6 +24,8 @@ static struct {
     struct unreached what;
     scan_filter_fn *filter;
     struct pagemap *pagemap;      /* or NULL: large blocks are read whole */
+    _Atomic uint32_t reading;     /* see protected.h */
+    bool known;                   /* to protected.h */
 } graph;
 
 static bool bit(const uint8_t *bits, uintptr_t block)
@@ -102,17 +104,28 @@ static void targets_in_range(uintptr_t start, uintptr_t end, void *data)
         targets_in(words + at, size_min(count - at, SCAN_MOST), data);
 }
 
+/* The program may run: see protected.h. What cannot be read leads nowhere. */
+static bool begin_reading(uintptr_t start, size_t size)
+{
+    atomic_store(&graph.reading, 1);
+    if (!protected_direct_reads_forbidden() && !protected_overlaps(start, size))
+        return true;
+    atomic_store(&graph.reading, 0);
+    return false;
+}
+
 /* Calls for each unreached block that a word of [start, start + size) points to, but for itself. A
  * large block is read only where it holds pages. */
 static void each_target(uintptr_t start, size_t size, target_fn *call, void *data)
 {
     struct targets t = {start, call, data};
-    if (protected_overlaps(start, size))
+    if (size >= PAGE_SIZE && !begin_reading(start, size))
         return;
     uintptr_t end = align_up(start + size, PAGE_SIZE);
     if (size < SPARSE_LEAST || graph.pagemap == NULL ||
         !pagemap_each(graph.pagemap, PAGEMAP_POPULATED, start, end, targets_in_range, &t))
         targets_in_range(start, start + size, &t);
+    relaxed_store(&graph.reading, 0);
 }
 
 static void tag_indirect(const struct block *target, void *data)
@@ -164,6 +177,9 @@ static void flood_cycle(const struct block *b, uint8_t byte, void *data)
 void leak_graph_build(struct worklist *work, struct pagemap *pagemap)
 {
     GC_ASSERT(graph.indirect == NULL && work->count == 0);
+    if (!graph.known)
+        protected_add_reader(&graph.reading);
+    graph.known = true;
     graph.slabs = relaxed_load(&arena.top);
     graph.filter = scan_filter_best();
     graph.pagemap = pagemap;

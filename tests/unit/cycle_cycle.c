@@ -15,7 +15,8 @@
 #include <pthread.h>
 #include <signal.h>
 
-enum { STACK = 256 << 10, STOPS_MOST = 12 };
+/* Of cycle.c: rounds that do not get shorter, each followed by a stop. */
+enum { STACK = 256 << 10, STUCK_MOST = 3 };
 
 /* ---- the doubles ---- */
 
@@ -249,7 +250,7 @@ static void never_in_time(void)
     seen.by_page = true;
     EXPECT(COLLECT(&fake));
     struct cycle_record r = cycle_last();
-    EXPECT(r.pauses == STOPS_MOST && r.paused > r.pause && r.paused < r.took);
+    EXPECT(r.pauses == STUCK_MOST && r.paused > r.pause && r.paused < r.took);
     EXPECT(r.marked_blocks == LIVE && r.unreached_blocks == LEAKS && leaks_left() == 0);
     EXPECT(seen.begins == 1 && seen.ends == 1);
     expect_live();
