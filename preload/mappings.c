@@ -2,8 +2,9 @@
  *
  * mprotect or mmap(MAP_FIXED) on pages inside a block is not forbidden (guard pages of stacks that
  * lie in the heap). While a mark is under way the marker may be reading just there, and would die of
- * it; so it is told before. Elsewhere the program's mappings are its own business. */
+ * it; so it is told before. And all of them pass the gate at which a mapping is armed (map_gate.h). */
 #include "base/base.h"
+#include "gc/map_gate.h"
 #include "heap/meta.h"
 #include "real.h"
 #include "runtime.h"
@@ -17,20 +18,29 @@ static bool in_heap(const void *start, size_t size)
     return size != 0 && low < arena.end && low + size > arena.base;
 }
 
-static bool announce(const void *start, size_t size)
+static bool begin(const void *start, size_t size)
 {
     real_resolve();
     bool heap = in_heap(start, size);
     if (heap)
         runtime_heap_mapping_begin();
+    map_gate_enter();
     return heap;
 }
 
+static void end(bool heap)
+{
+    int saved = errno;
+    map_gate_leave();
+    if (heap)
+        runtime_heap_mapping_end();
+    errno = saved;
+}
+
 #define ANNOUNCED(start, size, type, call) \
-    bool heap = announce(start, size); \
+    bool heap = begin(start, size); \
     type result = call; \
-    if (heap) \
-        runtime_heap_mapping_end(); \
+    end(heap); \
     return result
 
 /* Under both of its names; <sys/mman.h> would turn the one into the other. */
@@ -60,19 +70,6 @@ GC_EXPORT int pkey_mprotect(void *start, size_t size, int protection, int key)
     ANNOUNCED(start, size, int, real.pkey_mprotect(start, size, protection, key));
 }
 
-/* The kernel moves pages of one mapping at a time, and the barrier may have split the program's (a
- * range that was armed as it was changing): without the collector's thread it is whole again. */
-static void *remap(void *start, size_t old_size, size_t new_size, int flags, void *to)
-{
-    int saved = errno;
-    void *result = real.mremap(start, old_size, new_size, flags, to);
-    if (result != MAP_FAILED || errno != EFAULT)
-        return result;
-    runtime_retire_collector();
-    errno = saved;
-    return real.mremap(start, old_size, new_size, flags, to);
-}
-
 GC_EXPORT void *mremap(void *start, size_t old_size, size_t new_size, int flags, ...)
 {
     va_list list;
@@ -81,5 +78,5 @@ GC_EXPORT void *mremap(void *start, size_t old_size, size_t new_size, int flags,
     va_end(list);
     bool to_heap = flags & MREMAP_FIXED && in_heap(to, new_size);
     ANNOUNCED(to_heap ? to : start, to_heap ? new_size : old_size, void *,
-              remap(start, old_size, new_size, flags, to));
+              real.mremap(start, old_size, new_size, flags, to));
 }

@@ -34,6 +34,7 @@
 #include "cycle/probation.h"
 #include "gc/armed.h"
 #include "gc/leak_graph.h"
+#include "gc/map_gate.h"
 #include "gc/oracle.h"
 #include "gc/rescan.h"
 #include "gc/roots.h"
@@ -587,6 +588,7 @@ void cycle_after_fork_in_child(void)
     set_plan(pacer_retry(heap_net(), heap_used()));
     leak_graph_drop();
     armed_clear();
+    map_gate_after_fork();
     team_after_fork();
     world_after_fork();
 }

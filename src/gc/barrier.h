@@ -28,6 +28,8 @@ struct barrier {
      * stopped over begin() and end(). */
     const char *(*begin)(void);
     bool stops;
+    /* A mapping must be armed as a whole: armed in part it would be two. */
+    bool whole_mappings;
     /* From its return on, writes to [start, end) are noticed. False: they are not, and the whole
      * range counts as written. */
     bool (*arm)(uintptr_t start, uintptr_t end);

@@ -176,6 +176,7 @@ static void uffd_after_fork(void)
 }
 
 const struct barrier barrier_uffd = {.name = "uffd",
+                                     .whole_mappings = true,
                                      .open = uffd_open,
                                      .close = uffd_close,
                                      .arm = uffd_arm,

@@ -32,12 +32,16 @@
  *
  *   .inv.armed      A range is in the list of armed ranges if it was armed in this cycle, and read
  *                   whole after that. What a pass does not find in the list it reads whole.
+ *   .inv.whole      Registering a part of a mapping with the kernel splits it, and the program would
+ *                   notice (map_gate.h). So a mapping is armed only if it still is what its line
+ *                   said, and never in parts: not if a thread's stack lies in it.
  *   .inv.shared     Other processes' writes to shared memory are not noticed. So it is read whole in
  *                   the pause, up to SHARED_WHOLE bytes a mapping; a larger one is armed. */
 #include "gc/roots.h"
 
 #include "base/check.h"
 #include "gc/armed.h"
+#include "gc/map_gate.h"
 #include "gc/protected.h"
 #include "gc/world.h"
 #include "heap/slab.h"
@@ -95,6 +99,7 @@ static struct {
     enum roots_pass pass;
     const struct barrier *barrier;
     enum pagemap_want want; /* of the mapping being scanned */
+    bool has_stack;         /* the mapping being scanned holds a thread's own stack */
     bool failed;            /* the page map could not be read */
     struct marker *marker;
     struct roots_stats *stats;
@@ -246,6 +251,27 @@ static bool may_arm(const struct mapping *map)
     return map->kind != MAP_KIND_SHARED_MEMORY || map->end - map->start > SHARED_WHOLE;
 }
 
+/* .inv.whole. A part of which the rest is in the list is none: what was armed there may have been
+ * another mapping. */
+static bool is_whole(const struct mapping *map, uintptr_t start, uintptr_t end)
+{
+    return !roots.has_stack && start == map->start && end == map->end &&
+           maps_is_whole(&roots.maps, start, end);
+}
+
+static bool arm(const struct mapping *map, uintptr_t start, uintptr_t end)
+{
+    if (!may_arm(map))
+        return false;
+    if (!roots.barrier->whole_mappings)
+        return roots.barrier->arm(start, end);
+    if (!map_gate_close())
+        return false;
+    bool armed = is_whole(map, start, end) && roots.barrier->arm(start, end);
+    map_gate_open();
+    return armed;
+}
+
 /* A part of a mapping that is either armed as a whole or not at all. */
 static void scan_part(struct mapping *map, uintptr_t start, uintptr_t end, bool armed)
 {
@@ -256,7 +282,7 @@ static void scan_part(struct mapping *map, uintptr_t start, uintptr_t end, bool 
             armed_add(start, end);
         return;
     }
-    if (may_arm(map) && roots.barrier->arm(start, end))
+    if (arm(map, start, end))
         armed_add(start, end);
     scan_whole(map, start, end);
 }
@@ -331,6 +357,7 @@ static void scan_anonymous(struct mapping *map)
         scan_ordinary(map, map->start, map->end);
         return;
     }
+    roots.has_stack = true;
     uintptr_t low = size_max(align_up(stack->own_low, PAGE_SIZE), map->start);
     uintptr_t high = align_down(stack->hint, PAGE_SIZE) + PAGE_SIZE;
     low = size_min(low, high);
@@ -342,6 +369,7 @@ static void scan_anonymous(struct mapping *map)
 static void scan_mapping(struct mapping *map)
 {
     roots.unreadable = !map->readable;
+    roots.has_stack = false;
     roots.want = map->kind == MAP_KIND_FILE_PRIVATE ? PAGEMAP_COPIED : PAGEMAP_POPULATED;
     if (map->kind == MAP_KIND_ANONYMOUS)
         scan_anonymous(map);

@@ -31,6 +31,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ioctl.h>
 #include <string.h>
 
 enum { MAPS_BUFFER_MIN = 16 * 1024 };
@@ -162,6 +163,24 @@ void maps_close(struct maps_reader *r)
     if (r->fd >= 0)
         syscall1(__NR_close, r->fd);
     r->fd = -1;
+}
+
+/* linux/fs.h of 6.11: struct procmap_query. */
+struct map_query {
+    uint64_t size, flags, address;
+    uint64_t start, end, vma_flags, page_size, offset, inode;
+    uint32_t device_major, device_minor, name_size, build_id_size;
+    uint64_t name, build_id;
+};
+_Static_assert(sizeof(struct map_query) == 104, "the kernel's struct procmap_query");
+
+#define QUERY_IOCTL _IOWR('f', 17, struct map_query)
+
+bool maps_is_whole(struct maps_reader *r, uintptr_t start, uintptr_t end)
+{
+    struct map_query query = {.size = sizeof(query), .address = start};
+    return syscall3(__NR_ioctl, r->fd, QUERY_IOCTL, (long)&query) == 0 && query.start == start &&
+           query.end == end;
 }
 
 /* Reads more text behind what is left. False: end of file, or failed. */

@@ -38,6 +38,9 @@ bool maps_open(struct maps_reader *r, char *buffer, size_t capacity);
  * The file is read in chunks: what changes under a running world may be seen or not. */
 bool maps_next(struct maps_reader *r, struct mapping *out);
 void maps_close(struct maps_reader *r);
+/* Is [start, end) one whole mapping at this moment? False also if the kernel cannot tell (before
+ * Linux 6.11). The reader is open. */
+bool maps_is_whole(struct maps_reader *r, uintptr_t start, uintptr_t end);
 /* Parses one line (without newline, NUL-terminated, may be modified). False: malformed. */
 bool maps_parse_line(char *line, struct mapping *out);
 
