@@ -226,10 +226,10 @@ static void end_barrier(const struct barrier *barrier)
 
 static void begin_epoch(void)
 {
-    if (cycle.settings.oracle && !oracle_begin())
-        print_error("oracle=1 needs memory, and a build with checks");
     relaxed_store(&hot.window, 1); /* .inv.window */
     release_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
+    if (cycle.settings.oracle && !oracle_begin())
+        print_error("oracle=1 needs memory, and a build with checks");
 }
 
 static struct roots_request roots_of(enum roots_pass pass, const struct cycle_order *order)

@@ -9,6 +9,11 @@
  *                  of such blocks only. So must the second, or it would reach what is garbage. Which
  *                  blocks were born and which were reached is in mark_claimed, a bit a granule.
  *
+ *   .inv.late      A thread may store the old epoch in the byte of a new block, long after the epoch
+ *                  has advanced (judge.c, .inv.newborn). An old word that happens to point there was
+ *                  read when the block was nobody's, and need not be read again. So only blocks that
+ *                  were live when the mark began are asked for.
+ *
  * It has a loop of its own, without prefetches, teams and shortcuts. */
 #include "gc/oracle.h"
 
@@ -28,7 +33,9 @@
 static struct {
     uint8_t *claimed, *written;  /* bits: a granule each, a page each */
     size_t claimed_bytes;
-    uint8_t *saved;              /* slot bytes */
+    uint8_t *saved;              /* slot bytes when the mark had ended, */
+    uint8_t *first;              /* and when it began, of the first `first_bytes` granules */
+    size_t first_bytes;
     uint8_t epoch;
     struct marker *m;
     struct pagemap *pagemap;
@@ -55,6 +62,19 @@ static bool reserve_bits(void)
     return true;
 }
 
+static bool remember_bytes(void)
+{
+    if (oracle.first != NULL)
+        mem_release(oracle.first, oracle.first_bytes);
+    oracle.first_bytes = slabs_now() * (SLAB_SIZE / GRANULE);
+    oracle.first = mem_map(oracle.first_bytes);
+    if (oracle.first == NULL)
+        return false;
+    for (size_t i = 0; i < oracle.first_bytes; i++)
+        oracle.first[i] = relaxed_load(&hot.slots[i]);
+    return true;
+}
+
 bool oracle_begin(void)
 {
     size_t slabs = size_min(arena.slab_count, 2 * slabs_now() + 4096);
@@ -65,7 +85,7 @@ bool oracle_begin(void)
         return false;
     oracle.claimed_bytes = bytes;
     mark_remember(oracle.claimed, slabs);
-    return true;
+    return remember_bytes();
 }
 
 static void note_written(uintptr_t start, uintptr_t end, void *data)
@@ -157,8 +177,10 @@ static void check_span(struct slab *head)
     uintptr_t start = slab_address(slab_index(head));
     for (uint32_t slot = 0; slot < head->slots; slot++) {
         uintptr_t block = start + (uintptr_t)slot * head->object_size;
-        uint8_t before = oracle.saved[(block - arena.base) >> GRANULE_SHIFT];
-        uint8_t now = relaxed_load(slot_of(block));
+        size_t granule = (block - arena.base) >> GRANULE_SHIFT;
+        uint8_t before = oracle.saved[granule], now = relaxed_load(slot_of(block));
+        if (granule >= oracle.first_bytes || !slot_is_live(oracle.first[granule]))
+            continue; /* .inv.late */
         if (now == epoch_next(oracle.epoch) && before != oracle.epoch && slot_is_live(before))
             print_fatal("oracle: the block at %p of %u bytes (class %u) is reachable, and was not "
                         "marked: its byte is %u, the epoch %u",

@@ -10,7 +10,7 @@
 
 #include "gc/roots.h"
 
-/* Before a mark begins. False: there is no memory for it, or the build has no checks. */
+/* The epoch has advanced, and the mark is about to begin. False: there is no memory for it, or the build has no checks. */
 bool oracle_begin(void);
 /* Ends the process with a message if the mark was wrong. Leaves all slot bytes as they were. The
  * request's pass is of no importance; without a barrier everything counts as written. */
