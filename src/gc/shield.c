@@ -85,6 +85,7 @@ static struct {
     struct page_range ranges[RANGES_MOST]; /* armed in this phase */
     uint32_t range_count;
     bool released;                   /* all of them */
+    bool forked;                     /* they were armed in the parent */
     _Atomic bool broken;
     /* Private writable mappings, as of `plain_known`. */
     struct page_range plain[PLAIN_MOST];
@@ -218,6 +219,16 @@ static bool is_ours(uintptr_t unit)
     return state == CLEAN || state == OPEN;
 }
 
+/* Opens what there is of [start, end): a fork's child lacks what MADV_DONTFORK keeps from it. */
+static void open_existing(uintptr_t start, uintptr_t end)
+{
+    uintptr_t middle = align_down(start + (end - start) / 2, PAGE_SIZE);
+    if (protect(start, end, PROT_READ | PROT_WRITE) || middle == start)
+        return;
+    open_existing(start, middle);
+    open_existing(middle, end);
+}
+
 /* Opens [start, end) for good, with few calls: OPEN units among CLEAN ones are no obstacle. This
  * splits no mapping, so it can fail only where it is refused on principle; then the program could
  * not go on. */
@@ -230,7 +241,10 @@ static void release(uintptr_t start, uintptr_t end)
         }
         if (clean) {
             set_run(unit, next, KEPT);
-            GC_CHECK(protect(unit, next, PROT_READ | PROT_WRITE));
+            if (shield.forked)
+                open_existing(unit, next);
+            else
+                GC_CHECK(protect(unit, next, PROT_READ | PROT_WRITE));
         }
         next = next == unit ? run_end(unit, end) : next;
     }
@@ -585,6 +599,8 @@ void shield_end(void)
 void shield_after_fork(void)
 {
     atomic_store(&shield.lock, 0);
+    shield.forked = true;
     release_all();
+    shield.forked = false;
     relaxed_store(&shield.broken, true);
 }

@@ -149,7 +149,8 @@ static void burst(struct thread *th)
         fork_turn(th);
 }
 
-/* What a child writes into shared memory its parent would read: it leaves that alone. */
+/* A child has none of its parent's shared memory, but a coroutine of its own may still put something
+ * back there. */
 static void regions_leave_shared(struct thread *th)
 {
     for (int i = 0; i < REGIONS; i++) {
@@ -158,6 +159,9 @@ static void regions_leave_shared(struct thread *th)
             continue;
         for (unsigned k = 0; k < REGION_SLOTS; k++)
             th->slots[r->first + k].busy++;
+        if (mmap((void *)~r->hidden, r->size, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED)
+            fail("mmap in place of shared memory: %s", strerror(errno));
         r->hidden = 0;
     }
 }
@@ -170,8 +174,8 @@ static void fork_turn(struct thread *th)
     if (!pid) {
         th->is_child = true;
         child_of_fork = true;
-        check_turn(th);
         regions_leave_shared(th);
+        check_turn(th);
         for (int i = 0; i < CHILD_BURSTS; i++)
             burst(th);
         check_turn(th);

@@ -148,6 +148,7 @@ size_t random_size(struct thread *th);
 
 /* ---- movers_place.c: mappings, coroutines' and signals' stacks ---- */
 
+void keep_from_child(void *start, size_t size);
 void regions_make(struct thread *th);
 void region_turn(struct thread *th);
 void regions_drop(struct thread *th);

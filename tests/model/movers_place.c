@@ -33,11 +33,20 @@ static void *must_map(size_t size, int flags)
     return p;
 }
 
+/* The parent goes on writing there: two marks in the child would not see the same. */
+void keep_from_child(void *start, size_t size)
+{
+    if (madvise(start, size, MADV_DONTFORK))
+        fail("madvise: %s", strerror(errno));
+}
+
 static void region_map(struct thread *th, struct region *r)
 {
     r->shared = rng_chance(&th->rng, 3);
     r->size = PAGE * rng_between(&th->rng, 1, REGION_PAGES);
     char *base = must_map(r->size, r->shared ? MAP_SHARED : MAP_PRIVATE);
+    if (r->shared)
+        keep_from_child(base, r->size);
     size_t step = r->size / 8 / REGION_SLOTS;
     for (unsigned k = 0; k < REGION_SLOTS; k++) {
         size_t at = 8 * (k * step + rng_below(&th->rng, step));

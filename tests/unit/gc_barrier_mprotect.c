@@ -599,6 +599,8 @@ static void use_stdio(void)
     EXPECT(size > 5);
 }
 
+static char *partly;            /* the child lacks a page in the middle */
+
 static void use_processes(void)
 {
     char text[32] = "";
@@ -608,6 +610,7 @@ static void use_processes(void)
     pid_t child = fork();
     if (child == 0) {
         memset(area, 9, AREA);
+        partly[0] = partly[AREA - 1] = partly[AREA / 2 + PAGE_SIZE] = 1;
         use_stdio();
         struct sigaction action;
         sigaction(SIGSEGV, NULL, &action);
@@ -647,6 +650,8 @@ static void check_libc(void)
 {
     struct addrinfo *found = NULL;
     use_threads(); /* stacks that will be used again, armed */
+    partly = mmap(NULL, AREA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    EXPECT(madvise(partly + AREA / 2, PAGE_SIZE, MADV_DONTFORK) == 0);
     begin_all();
     use_stdio();
     EXPECT(getaddrinfo("127.0.0.1", "80", NULL, &found) == 0);
@@ -659,6 +664,7 @@ static void check_libc(void)
     use_processes();
     EXPECT(!shield_broken());
     end();
+    munmap(partly, AREA);
 }
 
 static void check_vfork(void)
