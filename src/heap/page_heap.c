@@ -28,6 +28,13 @@
 
 #include <string.h>
 
+enum {
+    /* Given back in one step: 4 MiB. */
+    RELEASE_SLABS = 64,
+    /* What a thread that frees gives back at most on that occasion: ~2 ms. */
+    FREE_RELEASES = 16 << 20,
+};
+
 static struct {
     struct lock lock;
     uint32_t root;          /* index + 1 of the tree's root; 0 = empty */
@@ -289,17 +296,28 @@ bool page_heap_extend(uint32_t end, uint32_t more)
     return fits;
 }
 
-static void release_run(uint32_t head, uint32_t slabs)
+/* Gives up to RELEASE_SLABS of the free run at `head` back, from its first dirty slab on. Returns the
+ * bytes, 0 if the kernel kept them. */
+static size_t release_some(uint32_t head)
 {
+    struct slab *n = slab_at(head);
+    const uint8_t *dirty = arena.slab_dirty;
+    uint32_t from = head, end = head + n->run;
+    while (from < end && !dirty[from])
+        from++;
+    uint32_t slabs = (uint32_t)size_min(end - from, RELEASE_SLABS);
+    size_t bytes = (size_t)slabs << SLAB_SHIFT;
     /* Locked memory stays, and stays dirty: what is called clean must read as zeros. */
-    if (!mem_discard((void *)slab_address(head), (size_t)slabs << SLAB_SHIFT))
-        return;
-    mem_discard((void *)(uintptr_t)slot_of(slab_address(head)),
+    if (!mem_discard((void *)slab_address(from), bytes))
+        return 0;
+    mem_discard((void *)(uintptr_t)slot_of(slab_address(from)),
                 (size_t)slabs * (SLAB_SIZE / GRANULE));
-    heap.dirty_slabs -= slab_at(head)->dirty;
-    slab_at(head)->dirty = 0;
-    heap.released += (uint64_t)slabs << SLAB_SHIFT;
-    memset(&arena.slab_dirty[head], 0, slabs);
+    uint32_t were = count_dirty(from, slabs);
+    heap.dirty_slabs -= were;
+    n->dirty -= were;
+    heap.released += bytes;
+    memset(&arena.slab_dirty[from], 0, slabs);
+    return bytes;
 }
 
 /* Walks the tree in address order without recursion: the run after index `from`. */
@@ -317,28 +335,42 @@ static uint32_t next_run(uint32_t from)
     return best;
 }
 
-static size_t decay_locked(uint32_t seconds)
+/* One step, from run `*at` on: so much as may be done with the lock held. 0: nothing is due. */
+static size_t decay_step(uint32_t seconds, uint32_t *at)
 {
     uint32_t now = now_seconds();
-    uint64_t before = heap.released;
-    uint32_t head = heap.dirty_slabs == 0 ? NO_SLAB : next_run(0);
-    while (head != NO_SLAB) {
+    uint32_t head = heap.dirty_slabs == 0 ? NO_SLAB : next_run(*at);
+    for (; head != NO_SLAB; head = next_run(head + slab_at(head)->run)) {
         struct slab *n = slab_at(head);
-        if (now - n->freed_at >= seconds && n->dirty != 0)
-            release_run(head, n->run);
-        head = next_run(head + n->run);
+        size_t released = now - n->freed_at >= seconds && n->dirty != 0 ? release_some(head) : 0;
+        *at = head;
+        if (released != 0)
+            return released;
     }
     heap.last_decay = now;
-    return (size_t)(heap.released - before);
+    return 0;
+}
+
+/* The lock is let go between two steps: others need it, and a step takes 0.1-0.5 ms. */
+static size_t decay(uint32_t seconds, size_t most)
+{
+    size_t released = 0, step = 1;
+    for (uint32_t at = 0; step != 0 && released < most; released += step) {
+        lock_acquire(&heap.lock);
+        step = decay_step(seconds, &at);
+        lock_release(&heap.lock);
+    }
+    return released;
 }
 
 void page_heap_free(uint32_t head, uint32_t slabs)
 {
     lock_acquire(&heap.lock);
     give(head, slabs);
-    if (now_seconds() != heap.last_decay)
-        decay_locked(PAGE_HEAP_DECAY_SECONDS);
+    bool due = now_seconds() != heap.last_decay;
     lock_release(&heap.lock);
+    if (due)
+        decay(PAGE_HEAP_DECAY_SECONDS, FREE_RELEASES);
 }
 
 void page_heap_note_clean(uint32_t head, uint32_t slabs)
@@ -350,10 +382,7 @@ void page_heap_note_clean(uint32_t head, uint32_t slabs)
 
 size_t page_heap_decay(uint32_t seconds)
 {
-    lock_acquire(&heap.lock);
-    size_t released = decay_locked(seconds);
-    lock_release(&heap.lock);
-    return released;
+    return decay(seconds, SIZE_MAX);
 }
 
 bool page_heap_has(uint32_t slabs)
