@@ -11,8 +11,8 @@
  *   pause.gap        the time between two readings of the clock while the mutator was at work, one
  *                    swap or one message apart: stops, slow mallocs, write faults of a barrier, and
  *                    what else ran on the core. With `spin` the mutator does not sleep but reads
- *                    the clock all the time: then the longest gap is an estimate of the longest stop
- *                    that needs nobody's word, at the price of a whole core.
+ *                    the clock all the time: then the longest gap is an estimate of the longest
+ *                    stop that needs nobody's word, at the price of a whole core.
  *   pause.tick       the longest that one millisecond of work took.
  *
  * Timed, since the question is about time; what was done is reported. The collector's own word on

@@ -1,8 +1,9 @@
 /* mappings.c -- a program that changes the mapping of a block.
  *
  * mprotect or mmap(MAP_FIXED) on pages inside a block is not forbidden (guard pages of stacks that
- * lie in the heap). While a mark is under way the marker may be reading just there, and would die of
- * it; so it is told before. And all of them pass the gate at which a mapping is armed (map_gate.h). */
+ * lie in the heap). While a mark is under way the marker may be reading just there, and would die
+ * of it; so it is told before. And all of them pass the gate at which a mapping is armed
+ * (map_gate.h). */
 #include "base/base.h"
 #include "gc/map_gate.h"
 #include "heap/meta.h"

@@ -5,14 +5,15 @@
  * whoever waits for a number waits for a cycle that began after it asked.
  *
  *   .inv.signals   Signals, other than the one that stops the world, are blocked while a program's
- *                  thread collects, helps or waits here: no handler runs on top, or leaves by a jump.
+ *                  thread collects, helps or waits here: no handler runs on top, or leaves by a
+ *                  jump.
  *   .inv.vfork     In a vfork child, which shares our memory but is another process, no cycle runs:
  *                  it could not stop the parent's threads.
- *   .inv.thread    `thread` is started and retired under the CYCLE lock; the thread itself takes that
- *                  lock for each cycle, and never while it waits.
+ *   .inv.thread    `thread` is started and retired under the CYCLE lock; the thread itself takes
+ *                  that lock for each cycle, and never while it waits.
  *
- * Fork does not wait for a cycle. The child has the parent's heap as it was at that moment, and none
- * of its threads: cycle_after_fork_in_child takes back what was half done. */
+ * Fork does not wait for a cycle. The child has the parent's heap as it was at that moment, and
+ * none of its threads: cycle_after_fork_in_child takes back what was half done. */
 #include "cycle/collector.h"
 
 #include "base/atomic.h"
@@ -259,8 +260,8 @@ static void run_here(void *argument, uintptr_t low)
     a->done = collect(&order);
 }
 
-/* In one stop, on this thread. A cycle that another one runs meanwhile will do, but not at exit: that
- * one waits for nobody. */
+/* In one stop, on this thread. A cycle that another one runs meanwhile will do, but not at exit:
+ * that one waits for nobody. */
 static bool run_inline(enum cycle_reason reason)
 {
     struct attempt attempt = {reason, false};

@@ -1,8 +1,8 @@
 /* collector.h -- who runs cycles: when they are due, and on which thread.
  *
  * Small heaps are collected in one stop, on the thread that allocates; a program whose heap stays
- * small never sees a second thread. Larger ones are collected by a thread of the library's own, which
- * is made when the first cycle is due, and then also sweeps, and gives free memory back.
+ * small never sees a second thread. Larger ones are collected by a thread of the library's own,
+ * which is made when the first cycle is due, and then also sweeps, and gives free memory back.
  *
  * Thread safety: any thread that holds no lock, except as said. */
 #ifndef GC_COLLECTOR_H
@@ -35,8 +35,8 @@ void collector_disable(const char *reason);
 /* Ends the collector's thread; the next cycle makes a new one. For calls that change what all
  * threads of a process share, or that only a process of one thread may make. */
 void collector_retire(void);
-/* Between the two the world is not stopped. False: there is nothing to hold (a vfork child, a signal
- * handler on top of our slow paths). */
+/* Between the two the world is not stopped. False: there is nothing to hold (a vfork child, a
+ * signal handler on top of our slow paths). */
 bool collector_hold_stops(void);
 void collector_release_stops(void);
 /* In the child of fork. */

@@ -14,8 +14,8 @@
  * Theory: a mostly parallel mark (Boehm, Demers and Shenker 1991). The program runs while it is
  * marked; the barrier tells which pages it writes; these are read again, until so few are left that
  * the rest can be done while the world stands still. A pause that would take longer than its budget
- * is broken off: the program goes on, and so does the mark. Without a barrier, or with a heap so small
- * that it fits the budget, all is done in one stop (ARM, FINAL, SWEEP).
+ * is broken off: the program goes on, and so does the mark. Without a barrier, or with a heap so
+ * small that it fits the budget, all is done in one stop (ARM, FINAL, SWEEP).
  *
  *   .inv.all_or_none   If roots could not all be read, or the mark was given up, nothing is judged:
  *                      `unfinished` is set, and the next cycle begins by taking every live block as

@@ -69,7 +69,7 @@ struct cycle_order {
     enum cycle_reason reason;
     const struct barrier *barrier; /* NULL: in one stop */
     struct roots_files *files; /* open; NULL: they are opened while the world is stopped */
-    uintptr_t low;             /* of the calling thread's stack in use; 0: not the program's thread */
+    uintptr_t low;             /* of the caller's stack in use; 0: not the program's thread */
 };
 
 /* False: no memory for the collector; nothing will ever be collected. */
@@ -77,7 +77,8 @@ bool cycle_start(const struct cycle_settings *settings);
 /* Runs a cycle on the calling thread, whose stack below order->low is not scanned. NULL, or why it
  * could not be finished (a static text): then nothing was judged. */
 const char *cycle_collect(const struct cycle_order *order);
-/* Any thread: lets a mark that is under way be given up soon, and all others until told otherwise. */
+/* Any thread: lets a mark that is under way be given up soon, and all others until told otherwise.
+ * */
 void cycle_abort(bool abort);
 /* Any thread: heap_net() from which allocating threads wait for the cycle's end. */
 int64_t cycle_hard_goal(void);

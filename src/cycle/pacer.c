@@ -8,10 +8,10 @@
  * while the last one ran, and half as much again. Growth is counted from the moment the last cycle
  * began: what was allocated while it ran was not judged.
  *
- * Near a limit of memory (GOMEMLIMIT, a control group's) the allowance is what is left of it. A program
- * that lives there would do nothing but collect; so the allowance never falls below a part of the
- * live heap, and a cycle is followed by as much time without one: half of a processor at most, which
- * is Go's bound too. The limit gives way, not the program.
+ * Near a limit of memory (GOMEMLIMIT, a control group's) the allowance is what is left of it. A
+ * program that lives there would do nothing but collect; so the allowance never falls below a part
+ * of the live heap, and a cycle is followed by as much time without one: half of a processor at
+ * most, which is Go's bound too. The limit gives way, not the program.
  *
  * All is told in heap_net(), which what the sweep takes back does not change. */
 #include "cycle/pacer.h"
@@ -90,8 +90,8 @@ static struct pacer_plan limited_plan(const struct pacer_input *in)
         growth = in->room;
     if (growth < GROWTH_LEAST)
         growth = GROWTH_LEAST;
-    return (struct pacer_plan){in->now + growth / 2, in->now + growth, in->now + growth + growth / 2,
-                               growth, in->took};
+    int64_t half = growth / 2, goal = in->now + growth;
+    return (struct pacer_plan){in->now + half, goal, goal + half, growth, in->took};
 }
 
 struct pacer_plan pacer_next(const struct pacer_input *in)

@@ -12,9 +12,9 @@
  *                 registered: the scan refuses the whole request, and the range counts as written.
  *                 What the request had protected by then is lost: so the request is the unit.
  *
- * Protection is left in place when a phase ends: a page that is never written costs nothing, and the
- * next phase has only the others to protect. The registration ends with the descriptor, which the
- * collector's own table holds.
+ * Protection is left in place when a phase ends: a page that is never written costs nothing, and
+ * the next phase has only the others to protect. The registration ends with the descriptor, which
+ * the collector's own table holds.
  *
  * Holes. To remember a hole takes an entry in a page table, and tables for a sparse 64 GiB take 131
  * MB. So where there is no table none is made: such holes read as written, each as one long range,
@@ -71,7 +71,8 @@ static bool uffd_arm(uintptr_t start, uintptr_t end)
     return true;
 }
 
-/* Is there a long written range in [start, end)? Asked of the whole at once: most answers are no. */
+/* Is there a long written range in [start, end)? Asked of the whole at once: most answers are no.
+ * */
 static bool has_long_hole(uintptr_t start, uintptr_t end)
 {
     struct page_range ranges[RANGES];

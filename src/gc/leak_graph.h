@@ -1,7 +1,8 @@
 /* leak_graph.h -- the blocks that a mark did not reach, and which of them others among them hold.
  *
- * Thread safety: leak_graph_build by the collector, before the sweep is open; leak_graph_is_indirect
- * by anyone until leak_graph_drop, which the collector calls when the sweep is over. */
+ * Thread safety: leak_graph_build by the collector, before the sweep is open;
+ * leak_graph_is_indirect by anyone until leak_graph_drop, which the collector calls when the sweep
+ * is over. */
 #ifndef GC_LEAK_GRAPH_H
 #define GC_LEAK_GRAPH_H
 

@@ -70,8 +70,8 @@ GC_INLINE bool mark_claim(uint8_t epoch, uintptr_t block, uint8_t *seen)
     if (value == epoch || !slot_is_live(value))
         return false;
     /* .inv.cas: what was read before stays before. */
-    bool claimed = atomic_compare_exchange_strong_explicit(byte, &value, epoch, memory_order_acq_rel,
-                                                           memory_order_relaxed);
+    bool claimed = atomic_compare_exchange_strong_explicit(
+        byte, &value, epoch, memory_order_acq_rel, memory_order_relaxed);
 #if GC_CHECK_LEVEL >= 1
     if (claimed)
         mark_note_claim(block);

@@ -1,18 +1,19 @@
 /* oracle.c -- the reference mark.
  *
- * It runs as the mark of the epoch after the current one, over a copy: the slot bytes are saved, all
- * roots are read whole, and every live block that the second mark reached must carry the epoch of the
- * first in the saved bytes. Then they are put back.
+ * It runs as the mark of the epoch after the current one, over a copy: the slot bytes are saved,
+ * all roots are read whole, and every live block that the second mark reached must carry the epoch
+ * of the first in the saved bytes. Then they are put back.
  *
- *   .inv.garbage   A block that was born during the mark holds what the memory held before, until the
- *                  program writes it, and that keeps nothing alive: the first mark reads written pages
- *                  of such blocks only. So must the second, or it would reach what is garbage. Which
- *                  blocks were born and which were reached is in mark_claimed, a bit a granule.
+ *   .inv.garbage   A block that was born during the mark holds what the memory held before, until
+ *                  the program writes it, and that keeps nothing alive: the first mark reads
+ *                  written pages of such blocks only. So must the second, or it would reach what is
+ *                  garbage. Which blocks were born and which were reached is in mark_claimed, a bit
+ *                  a granule.
  *
- *   .inv.late      A thread may store the old epoch in the byte of a new block, long after the epoch
- *                  has advanced (judge.c, .inv.newborn). An old word that happens to point there was
- *                  read when the block was nobody's, and need not be read again. So only blocks that
- *                  were live when the mark began are asked for.
+ *   .inv.late      A thread may store the old epoch in the byte of a new block, long after the
+ *                  epoch has advanced (judge.c, .inv.newborn). An old word that happens to point
+ *                  there was read when the block was nobody's, and need not be read again. So only
+ *                  blocks that were live when the mark began are asked for.
  *
  * It has a loop of its own, without prefetches, teams and shortcuts. */
 #include "gc/oracle.h"

@@ -4,17 +4,17 @@
  * marker must not touch such pages; they are read through the kernel. Normally there are none.
  *
  * What is protected when a pass over the mappings begins is in its list. What the program protects
- * later is not: whoever is about to change a mapping of the heap forbids direct reads, and no marker
- * is within one when that returns. They stay forbidden until a pass that began after the change has
- * ended. Only blocks that can have a page to themselves are concerned: markers bracket the reading of
- * those of at least PAGE_SIZE.
+ * later is not: whoever is about to change a mapping of the heap forbids direct reads, and no
+ * marker is within one when that returns. They stay forbidden until a pass that began after the
+ * change has ended. Only blocks that can have a page to themselves are concerned: markers bracket
+ * the reading of those of at least PAGE_SIZE.
  *
- *   .inv.bracket   A marker stores its `reading` flag, then loads `forbidden`; the other side stores
- *                  `forbidden`, then loads the flags; all sequentially consistent. So at least one of
- *                  them sees the other.
+ *   .inv.bracket   A marker stores its `reading` flag, then loads `forbidden`; the other side
+ *                  stores `forbidden`, then loads the flags; all sequentially consistent. So at
+ *                  least one of them sees the other.
  *
- * Thread safety: the list belongs to the collector, and changes only while nobody marks. The rest may
- * be called by any thread. */
+ * Thread safety: the list belongs to the collector, and changes only while nobody marks. The rest
+ * may be called by any thread. */
 #ifndef GC_PROTECTED_H
 #define GC_PROTECTED_H
 
@@ -34,8 +34,8 @@ void protected_forbid_direct_reads(void);
 
 /* A marker's flag: 1 while it reads memory of the heap directly. At most 16; before any thread. */
 void protected_add_reader(_Atomic uint32_t *reading);
-/* A mapping of the heap is about to change: from its return on markers read through the kernel. Waits
- * for those that are reading, ~10 us. */
+/* A mapping of the heap is about to change: from its return on markers read through the kernel.
+ * Waits for those that are reading, ~10 us. */
 void protected_change_begin(void);
 /* It has changed, and the next pass will see it. */
 void protected_change_end(void);

@@ -1,14 +1,15 @@
 /* rescan.c -- the heap's dirty pages.
  *
  * Theory (Boehm, Demers and Shenker 1991): a marked block whose page was written since the page was
- * armed may hold pointers that the marker has not seen, so it is read again: the words on that page.
- * Unmarked blocks need not be: if they are reached later they are read then.
+ * armed may hold pointers that the marker has not seen, so it is read again: the words on that
+ * page. Unmarked blocks need not be: if they are reached later they are read then.
  *
- *   .inv.armed_first   The whole heap is armed before the epoch advances. A block that is born marked
- *                      is never read on its own account, so every write into it must be seen: it is
- *                      born after the epoch advanced, so into an armed page, or into a page that came
- *                      after (`armed_end`), which counts as written as a whole.
- *   .inv.twice         Armed again first, read then: what is written in between is reported again. */
+ *   .inv.armed_first   The whole heap is armed before the epoch advances. A block that is born
+ *                      marked is never read on its own account, so every write into it must be
+ *                      seen: it is born after the epoch advanced, so into an armed page, or into a
+ *                      page that came after (`armed_end`), which counts as written as a whole.
+ *   .inv.twice         Armed again first, read then: what is written in between is reported again.
+ *                      */
 #include "gc/rescan.h"
 
 #include "base/check.h"

@@ -10,9 +10,9 @@
 /* Arms the heap as it is now. Before the epoch advances: see .inv.armed_first. */
 void rescan_arm(const struct barrier *barrier);
 /* Arms the heap that was added since, and reads there, and wherever else the program wrote since it
- * was armed, what the marked blocks hold. `rearm`: the world runs; else it is stopped and nothing is
- * armed. Stops early when clock_now_ns() passes `deadline` (0: none). Returns the number of pages
- * read; *complete tells whether that were all. */
+ * was armed, what the marked blocks hold. `rearm`: the world runs; else it is stopped and nothing
+ * is armed. Stops early when clock_now_ns() passes `deadline` (0: none). Returns the number of
+ * pages read; *complete tells whether that were all. */
 size_t rescan_heap(const struct barrier *barrier, struct marker *m, bool rearm, uint64_t deadline,
                    bool *complete);
 

@@ -25,18 +25,18 @@
  * pagemap source reports; mincore knows it unless it was swapped out. So with swap in use shared
  * memory is read whole, and else the pages that pagemap or mincore report.
  *
- * Passes. With the world stopped everything can be read at once (ROOTS_ALL). A concurrent mark reads
- * in passes: each arms what it has not armed yet and reads it whole, and reads the rest where it
- * was written (ROOTS_CONCURRENT, any number); the last one runs in the pause (ROOTS_FINAL), and it
- * alone reads stacks, since only a stopped thread has a stack pointer.
+ * Passes. With the world stopped everything can be read at once (ROOTS_ALL). A concurrent mark
+ * reads in passes: each arms what it has not armed yet and reads it whole, and reads the rest where
+ * it was written (ROOTS_CONCURRENT, any number); the last one runs in the pause (ROOTS_FINAL), and
+ * it alone reads stacks, since only a stopped thread has a stack pointer.
  *
  *   .inv.armed      A range is in the list of armed ranges if it was armed in this cycle, and read
  *                   whole after that. What a pass does not find in the list it reads whole.
- *   .inv.whole      Registering a part of a mapping with the kernel splits it, and the program would
- *                   notice (map_gate.h). So a mapping is armed only if it still is what its line
- *                   said, and never in parts: not if a thread's stack lies in it.
- *   .inv.shared     Other processes' writes to shared memory are not noticed. So it is read whole in
- *                   the pause, up to SHARED_WHOLE bytes a mapping; a larger one is armed. */
+ *   .inv.whole      Registering a part of a mapping with the kernel splits it, and the program
+ *                   would notice (map_gate.h). So a mapping is armed only if it still is what its
+ *                   line said, and never in parts: not if a thread's stack lies in it.
+ *   .inv.shared     Other processes' writes to shared memory are not noticed. So it is read whole
+ *                   in the pause, up to SHARED_WHOLE bytes a mapping; a larger one is armed. */
 #include "gc/roots.h"
 
 #include "base/check.h"
@@ -429,8 +429,8 @@ static const char *scan_maps(void)
     roots.failed = false;
     if (!maps_open(&roots.maps, roots.maps_buffer, MAPS_BUFFER))
         return "/proc/thread-self/maps cannot be opened";
-    /* While the program runs, mappings are split and joined between two reads of the file: a line may
-     * tell again of what an earlier one told. */
+    /* While the program runs, mappings are split and joined between two reads of the file: a line
+     * may tell again of what an earlier one told. */
     for (uintptr_t told = 0; reason == NULL && maps_next(&roots.maps, &map);) {
         map.start = size_max(map.start, told);
         if (map.start >= map.end)

@@ -37,9 +37,9 @@ struct roots_stats {
 
 /* Gets the buffers; before the world is stopped. NULL, or why not: a static text. */
 const char *roots_prepare(void);
-/* What the scanner reads through. The descriptors belong to the table of the thread that opened them:
- * a collector's thread has its own, and keeps them; a thread of the program opens and closes them
- * while the world is stopped, so that the program never meets them. */
+/* What the scanner reads through. The descriptors belong to the table of the thread that opened
+ * them: a collector's thread has its own, and keeps them; a thread of the program opens and closes
+ * them while the world is stopped, so that the program never meets them. */
 struct roots_files {
     struct pagemap pagemap;
     struct proc_mem memory;
@@ -50,8 +50,8 @@ const char *roots_open(struct roots_files *files);
 void roots_close(struct roots_files *files);
 /* [start, end) holds no pointers of the program: the library's own static data. */
 void roots_exclude(uintptr_t start, uintptr_t end);
-/* [start, end) is the library itself: read like other mappings, but never armed, since what handles a
- * write to protected memory lives there. */
+/* [start, end) is the library itself: read like other mappings, but never armed, since what handles
+ * a write to protected memory lives there. */
 void roots_never_arm(uintptr_t start, uintptr_t end);
 /* Marks from the roots. NULL, or the reason why that was not possible. */
 const char *roots_scan(struct marker *m, const struct roots_request *request,

@@ -1,4 +1,5 @@
-/* tid_table.c -- open addressing, linear probing, at most half full. Clearing costs what was put. */
+/* tid_table.c -- open addressing, linear probing, at most half full. Clearing costs what was put.
+ * */
 #include "gc/tid_table.h"
 
 #include "base/check.h"

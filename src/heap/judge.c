@@ -59,8 +59,8 @@ static void visit_slot(const struct visit *v, uint32_t slot, uint8_t byte)
     struct slab *head = v->head;
     size_t object = head->object_size, size = object != 0 ? object : head->bytes;
     uintptr_t start = v->start + (uintptr_t)slot * object;
-    /* A collector that counts beside the running program may see the span vanish and become another:
-     * what is then computed is no block of it, and must at least lie in the heap. */
+    /* A collector that counts beside the running program may see the span vanish and become
+     * another: what is then computed is no block of it, and must at least lie in the heap. */
     if (slot >= head->slots || start + size > slab_address(relaxed_load(&arena.top)))
         return;
     struct block block = {start, size, head, slot};

@@ -12,10 +12,10 @@
  *   .inv.dirty       slab_dirty[i] == 0 means the pages of slab i read as zeros; the head of a free
  *                    run counts its dirty slabs, so that coalescing looks at the given ones only.
  *
- * Decay: a run that stayed free for PAGE_HEAP_DECAY_SECONDS goes back to the kernel (MADV_DONTNEED), looked
- * at when runs are freed, at most once a second, and by the collector's thread where there is one
- * (cycle/collector.h): a process too small for a collection keeps what it last freed until its next
- * use of the page heap or malloc_trim. */
+ * Decay: a run that stayed free for PAGE_HEAP_DECAY_SECONDS goes back to the kernel
+ * (MADV_DONTNEED), looked at when runs are freed, at most once a second, and by the collector's
+ * thread where there is one (cycle/collector.h): a process too small for a collection keeps what it
+ * last freed until its next use of the page heap or malloc_trim. */
 #include "heap/page_heap.h"
 
 #include "base/check.h"
@@ -296,8 +296,8 @@ bool page_heap_extend(uint32_t end, uint32_t more)
     return fits;
 }
 
-/* Gives up to RELEASE_SLABS of the free run at `head` back, from its first dirty slab on. Returns the
- * bytes, 0 if the kernel kept them. */
+/* Gives up to RELEASE_SLABS of the free run at `head` back, from its first dirty slab on. Returns
+ * the bytes, 0 if the kernel kept them. */
 static size_t release_some(uint32_t head)
 {
     struct slab *n = slab_at(head);

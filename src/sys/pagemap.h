@@ -23,7 +23,8 @@ struct pagemap {
     bool has_scan; /* the PAGEMAP_SCAN ioctl answered */
 };
 
-/* Opens /proc/thread-self/pagemap (the leader of the group may have ended, and have no memory) and probes the ioctl. False if it cannot be opened. */
+/* Opens /proc/thread-self/pagemap (the leader of the group may have ended, and have no memory) and
+ * probes the ioctl. False if it cannot be opened. */
 bool pagemap_open(struct pagemap *p);
 void pagemap_close(struct pagemap *p);
 /* Stores up to `capacity` ranges that cover all wanted pages of [start, *next) and sets *next to

@@ -33,8 +33,8 @@ void printer_flush(struct printer *p);
 void print_note_stderr(void);
 bool print_stderr_usable(void);
 
-/* The calling thread has a table of descriptors of its own: its messages go to the program's all the
- * same, where the kernel lets it borrow them. */
+/* The calling thread has a table of descriptors of its own: its messages go to the program's all
+ * the same, where the kernel lets it borrow them. */
 void print_borrow_stderr(void);
 /* One message to a descriptor of the program, in one write(2) when it fits the buffer. */
 void print_fd(int fd, const char *format, ...) GC_PRINTF_LIKE(2, 3);

@@ -21,9 +21,10 @@ struct signal_action {
 #define SIGNAL_BIT(signal) ((uint64_t)1 << ((signal) - 1))
 #define SIGNAL_ALL (~(uint64_t)0)
 
-/* Blocks the signals of `set` for this thread, but never SIGSEGV and SIGSYS: while pages are protected
- * a blocked one would end the process, and a barrier changes and restores these two behind our back.
- * Returns those that were not blocked before; signal_unblock takes just these back. */
+/* Blocks the signals of `set` for this thread, but never SIGSEGV and SIGSYS: while pages are
+ * protected a blocked one would end the process, and a barrier changes and restores these two
+ * behind our back. Returns those that were not blocked before; signal_unblock takes just these
+ * back. */
 uint64_t signal_block(uint64_t set);
 void signal_unblock(uint64_t blocked);
 /* The kernel's answer. Either pointer may be NULL. */

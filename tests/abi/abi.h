@@ -1,8 +1,8 @@
 /* abi.h -- what the small programs of this directory share.
  *
- * They are programs as anyone would write them: they know nothing of the library, pass without it, and
- * say on standard error and by exit status 1 what went wrong. Blocks carry a pattern made of a seed and
- * their size, so that a byte changed by somebody else's allocation is found. */
+ * They are programs as anyone would write them: they know nothing of the library, pass without it,
+ * and say on standard error and by exit status 1 what went wrong. Blocks carry a pattern made of a
+ * seed and their size, so that a byte changed by somebody else's allocation is found. */
 #ifndef ABI_H
 #define ABI_H
 

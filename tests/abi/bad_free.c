@@ -1,7 +1,7 @@
 /* bad_free.c -- one program error a run.   bad_free KIND
  *
- * Prints the address that it is about to free, and that of the block it belongs to (or "-"); under the
- * library it must then die of SIGABRT after one line that names both. */
+ * Prints the address that it is about to free, and that of the block it belongs to (or "-"); under
+ * the library it must then die of SIGABRT after one line that names both. */
 #include <malloc.h>
 #include <pthread.h>
 

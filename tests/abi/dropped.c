@@ -1,9 +1,9 @@
 /* dropped.c -- builds a structure, drops it, and allocates on.   dropped tree|ring|cycle|list N
  *
- * Nothing of the structure can be reached when it is dropped, so all N nodes are leaks: the runner adds
- * up what the report says of allocations under make_node(). The structure is built by a thread whose
- * stack is gone afterwards: a main thread's keeps words of long ago. What follows is 150 MB of other
- * leaks, so that the heap grows and cycles run. */
+ * Nothing of the structure can be reached when it is dropped, so all N nodes are leaks: the runner
+ * adds up what the report says of allocations under make_node(). The structure is built by a thread
+ * whose stack is gone afterwards: a main thread's keeps words of long ago. What follows is 150 MB
+ * of other leaks, so that the heap grows and cycles run. */
 #include "abi.h"
 
 struct node {
@@ -20,8 +20,8 @@ EXPORT NOINLINE struct node *make_node(uint64_t value)
     return OPAQUE(node);
 }
 
-/* Node k hangs where the bits of k after the first lead from the root: no recursion, so that there is
- * one allocation stack and not a million. */
+/* Node k hangs where the bits of k after the first lead from the root: no recursion, so that there
+ * is one allocation stack and not a million. */
 static NOINLINE struct node *make_tree(size_t n)
 {
     struct node *root = make_node(1);

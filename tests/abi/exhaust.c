@@ -4,8 +4,9 @@
  * until malloc fails, in large and then small steps; each failure must be NULL with ENOMEM. Then
  * everything allocated is still intact, and after freeing it the same can be had again.
  *
- * A limit that comes from outside must hold. One that the program sets itself may come too late for an
- * allocator that has reserved its address space: then the round ends after enough blocks of a size. */
+ * A limit that comes from outside must hold. One that the program sets itself may come too late for
+ * an allocator that has reserved its address space: then the round ends after enough blocks of a
+ * size. */
 #include <sys/resource.h>
 
 #include "abi.h"

@@ -1,8 +1,8 @@
 /* foreign.c -- memory that one allocator made and another is asked to free.   foreign libc|plugin
  *
- * `libc` takes blocks from __libc_malloc, which no interposition reaches, as ld.so's early blocks and
- * plugins bound to libc do. `plugin PATH` loads a library with RTLD_DEEPBIND, whose own malloc is then
- * libc's, and passes strings both ways. */
+ * `libc` takes blocks from __libc_malloc, which no interposition reaches, as ld.so's early blocks
+ * and plugins bound to libc do. `plugin PATH` loads a library with RTLD_DEEPBIND, whose own malloc
+ * is then libc's, and passes strings both ways. */
 #include <dlfcn.h>
 #include <malloc.h>
 

@@ -1,7 +1,7 @@
 /* leak_go.c -- the leak of Go's literature, in C: each block is written and dropped.
  *
- * 10 blocks of 50,000,000 bytes, then 10 of 100,000,000. In Go the collector runs about once a block
- * and the heap ends at nothing. */
+ * 10 blocks of 50,000,000 bytes, then 10 of 100,000,000. In Go the collector runs about once a
+ * block and the heap ends at nothing. */
 #include "abi.h"
 
 static NOINLINE void drop(size_t size)

@@ -1,4 +1,5 @@
-/* plugin_places.c -- a library that is loaded late and has room for pointers in each kind of data. */
+/* plugin_places.c -- a library that is loaded late and has room for pointers in each kind of data.
+ * */
 #include "abi.h"
 
 enum { KEPT = 7 };

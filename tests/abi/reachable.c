@@ -1,12 +1,14 @@
-/* reachable.c -- blocks with one reference each, in one place each.   reachable KIND free|leak PLUGIN
+/* reachable.c -- blocks with one reference each, in one place each.   reachable KIND free|leak
+ * PLUGIN
  *
- * For a KIND ("a word in .bss", "a register of another thread") seven blocks from 24 bytes to 3 MB are
- * made, whose only references lie there. Then a second thread allocates 120 MB, which it frees or
- * leaks, and under the library cycles run all the while. A block taken for garbage would be handed out
- * again and overwritten: at the end every byte is compared. The references stay until after exit.
+ * For a KIND ("a word in .bss", "a register of another thread") seven blocks from 24 bytes to 3 MB
+ * are made, whose only references lie there. Then a second thread allocates 120 MB, which it frees
+ * or leaks, and under the library cycles run all the while. A block taken for garbage would be
+ * handed out again and overwritten: at the end every byte is compared. The references stay until
+ * after exit.
  *
- * The kind `hidden` is the control: its references are disguised, so the library must take the blocks
- * away. If that kind passes with the contents intact, the others prove nothing. */
+ * The kind `hidden` is the control: its references are disguised, so the library must take the
+ * blocks away. If that kind passes with the contents intact, the others prove nothing. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -148,8 +150,9 @@ static void kind_last_byte(void)
     place_check(bss_place, 0);
 }
 
-/* C lets a program hold the address behind the last byte, and php does: it keeps arrays whose first element
- * it counts as number -1, by the address of number 0, which is the end if there is one element. */
+/* C lets a program hold the address behind the last byte, and php does: it keeps arrays whose first
+ * element it counts as number -1, by the address of number 0, which is the end if there is one
+ * element. */
 static void kind_past_end(void)
 {
     static const size_t sizes[] = { 16, 32, 48, 64, 256, 1024, 4096, 65536, 1 << 20 };
@@ -438,7 +441,8 @@ static void kind_register_vector(void)
     with_register(hold_in_xmm9);
 }
 
-/* ---- other stacks ------------------------------------------------------------------------------ */
+/* ---- other stacks ------------------------------------------------------------------------------
+ * */
 
 enum { COROUTINE_STACK = 512 * 1024 };
 
@@ -532,7 +536,8 @@ static void kind_alternate_stack(void)
     CHECK(!"back from the handler");
 }
 
-/* ---- places that libc keeps ---------------------------------------------------------------------- */
+/* ---- places that libc keeps
+ * ---------------------------------------------------------------------- */
 
 static void *argument_thread(void *argument)
 {
@@ -631,7 +636,8 @@ static void kind_stream(void)
     load();
 }
 
-/* ---- the control ----------------------------------------------------------------------------------- */
+/* ---- the control
+ * ----------------------------------------------------------------------------------- */
 
 static uintptr_t disguised[KEPT];
 

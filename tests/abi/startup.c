@@ -1,6 +1,8 @@
-/* startup.c -- allocation before main: in a constructor, in another library's, in an IFUNC resolver.
+/* startup.c -- allocation before main: in a constructor, in another library's, in an IFUNC
+ * resolver.
  *
- * A resolver runs while ld.so still relocates the program, before any constructor of any library. */
+ * A resolver runs while ld.so still relocates the program, before any constructor of any library.
+ * */
 #include <pthread.h>
 
 #include "abi.h"

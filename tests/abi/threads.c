@@ -7,7 +7,8 @@
 
 enum { THREADS = 64, SHARED = 4096, STEPS = 20000 };
 
-/* ---- exchange: 64 threads swap blocks through shared slots, and free each other's ---------------- */
+/* ---- exchange: 64 threads swap blocks through shared slots, and free each other's
+ * ---------------- */
 
 struct packet {
     uint32_t size, seed;
@@ -61,7 +62,8 @@ static void kind_exchange(void)
         packet_drop(atomic_exchange(&shared[i], NULL));
 }
 
-/* ---- short-lived threads, joined and detached ------------------------------------------------------ */
+/* ---- short-lived threads, joined and detached
+ * ------------------------------------------------------ */
 
 static atomic_int ended;
 
@@ -96,7 +98,8 @@ static void kind_detached(void)
     CHECK(pthread_attr_destroy(&attributes) == 0);
 }
 
-/* ---- destructors of thread-specific data that allocate and free, in every round --------------------- */
+/* ---- destructors of thread-specific data that allocate and free, in every round
+ * --------------------- */
 
 static pthread_key_t keys[3];
 static atomic_int destroyed;
@@ -134,7 +137,8 @@ static void kind_destructors(void)
     CHECK(atomic_load(&destroyed) >= 20 * 8 * 3);
 }
 
-/* ---- main leaves first ------------------------------------------------------------------------------- */
+/* ---- main leaves first
+ * ------------------------------------------------------------------------------- */
 
 static pthread_t main_thread;
 
@@ -155,7 +159,8 @@ static void kind_main_leaves(void)
     pthread_exit(&main_thread);
 }
 
-/* ---- cancellation and pthread_exit -------------------------------------------------------------------- */
+/* ---- cancellation and pthread_exit
+ * -------------------------------------------------------------------- */
 
 static void release(void *block)
 {
@@ -216,7 +221,8 @@ static void kind_cancel(void)
     CHECK(atomic_load(&ended) <= 76 && atomic_load(&ended) >= 16);
 }
 
-/* ---- workers that block every signal: a collector must stop them all the same -------------------------- */
+/* ---- workers that block every signal: a collector must stop them all the same
+ * -------------------------- */
 
 static atomic_int stop_workers;
 

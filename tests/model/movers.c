@@ -149,8 +149,8 @@ static void burst(struct thread *th)
         fork_turn(th);
 }
 
-/* A child has none of its parent's shared memory, but a coroutine of its own may still put something
- * back there. */
+/* A child has none of its parent's shared memory, but a coroutine of its own may still put
+ * something back there. */
 static void regions_leave_shared(struct thread *th)
 {
     for (int i = 0; i < REGIONS; i++) {

@@ -1,9 +1,9 @@
 /* cycle_collector.c -- who runs cycles: requests, the collector's thread, waiting, its end.
  *
- * Each test is a process with a heap of its own, in which cycles are asked for by hand; most of them
- * run twice, in one stop on the program's thread, and beside it on the collector's. The program is
- * linked with --wrap: calls to what is made to fail, or held up, come to the doubles below, which
- * normally pass them on. */
+ * Each test is a process with a heap of its own, in which cycles are asked for by hand; most of
+ * them run twice, in one stop on the program's thread, and beside it on the collector's. The
+ * program is linked with --wrap: calls to what is made to fail, or held up, come to the doubles
+ * below, which normally pass them on. */
 #include "cycle/collector.h"
 
 #include "child.h"
@@ -733,7 +733,8 @@ static void retire(void)
     }
 }
 
-/* In the middle of a cycle, for which a thread waits: that one is let go, and makes no new thread. */
+/* In the middle of a cycle, for which a thread waits: that one is let go, and makes no new thread.
+ * */
 static void retire_at(int where)
 {
     pthread_t thread;

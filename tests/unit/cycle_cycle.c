@@ -1,8 +1,9 @@
-/* cycle_cycle.c -- one collection: its phases, its stops, its record, and what it does when it fails.
+/* cycle_cycle.c -- one collection: its phases, its stops, its record, and what it does when it
+ * fails.
  *
- * Each test is a process with a heap of its own. Cycles run on the test's thread, with a barrier that
- * calls back (`fake`): what a program would do meanwhile is done there, at a known point of the mark.
- * The last tests run beside real threads, with the kernel's barrier. */
+ * Each test is a process with a heap of its own. Cycles run on the test's thread, with a barrier
+ * that calls back (`fake`): what a program would do meanwhile is done there, at a known point of
+ * the mark. The last tests run beside real threads, with the kernel's barrier. */
 #include "cycle/cycle.h"
 
 #include "child.h"

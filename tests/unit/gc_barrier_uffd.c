@@ -344,7 +344,8 @@ static void protections(void)
     b->close();
 }
 
-/* Shared memory that has lost its page table entry: reported now, or at the latest by the last look. */
+/* Shared memory that has lost its page table entry: reported now, or at the latest by the last
+ * look. */
 static void dropped_shared(void)
 {
     const size_t size = PAGES * PAGE_SIZE * 4;

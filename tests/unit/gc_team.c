@@ -1,9 +1,9 @@
 /* gc_team.c -- several markers mark what one marks, whatever happens meanwhile.
  *
  * A graph lives in real blocks and in the test's own books; the books tell what must be reached. It
- * is marked with one to four workers, with time that runs out again and again, with guests that come
- * and go, without memory for work lists, and while another thread allocates and frees. Books are in
- * plain memory: what is fed to the markers is the only root. */
+ * is marked with one to four workers, with time that runs out again and again, with guests that
+ * come and go, without memory for work lists, and while another thread allocates and frees. Books
+ * are in plain memory: what is fed to the markers is the only root. */
 #include "gc/team.h"
 
 #include "base/rng.h"

@@ -325,7 +325,8 @@ static void test_fork(void)
 
 /* ---- written pages ---- */
 
-/* A descriptor under which areas can be write protected asynchronously; -1: this kernel has none. */
+/* A descriptor under which areas can be write protected asynchronously; -1: this kernel has none.
+ * */
 static int open_uffd(void)
 {
     struct uffdio_api api = {.api = UFFD_API,
