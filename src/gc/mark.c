@@ -53,22 +53,20 @@ void marker_start(struct marker *m, struct pagemap *pagemap)
 }
 
 #if GC_CHECK_LEVEL >= 1
-static struct {
-    _Atomic uint8_t *bits;
-    size_t granules;
-} remembered;
-
 void mark_remember(uint8_t *bits, size_t slabs)
 {
-    remembered.bits = (_Atomic uint8_t *)bits;
-    remembered.granules = bits == NULL ? 0 : slabs * (SLAB_SIZE / GRANULE);
+    slot_claims.granules = bits == NULL ? 0 : slabs * (SLAB_SIZE / GRANULE);
+    release_store(&slot_claims.bits, (_Atomic uint8_t *)bits);
 }
 
-void mark_note_claim(uintptr_t block)
+void mark_note_claim(uintptr_t block, uint8_t epoch)
 {
     size_t granule = (block - arena.base) >> GRANULE_SHIFT;
-    if (granule < remembered.granules)
-        atomic_fetch_or(&remembered.bits[granule / 8], (uint8_t)(1u << (granule % 8)));
+    if (granule >= slot_claims.granules || relaxed_load(&slot_claims.bits) == NULL)
+        return;
+    atomic_fetch_or(&slot_claims.bits[granule / 8], (uint8_t)(1u << (granule % 8)));
+    if (relaxed_load(slot_of(block)) != epoch) /* freed before we could note it */
+        slot_note_death(granule);
 }
 #endif
 

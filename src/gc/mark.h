@@ -69,7 +69,7 @@ void mark_dirty_range(struct marker *m, uintptr_t start, uintptr_t end);
  * `slabs` slabs); NULL: none. For the oracle. */
 void mark_remember(uint8_t *bits, size_t slabs);
 /* A block was marked. */
-void mark_note_claim(uintptr_t block);
+void mark_note_claim(uintptr_t block, uint8_t epoch);
 #endif
 
 /* Does all work there is. False: tick() said to stop, or a guest can do no more. */

@@ -74,7 +74,7 @@ GC_INLINE bool mark_claim(uint8_t epoch, uintptr_t block, uint8_t *seen)
         byte, &value, epoch, memory_order_acq_rel, memory_order_relaxed);
 #if GC_CHECK_LEVEL >= 1
     if (claimed)
-        mark_note_claim(block);
+        mark_note_claim(block, epoch);
 #endif
     return claimed;
 }

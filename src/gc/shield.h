@@ -38,6 +38,8 @@ void shield_release(void);
 /* Opens everything: the phase ends, with the world stopped; or is a fork's child's inheritance. */
 void shield_end(void);
 void shield_after_fork(void);
+/* All counts as written, and is writable. The lock is held. */
+void shield_before_fork_locked(void);
 
 /* For system calls that change mappings: they are made between these two, so that no arm() comes in
  * between; what they change is kept open first. */

@@ -409,6 +409,7 @@ static void fork_here(struct caught *c)
 {
     uint64_t hidden = veil_hidden();
     shield_lock();
+    shield_before_fork_locked();
     long result = make(c);
     if (result == 0) {
         trap.in_child(c->context);

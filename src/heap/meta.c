@@ -18,6 +18,10 @@
 #include "sys/mem.h"
 
 struct hot hot __attribute__((aligned(CACHE_LINE))) = {.epoch = EPOCH_FIRST};
+
+#if GC_CHECK_LEVEL >= 1
+struct slot_claims slot_claims;
+#endif
 struct arena arena;
 
 enum {

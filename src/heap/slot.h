@@ -27,6 +27,7 @@
 
 #include "base/atomic.h"
 #include "base/base.h"
+#include "base/check.h"
 
 enum {
     SLOT_FREE = 0,
@@ -66,5 +67,28 @@ GC_INLINE unsigned slot_age(uint8_t now, uint8_t byte)
 {
     return byte == SLOT_KEPT ? EPOCH_COUNT : epoch_age(now, byte);
 }
+
+/* Builds with checks: which blocks of the current epoch a marker has marked, a bit a granule; the
+ * others of that epoch were born with it. For the oracle (gc/oracle.c). */
+#if GC_CHECK_LEVEL >= 1
+extern struct slot_claims {
+    _Atomic uint8_t *_Atomic bits;  /* or NULL */
+    size_t granules;
+} slot_claims;
+
+/* The block was freed: who gets it next was not marked. */
+GC_INLINE void slot_note_death(size_t granule)
+{
+    _Atomic uint8_t *bits = acquire_load(&slot_claims.bits);
+    uint8_t bit = (uint8_t)(1u << (granule % 8));
+    if (bits != NULL && granule < slot_claims.granules && (relaxed_load(&bits[granule / 8]) & bit))
+        atomic_fetch_and(&bits[granule / 8], (uint8_t)~bit);
+}
+#else
+GC_INLINE void slot_note_death(size_t granule)
+{
+    (void)granule;
+}
+#endif
 
 #endif

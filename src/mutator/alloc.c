@@ -316,8 +316,10 @@ static void end_life(const char *call, const struct block *b, uint8_t to)
     note_contradiction(b, value);
     while (slot_is_live(value))
         if (atomic_compare_exchange_weak_explicit(byte, &value, to, memory_order_acq_rel,
-                                                  memory_order_relaxed))
+                                                  memory_order_relaxed)) {
+            slot_note_death((size_t)(byte - hot.slots));
             return;
+        }
     report_bad(call, (void *)b->start, FOUND_FREE, b);
 }
 

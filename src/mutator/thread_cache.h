@@ -105,6 +105,7 @@ GC_INLINE bool cache_push(void *block)
     if (GC_UNLIKELY(magazine_room(word) == 0))
         return false;
     relaxed_store(byte, SLOT_CACHED);
+    slot_note_death(granule);
     m->items[magazine_count(word)] = block;
     m->word = word - MAGAZINE_ROOM_ONE + 1;
     return true;

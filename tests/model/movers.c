@@ -149,32 +149,34 @@ static void burst(struct thread *th)
         fork_turn(th);
 }
 
-/* A child has none of its parent's shared memory, but a coroutine of its own may still put
- * something back there. */
-static void regions_leave_shared(struct thread *th)
+/* A child has none of its parent's shared memory (keep_from_child); it gets a copy of what its own
+ * thread had there. */
+static void regions_copy_shared(struct thread *th, void **copies)
 {
-    for (int i = 0; i < REGIONS; i++) {
-        struct region *r = &th->regions[i];
-        if (!r->shared)
-            continue;
-        for (unsigned k = 0; k < REGION_SLOTS; k++)
-            th->slots[r->first + k].busy++;
-        if (mmap((void *)~r->hidden, r->size, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED)
-            fail("mmap in place of shared memory: %s", strerror(errno));
-        r->hidden = 0;
-    }
+    for (int i = 0; i < REGIONS; i++)
+        copies[i] = th->regions[i].shared ? region_copy(th, &th->regions[i]) : NULL;
+}
+
+static void regions_take_copies(struct thread *th, void **copies, bool child)
+{
+    for (int i = 0; i < REGIONS; i++)
+        if (copies[i] && child)
+            region_take_copy(&th->regions[i], copies[i]);
+        else if (copies[i])
+            munmap(copies[i], th->regions[i].size);
 }
 
 static void fork_turn(struct thread *th)
 {
+    void *copies[REGIONS];
+    regions_copy_shared(th, copies);
     pid_t pid = fork();
     if (pid < 0)
         fail("fork: %s", strerror(errno));
+    regions_take_copies(th, copies, !pid);
     if (!pid) {
         th->is_child = true;
         child_of_fork = true;
-        regions_leave_shared(th);
         check_turn(th);
         for (int i = 0; i < CHILD_BURSTS; i++)
             burst(th);

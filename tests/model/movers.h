@@ -149,6 +149,8 @@ size_t random_size(struct thread *th);
 /* ---- movers_place.c: mappings, coroutines' and signals' stacks ---- */
 
 void keep_from_child(void *start, size_t size);
+void *region_copy(struct thread *th, struct region *r);
+void region_take_copy(struct region *r, void *copy);
 void regions_make(struct thread *th);
 void region_turn(struct thread *th);
 void regions_drop(struct thread *th);

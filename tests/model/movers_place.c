@@ -145,6 +145,23 @@ static void region_protect(struct thread *th, struct region *r, bool wanted)
         th->slots[r->first + k].busy += wanted ? 1 : -1;
 }
 
+/* A private copy of a shared one. */
+void *region_copy(struct thread *th, struct region *r)
+{
+    if (r->is_protected)
+        region_protect(th, r, false);
+    return memcpy(must_map(r->size, MAP_PRIVATE), region_base(r), r->size);
+}
+
+/* In the child of fork: moves the copy to where the region was. */
+void region_take_copy(struct region *r, void *copy)
+{
+    void *to = region_base(r);
+    if (mremap(copy, r->size, r->size, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to)
+        fail("mremap to where shared memory was: %s", strerror(errno));
+    r->shared = false;
+}
+
 void region_turn(struct thread *th)
 {
     struct region *r = &th->regions[rng_below(&th->rng, REGIONS)];
