@@ -154,7 +154,7 @@ static inline size_t message_read(const struct message *m)
     return bytes;
 }
 
-__attribute__((noinline)) static void message_free(struct message *m)
+__attribute__((noinline, unused)) static void message_free(struct message *m)
 {
     while (m) {
         struct message *next = m->next;

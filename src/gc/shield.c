@@ -80,7 +80,7 @@ static struct {
     _Atomic(_Atomic uint8_t *) top[TOP_SIZE];
     char *leaves;                    /* reserved for all of them */
     uint32_t leaf_count;
-    uint32_t phase;
+    _Atomic uint32_t phase;
     uint32_t edges, edges_most;
     struct page_range ranges[RANGES_MOST]; /* armed in this phase */
     uint32_t range_count;

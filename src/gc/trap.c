@@ -96,7 +96,7 @@ __asm__(".text\n\t"
         ".cfi_startproc\n\t"
         ".cfi_signal_frame\n\t"
         ".cfi_def_cfa rsp, 0\n\t"
-        ".cfi_val_offset rsp, 0\n\t"
+        ".cfi_escape 0x14, 7, 0\n\t" /* val_offset rsp, 0; clang 14 has no directive for it */
         ".cfi_escape 0x16, 16, 16\n\t" /* val_expression of the return address, 16 bytes: */
         ".cfi_escape 0x80, 0, 0x09, 0xf8, 0x1a, 0x12\n\t" /* breg16 0; const1s -8; and; dup */
         ".cfi_escape 0x23, 4, 0x94, 4, 0x22\n\t" /* plus_uconst 4; deref_size 4; plus */

@@ -213,7 +213,7 @@ void post_start(void)
     cell_block = calloc(CELLS / 3, sizeof *cell_block);
     if (shared == MAP_FAILED || !cell_block)
         fail("no memory for the cells");
-    keep_from_child(shared, PAGE);
+    keep_from_child((void *)shared, PAGE);
     word *const parts[] = {cell_words, cell_block, shared};
     for (int i = 0; i < CELLS; i++)
         slot_place(&cells[i].slot, &parts[i % 3][i / 3], 0);
