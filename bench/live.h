@@ -47,7 +47,7 @@ static inline struct node *node_new(double serial)
 }
 
 /* The table is a block like any other, and free before the measurement begins. */
-__attribute__((noinline)) static void live_build(struct live *live, size_t mib, uint64_t seed)
+__attribute__((noinline, unused)) static void live_build(struct live *live, size_t mib, uint64_t seed)
 {
     size_t count = (mib << 20) / sizeof(struct node);
     struct node **nodes = allocate((count + 1) * sizeof *nodes);
@@ -88,7 +88,7 @@ static inline uint64_t live_random(const struct live *live, uint64_t *rng)
 
 /* Two random nodes of one depth exchange their left subtrees: two pages are written, and a pointer
  * moves between them. Gives the number of pages. */
-__attribute__((noinline)) static unsigned live_swap(struct live *live, uint64_t *rng)
+__attribute__((noinline, unused)) static unsigned live_swap(struct live *live, uint64_t *rng)
 {
     uint64_t position = live_random(live, rng), level = 1ull << position_depth(position);
     struct node **a = live_link(live, position);
@@ -128,7 +128,7 @@ static inline void live_verify(const struct live *live)
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
-__attribute__((noinline)) static struct message *message_new(uint64_t *rng)
+__attribute__((noinline, unused)) static struct message *message_new(uint64_t *rng)
 {
     struct message *first = NULL;
     for (int i = 0; i < MESSAGE_PARTS; i++) {
@@ -163,7 +163,7 @@ __attribute__((noinline, unused)) static void message_free(struct message *m)
     }
 }
 
-__attribute__((noinline)) static size_t message_lose(uint64_t *rng)
+__attribute__((noinline, unused)) static size_t message_lose(uint64_t *rng)
 {
     struct message *m = message_new(rng);
     return message_read(m);

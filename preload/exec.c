@@ -57,13 +57,12 @@ static void collect(char **argv, const char *first, size_t count, va_list list)
         argv[i] = va_arg(list, char *);
 }
 
-#pragma GCC diagnostic ignored "-Wnonnull-compare" /* callers pass NULL all the same */
-
 /* argv[] on the stack, as POSIX wants it of functions that signal handlers may call. */
 #define ARGUMENTS(first) \
     va_list list; \
     va_start(list, first); \
-    size_t count = first == NULL ? 0 : count_arguments(list); \
+    const char *const volatile given = first; /* callers pass NULL, too */ \
+    size_t count = given == NULL ? 0 : count_arguments(list); \
     va_end(list); \
     char **argv = __builtin_alloca((count + 1) * sizeof(char *)); \
     argv[0] = NULL; \
