@@ -47,7 +47,8 @@ static inline struct node *node_new(double serial)
 }
 
 /* The table is a block like any other, and free before the measurement begins. */
-__attribute__((noinline, unused)) static void live_build(struct live *live, size_t mib, uint64_t seed)
+__attribute__((noinline, unused)) static void live_build(struct live *live, size_t mib,
+                                                         uint64_t seed)
 {
     size_t count = (mib << 20) / sizeof(struct node);
     struct node **nodes = allocate((count + 1) * sizeof *nodes);

@@ -79,7 +79,7 @@ static void visit(uintptr_t start, uintptr_t end, void *data)
     if (shadow == NULL)
         return;
     for (uintptr_t at = start; at < end; at += WORD_SIZE)
-        *(uint64_t *)(shadow + (at - (uintptr_t)area)) =
+        *(uint64_t *)(void *)(shadow + (at - (uintptr_t)area)) =
             relaxed_load((_Atomic uint64_t *)at);
 }
 
