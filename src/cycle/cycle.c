@@ -52,7 +52,6 @@
 #include "sys/print.h"
 #include "sys/syscall.h"
 
-#include <string.h>
 
 enum {
     /* Rounds of RESCAN before the world is stopped, and stops before one is not broken off. */
@@ -134,7 +133,6 @@ bool cycle_start(const struct cycle_settings *settings)
 {
     cycle.settings = *settings;
     cycle.started = clock_now_ns();
-    judge.reclaiming = on_judged;
     set_plan(pacer_first());
     return team_init();
 }
@@ -269,6 +267,8 @@ static void set_terms(void)
     judge.reclaim = at_exit || cycle.record.reclaiming;
     judge.confirm = at_exit ? 1 : cycle.settings.confirm;
     judge.least = at_exit ? SLOT_KEPT : EPOCH_FIRST;
+    bool told = at_exit || cycle.settings.judged != NULL || probation_has_pins();
+    judge.reclaiming = told ? on_judged : NULL;
     release_store(&judge.epoch, relaxed_load(&hot.epoch));
     sweep_begin(); /* last: who takes a slab from the sweep's cursor judges it by that epoch */
 }
@@ -289,7 +289,7 @@ static void end_mark(const struct cycle_order *order)
 
 static const char *mark_all(const struct cycle_order *order)
 {
-    memset(judge.newborn, 0, sizeof(judge.newborn));
+    judge_forget_newborn();
     begin_epoch();
     team_start(cycle.settings.workers, &order->files->pagemap);
     const char *reason = scan_roots(ROOTS_ALL, order);
@@ -338,7 +338,7 @@ static const char *mark_in_one_stop(const struct cycle_order *order)
 static bool look_again(const struct cycle_order *order, uint64_t deadline, const char **reason)
 {
     bool complete;
-    memset(judge.newborn, 0, sizeof(judge.newborn));
+    judge_forget_newborn();
     rescan_heap(order->barrier, team_leader(), false, deadline, &complete);
     if (!complete)
         return false;

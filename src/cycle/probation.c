@@ -72,6 +72,11 @@ bool probation_is_pinned(const struct block *block)
     return false;
 }
 
+bool probation_has_pins(void)
+{
+    return relaxed_load(&probation.pinned_count) != 0;
+}
+
 uint64_t probation_contradictions(void)
 {
     return relaxed_load(&probation.contradictions);

@@ -16,6 +16,8 @@ void probation_contradiction(const struct block *block);
 bool probation_passed(void);
 /* Is the block from a site that was caught in a contradiction? Such blocks stay. */
 bool probation_is_pinned(const struct block *block);
+/* Are there such sites? */
+bool probation_has_pins(void);
 uint64_t probation_contradictions(void);
 /* For the report: why nothing is being reclaimed, or NULL. A static text. */
 const char *probation_reason(void);

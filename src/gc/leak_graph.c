@@ -51,29 +51,24 @@ static void visit_all(judge_visit_fn *visit, void *data)
     }
 }
 
-struct count_state {
-    struct leak_counts counts;
-    unsigned confirm;
-};
-
-static void count_block(const struct block *b, uint8_t byte, void *data)
-{
-    struct count_state *s = data;
-    s->counts.blocks++;
-    s->counts.bytes += b->size;
-    if (slot_age(graph.what.epoch, byte) >= s->confirm) {
-        s->counts.due_blocks++;
-        s->counts.due_bytes += b->size;
-    }
-}
-
 struct leak_counts leak_graph_count(unsigned confirm, bool kept_too)
 {
-    struct count_state s = {.confirm = confirm};
+    struct leak_counts counts = {0};
+    uint32_t top = relaxed_load(&arena.top);
     graph.what.epoch = relaxed_load(&hot.epoch);
     graph.what.least = kept_too ? SLOT_KEPT : EPOCH_FIRST;
-    visit_all(count_block, &s);
-    return s.counts;
+    for (uint32_t i = 0; i < top; i++) {
+        struct slab *head = slab_at(i);
+        if (slab_kind(head) < SLAB_CLASSED || head->head != i)
+            continue;
+        uint64_t size = head->object_size != 0 ? head->object_size : head->bytes;
+        struct judge_counts c = judge_count(head, graph.what, confirm);
+        counts.blocks += c.blocks;
+        counts.bytes += c.blocks * size;
+        counts.due_blocks += c.due;
+        counts.due_bytes += c.due * size;
+    }
+    return counts;
 }
 
 typedef void target_fn(const struct block *target, void *data);

@@ -595,8 +595,8 @@ void shield_end(void)
     release_all();
 }
 
-/* A child keeps mappings apart that were apart in the parent, also when nothing tells them apart any
- * more: each has pages' bookkeeping of its own by then, and the child's mremap would fail. */
+/* A child keeps mappings apart that were apart in the parent, also when nothing tells them apart
+ * any more: each has pages' bookkeeping of its own by then, and the child's mremap would fail. */
 void shield_before_fork_locked(void)
 {
     for (uint32_t i = 0; i < shield.range_count && !shield.released; i++)

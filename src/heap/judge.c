@@ -18,6 +18,7 @@
 #include "base/rng.h"
 
 #include <emmintrin.h>
+#include <string.h>
 
 struct judge judge = {.epoch = EPOCH_FIRST, .least = EPOCH_FIRST};
 
@@ -26,8 +27,15 @@ static uint32_t newborn_bit(uintptr_t block)
     return (uint32_t)(mix64(block >> GRANULE_SHIFT) & (NEWBORN_BITS - 1));
 }
 
+void judge_forget_newborn(void)
+{
+    memset(judge.newborn, 0, sizeof(judge.newborn));
+    judge.any_newborn = false;
+}
+
 void judge_note_newborn(uintptr_t block)
 {
+    judge.any_newborn = true;
     uint32_t bit = newborn_bit(block);
     judge.newborn[bit / 8] |= (uint8_t)(1u << (bit % 8));
 }
@@ -67,10 +75,17 @@ static void visit_slot(const struct visit *v, uint32_t slot, uint8_t byte)
     v->call(&block, byte, v->data);
 }
 
-/* Bit i set: byte i is at least `first`, and not `epoch`. */
-static unsigned odd_ones(const void *bytes, __m128i epoch, __m128i first)
+/* One load: the compiler must not read the memory twice, for the program may write in between. */
+static __m128i load(const slot_byte *bytes)
 {
-    __m128i b = _mm_load_si128(bytes);
+    __m128i b = _mm_load_si128((const __m128i *)(const void *)bytes);
+    __asm__ volatile("" : "+x"(b));
+    return b;
+}
+
+/* Bit i set: byte i is at least `first`, and not `epoch`. */
+static unsigned odd_ones(__m128i b, __m128i epoch, __m128i first)
+{
     __m128i is_epoch = _mm_cmpeq_epi8(_mm_max_epu8(b, first), b);
     __m128i is_current = _mm_cmpeq_epi8(b, epoch);
     return (unsigned)_mm_movemask_epi8(_mm_andnot_si128(is_current, is_epoch));
@@ -81,7 +96,7 @@ static void visit_dense(const struct visit *v, slot_byte *bytes, uint32_t granul
     __m128i epoch = _mm_set1_epi8((char)v->what.epoch);
     __m128i first = _mm_set1_epi8((char)v->what.least);
     for (uint32_t at = 0; at < granules; at += 16) {
-        unsigned odd = odd_ones((const void *)(uintptr_t)(bytes + at), epoch, first);
+        unsigned odd = odd_ones(load(bytes + at), epoch, first);
         for (; odd != 0; odd &= odd - 1) {
             uint32_t granule = at + (uint32_t)__builtin_ctz(odd);
             uint32_t slot = (uint32_t)(((uint64_t)granule * v->head->magic) >> 31);
@@ -100,14 +115,66 @@ static void visit_sparse(const struct visit *v, slot_byte *bytes)
 /* From this many granules a slot on, looking at each slot's byte beats looking at all bytes. */
 enum { SPARSE_GRANULES = 32 };
 
+static bool is_sparse(const struct slab *head)
+{
+    return slab_kind(head) == SLAB_LARGE || head->object_size >= SPARSE_GRANULES * GRANULE;
+}
+
 void judge_visit(struct slab *head, struct unreached what, judge_visit_fn *call, void *data)
 {
     struct visit v = {head, slab_address(slab_index(head)), what, call, data};
     slot_byte *bytes = slot_of(v.start);
-    if (slab_kind(head) == SLAB_LARGE || head->object_size >= SPARSE_GRANULES * GRANULE)
+    if (is_sparse(head))
         visit_sparse(&v, bytes);
     else
         visit_dense(&v, bytes, slab_span(head) * (SLAB_SIZE / GRANULE));
+}
+
+struct counting {
+    struct judge_counts counts;
+    uint8_t epoch;
+    unsigned confirm;
+};
+
+static void count_slot(const struct block *block, uint8_t byte, void *data)
+{
+    struct counting *c = data;
+    (void)block;
+    c->counts.blocks++;
+    c->counts.due += slot_age(c->epoch, byte) >= c->confirm;
+}
+
+/* Bit i set: byte i is one of the epochs before the current one that are younger than `confirm`. */
+static unsigned young_ones(__m128i bytes, uint8_t epoch, unsigned confirm)
+{
+    __m128i young = _mm_setzero_si128();
+    for (unsigned age = 1; age < confirm; age++) {
+        epoch = epoch_before(epoch);
+        young = _mm_or_si128(young, _mm_cmpeq_epi8(bytes, _mm_set1_epi8((char)epoch)));
+    }
+    return (unsigned)_mm_movemask_epi8(young);
+}
+
+struct judge_counts judge_count(struct slab *head, struct unreached what, unsigned confirm)
+{
+    struct counting c = {{0, 0}, what.epoch, confirm};
+    if (is_sparse(head)) {
+        judge_visit(head, what, count_slot, &c);
+        return c.counts;
+    }
+    slot_byte *bytes = slot_of(slab_address(slab_index(head)));
+    uint32_t granules = slab_span(head) * (SLAB_SIZE / GRANULE);
+    __m128i epoch = _mm_set1_epi8((char)what.epoch), first = _mm_set1_epi8((char)what.least);
+    for (uint32_t at = 0; at < granules; at += 16) {
+        __m128i group = load(bytes + at);
+        unsigned odd = odd_ones(group, epoch, first);
+        if (odd == 0)
+            continue;
+        unsigned young = young_ones(group, what.epoch, confirm);
+        c.counts.blocks += (unsigned)__builtin_popcount(odd);
+        c.counts.due += (unsigned)__builtin_popcount(odd & ~young);
+    }
+    return c.counts;
 }
 
 static void judge_slot(const struct block *block, uint8_t value, void *data)
@@ -125,10 +192,53 @@ static void judge_slot(const struct block *block, uint8_t value, void *data)
     }
 }
 
+/* Of the eight bytes, which were `seen`, those of `due` (a bit a byte) become 0; returns how many.
+ * At once, if none of the eight has changed meanwhile (on x86 a store of one byte comes whole
+ * before or after); else one by one (.inv.verdict). */
+static unsigned turn_eight(slot_byte *bytes, uint64_t seen, unsigned due)
+{
+    uint64_t keep = 0, expected = seen;
+    unsigned freed = 0;
+    for (unsigned i = 0; i < 8; i++)
+        keep |= (due >> i) & 1 ? 0 : (uint64_t)0xff << (8 * i);
+    if (atomic_compare_exchange_strong((_Atomic uint64_t *)(void *)bytes, &expected, seen & keep))
+        return (unsigned)__builtin_popcount(due);
+    for (; due != 0; due &= due - 1) {
+        unsigned i = (unsigned)__builtin_ctz(due);
+        freed += turn(bytes + i, (uint8_t)(seen >> (8 * i)), SLOT_FREE);
+    }
+    return freed;
+}
+
+/* The verdict over a span of small slots of which nobody wants to be told: no block is looked at
+ * singly. None is newborn, and all are reclaimed that have the age. */
+static uint32_t judge_unseen(struct slab *head, struct unreached what)
+{
+    slot_byte *bytes = slot_of(slab_address(slab_index(head)));
+    uint32_t granules = slab_span(head) * (SLAB_SIZE / GRANULE), freed = 0;
+    __m128i epoch = _mm_set1_epi8((char)what.epoch), first = _mm_set1_epi8((char)what.least);
+    for (uint32_t at = 0; at < granules; at += 16) {
+        uint64_t seen[2];
+        __m128i group = load(bytes + at);
+        unsigned odd = odd_ones(group, epoch, first);
+        if (odd == 0)
+            continue;
+        unsigned due = odd & ~young_ones(group, what.epoch, judge.confirm);
+        _mm_storeu_si128((__m128i *)(void *)seen, group);
+        if (due & 0xff)
+            freed += turn_eight(bytes + at, seen[0], due & 0xff);
+        if (due >> 8)
+            freed += turn_eight(bytes + at + 8, seen[1], due >> 8);
+    }
+    return freed;
+}
+
 uint32_t judge_span(struct slab *head)
 {
     uint32_t freed = 0;
     struct unreached what = {relaxed_load(&judge.epoch), judge.least};
+    if (judge.reclaim && judge.reclaiming == NULL && !judge.any_newborn && !is_sparse(head))
+        return judge_unseen(head, what);
     judge_visit(head, what, judge_slot, &freed);
     return freed;
 }
