@@ -245,6 +245,8 @@ void post_turn(struct thread *th)
 
 /* Nodes are dropped when popped: another thread may still hold one in a register, and with a
  * collector none comes back while it does. */
+enum { SHARED_MOST = 1000 };
+
 struct shared_node {
     uint64_t tag, hash;
     struct shared_node *volatile next;
@@ -253,6 +255,7 @@ struct shared_node {
 };
 
 static _Atomic(struct shared_node *) top;
+static atomic_uint shared_count;        /* bounded, or what lives would grow with the time it runs */
 
 static void shared_push(struct thread *th, struct slot *s)
 {
@@ -268,6 +271,7 @@ static void shared_push(struct thread *th, struct slot *s)
     /* From here on it is others' too: only the slot is ours to clear. */
     slot_set(s, NULL);
     s->ref = (struct ref){.value = ~(uint64_t)0, .level = LEAF, .holder = -1};
+    atomic_fetch_add(&shared_count, 1);
 }
 
 static void shared_pop(struct thread *th, struct slot *s)
@@ -286,6 +290,7 @@ static void shared_pop(struct thread *th, struct slot *s)
     s->ref = n->ref;
     account(th, &s->ref, 1);
     block_leave(th, n, n->tag, false);
+    atomic_fetch_sub(&shared_count, 1);
     th->counts.moves++;
 }
 
@@ -296,7 +301,7 @@ void stack_of_all_turn(struct thread *th)
         return;
     if (slot_is_empty(s))
         shared_pop(th, s);
-    else if (th->live_leaves > th->settings->live / 2)
+    else if (th->live_leaves > th->settings->live / 2 && atomic_load(&shared_count) < SHARED_MOST)
         shared_push(th, s);
 }
 

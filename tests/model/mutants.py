@@ -1,8 +1,8 @@
 """mutants.py [--only A,B] [--seconds N] -- do the movers notice a collector that overlooks things?
 
 Copies the sources to a scratch directory, and for each mutant changes one place, builds the
-library, and runs the movers under it: one of SEEDS must fail, by the program's own checks or by a
-signal. The unchanged sources must pass. A mutant whose text is not found in the sources is a failure: the
+library with checks, and runs the movers under it, with the oracle where the mark is concurrent: one
+of SEEDS must fail, by the program's own checks or by a signal. The unchanged sources must pass. A mutant whose text is not found in the sources is a failure: the
 table is to be kept up with them.
 """
 
@@ -19,33 +19,64 @@ sys.path.insert(0, os.path.join(TOP, 'tests'))
 # pylint: disable=wrong-import-position
 from harness import Tally, clean_env, run, signal_name
 
-OPTIONS = 'mode=collect,stress=500,confirm=1,probation=0,report=off'
+OPTIONS = 'mode=collect,confirm=1,probation=0,report=off'
+STOPPED = 'stress=500,barrier=full'
+UFFD = 'stress=500,barrier=uffd,workers=2,pause_us=50,oracle=1'
+MPROTECT = 'stress=500,barrier=mprotect,workers=2,pause_us=50,oracle=1'
+GROWTH = 'min_heap=1M,percent=20,barrier=uffd,workers=2,oracle=1'
 SEEDS = (1, 2, 3, 4)
 
-# Name: file, text, what it becomes.
+# Name: file, text, what it becomes, options.
 MUTANTS = {
-    'no-data': ('src/gc/roots.c', 'case MAP_KIND_FILE_PRIVATE:\n        return scan_populated',
-                'case MAP_KIND_FILE_PRIVATE:\n        return NULL;\n        return scan_populated'),
-    'no-shared-memory': ('src/gc/roots.c', 'scan_shared(map->start, map->end);', ''),
-    'no-registers': ('src/gc/roots.c', 'low = frame;', 'low = pointer;'),
+    'no-data': ('src/gc/roots.c',
+                'else if (map->kind == MAP_KIND_FILE_PRIVATE || map->kind == MAP_KIND_SHARED_MEMORY)',
+                'else if (map->kind == MAP_KIND_SHARED_MEMORY)', STOPPED),
+    'no-shared-memory': ('src/gc/roots.c', '        scan_shared(start, end);\n    else',
+                         '        ;\n    else', STOPPED),
+    'no-registers': ('src/gc/roots.c', 'low = frame;', 'low = pointer;', STOPPED),
     'no-red-zone': ('src/gc/roots.c', 'uintptr_t low = pointer - RED_ZONE;\n',
-                    'uintptr_t low = pointer;\n    return roots.stacks[roots.stack_count++] = '
-                    '(struct stack){low, 0, pointer, 0, alternate, tid}, '
-                    'mark_word(roots.marker, alternate);\n'),
+                    'uintptr_t low = pointer;\n    frame = 0;\n', STOPPED),
     'no-protected-mappings': ('src/gc/roots.c', 'roots.unreadable = !map->readable;',
-                              'if (!map->readable)\n        return NULL;'),
-    'no-alternate-stack': ('src/gc/roots.c', '    mark_word(roots.marker, alternate);\n', ''),
+                              'if (!map->readable)\n        return;', STOPPED),
+    'no-alternate-stack': ('src/gc/roots.c', '    mark_word(roots.marker, alternate);\n', '', STOPPED),
     # Not told by the movers: a stack in a block that is not scanned as one (scan_stack_in_arena).
-    'stack-cut-short': ('src/gc/roots.c', 'start = align_down(stack->low, WORD_SIZE);',
-                        'start = align_down(stack->low, WORD_SIZE) + 2048;'),
+    'stack-cut-short': ('src/gc/roots.c', 'start = size_min(align_down(stack->low, WORD_SIZE), end);',
+                        'start = size_min(align_down(stack->low, WORD_SIZE) + 2048, end);', STOPPED),
     'a-page-in-64': ('src/gc/roots.c', 'static void scan_range(uintptr_t start, uintptr_t end, '
                      'void *data)\n{\n', 'static void scan_range(uintptr_t start, uintptr_t end, '
                      'void *data)\n{\n    if ((start >> PAGE_SHIFT) % 64 == 7)\n'
-                     '        start += PAGE_SIZE;\n    if (start >= end)\n        return;\n'),
+                     '        start += PAGE_SIZE;\n    if (start >= end)\n        return;\n', STOPPED),
     # The last word holds the byte of padding: no pointer fits there.
-    'blocks-cut-short': ('src/gc/mark.c',
-                         '(const uintptr_t *)work.start, work.size / WORD_SIZE);',
-                         '(const uintptr_t *)work.start, work.size / WORD_SIZE - 2);'),
+    'blocks-cut-short': ('src/gc/mark_loop.h', 'size_t size_in_words = found.size / WORD_SIZE;',
+                         'size_t size_in_words = found.size / WORD_SIZE - 2;', STOPPED),
+    'uffd-drops-pages': ('src/gc/barrier_uffd.c',
+                         '        for (long i = 0; i < count; i++)\n'
+                         '            visit(ranges[i].start, ranges[i].end, data);\n',
+                         '        static unsigned n;\n        for (long i = 0; i < count; i++)\n'
+                         '            for (uintptr_t p = ranges[i].start; p < ranges[i].end; p += PAGE_SIZE)\n'
+                         '                if (++n % 1000 != 0)\n'
+                         '                    visit(p, p + PAGE_SIZE, data);\n', UFFD),
+    'mprotect-drops-units': ('src/gc/shield.c', '        visit(start, stop, data);\n',
+                             '        static unsigned n;\n        if (++n % 100 != 0)\n'
+                             '            visit(start, stop, data);\n', MPROTECT),
+    'a-mapping-is-clean': ('src/gc/roots.c', '    if (armed) {\n',
+                           '    if (armed && map->kind == MAP_KIND_FILE_PRIVATE) {\n'
+                           '        armed_add(start, end);\n        return;\n    }\n    if (armed) {\n', UFFD),
+    'armed-after-the-epoch': ('src/cycle/cycle.c',
+                              '    rescan_arm(barrier); /* before the epoch: rescan.c, .inv.armed_first */\n'
+                              '    cycle.unfinished = true;\n    cycle.look_ns = UINT64_MAX / 2;\n'
+                              '    begin_epoch();\n',
+                              '    cycle.unfinished = true;\n    cycle.look_ns = UINT64_MAX / 2;\n'
+                              '    begin_epoch();\n    rescan_arm(barrier);\n', UFFD),
+    'last-look-without-stacks': ('src/gc/roots.c',
+                                 '    if (roots.pass == ROOTS_CONCURRENT)\n        return;\n    if (certain',
+                                 '    if (roots.pass != ROOTS_ALL)\n        return;\n    if (certain', UFFD),
+    'last-look-without-heap': ('src/cycle/cycle.c',
+                               '    rescan_heap(order->barrier, team_leader(), false, deadline, &complete);\n',
+                               '    complete = true;\n', UFFD),
+    'large-blocks-not-again': ('src/gc/mark.c', 'else if (kind == SLAB_LARGE)\n            rescan_large',
+                               'else if (kind == SLAB_LARGE && object != 0)\n            rescan_large', GROWTH),
+    'new-slabs-not-again': ('src/gc/rescan.c', 'if (!p.late && end > old)', 'if (p.late && end > old)', GROWTH),
 }
 
 
@@ -58,26 +89,33 @@ def copy_sources(to):
 
 
 def built(tree):
-    done = subprocess.run(['scripts/build', '--dir', 'build', '-Dwerror=false'], cwd=tree,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, check=False)
-    return done.returncode == 0, done.stdout.decode('utf-8', 'replace')
+    steps = [['scripts/build', '--dir', 'build', '-Dcheck=debug', '-Dwerror=false'],
+             ['ninja', '-C', 'build', 'preload/libgcmalloc.so', 'tests/model/movers']]
+    if os.path.exists(os.path.join(tree, 'build')):
+        steps = steps[1:]
+    log, good = '', True
+    for step in steps:
+        done = subprocess.run(step, cwd=tree, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False)
+        log += done.stdout.decode('utf-8', 'replace')
+        good = done.returncode == 0
+    return good, log
 
 
-def first_failure(tree, seconds, seeds):
-    """The first line of what the movers find, or None."""
+def first_failure(tree, options, seconds, seeds):
+    """The first line of what the movers or the oracle find, or None."""
     for seed in seeds:
-        argv = ['env', f'LD_PRELOAD={tree}/build/preload/libgcmalloc.so', f'GCMALLOC={OPTIONS}',
+        argv = ['env', f'LD_PRELOAD={tree}/build/preload/libgcmalloc.so', f'GCMALLOC={OPTIONS},{options}',
                 f'{tree}/build/tests/model/movers', f'--seconds={seconds}', f'--seed={seed}']
         result = run(argv, timeout=60 + 5 * seconds, env=clean_env())
         if result.status != 0:
-            line = next((l for l in result.err_text.splitlines() if 'FAILED' in l), '')
+            line = next((l for l in result.err_text.splitlines() if 'FAILED' in l or 'libgcmalloc:' in l), '')
             return f'{signal_name(result.status)} {line}'
     return None
 
 
 def try_mutant(tree, name, seconds, tally):
-    path, text, changed = MUTANTS[name]
+    path, text, changed, options = MUTANTS[name]
     path = os.path.join(tree, path)
     with open(path, encoding='utf-8') as file:
         source = file.read()
@@ -87,7 +125,7 @@ def try_mutant(tree, name, seconds, tally):
     with open(path, 'w', encoding='utf-8') as file:
         file.write(source.replace(text, changed))
     good, log = built(tree)
-    found = first_failure(tree, seconds, SEEDS) if good else None
+    found = first_failure(tree, options, seconds, SEEDS) if good else None
     if found:
         tally.ok(name, found)
     else:
@@ -107,11 +145,13 @@ def main():
         tree = os.path.join(scratch, 'tree')
         copy_sources(tree)
         good, log = built(tree)
-        found = first_failure(tree, args.seconds, SEEDS[:1]) if good else 'does not build'
-        if found:
-            tally.fail('unchanged', found, log)
-        else:
-            tally.ok('unchanged')
+        for options in (STOPPED, UFFD, MPROTECT, GROWTH):
+            name = 'unchanged_' + options.partition('barrier=')[2].partition(',')[0]
+            found = first_failure(tree, options, args.seconds, SEEDS[:1]) if good else 'does not build'
+            if found:
+                tally.fail(name, found, log)
+            else:
+                tally.ok(name)
         for name in MUTANTS:
             if good and (not wanted or name in wanted):
                 try_mutant(tree, name, args.seconds, tally)
