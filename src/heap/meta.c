@@ -80,7 +80,7 @@ static void lay_out(uintptr_t start, size_t size)
     arena.mark_stack = (char *)place(&next, arena.mark_stack_size);
     meta.start = meta.next = meta.committed = (char *)place(&next, meta_size(size));
     meta.end = meta.start + meta_size(size);
-    arena.reserved_end = start + reservation_size(size);
+    arena.reserved_end = start + align_up(reservation_size(size), PAGE_SIZE);
     GC_CHECK(next <= arena.reserved_end);
 }
 
