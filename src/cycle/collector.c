@@ -161,13 +161,17 @@ static void thread_main(void *data)
     struct roots_files files;
     bool opened = own_files && roots_open(&files) == NULL;
     collector.barrier = opened ? open_barrier() : NULL;
+    lock_acquire(&collector.lock);
     team_hire(collector.settings.cycle.workers);
+    lock_release(&collector.lock);
     while (!relaxed_load(&collector.retiring)) {
         if (relaxed_load(&collector.requested) != relaxed_load(&collector.finished))
             serve(opened ? &files : NULL);
         wait_for_request(relaxed_load(&collector.finished));
     }
+    lock_acquire(&collector.lock);
     team_dismiss();
+    lock_release(&collector.lock);
     if (collector.barrier != NULL)
         collector.barrier->close();
     if (opened)
