@@ -14,7 +14,8 @@ static void put(const char *path, const char *text)
 {
     char whole[256], *slash;
     snprintf(whole, sizeof(whole), "%s/%s", top, path);
-    for (slash = strchr(whole + strlen(top) + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+    for (slash = strchr(whole + strlen(top) + 1, '/'); slash != NULL;
+         slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         mkdir(whole, 0700);
         *slash = '/';
@@ -65,14 +66,16 @@ static void test_second_version(void)
 static void test_first_version(void)
 {
     start();
-    put("proc/cgroup", "9:name=systemd:/\n5:cpu,cpuacct:/x\n4:hugetlb,memory:/x\n1:memoryless:/y\n0::/\n");
+    put("proc/cgroup", "9:name=systemd:/\n5:cpu,cpuacct:/x\n4:hugetlb,memory:/x\n"
+                       "1:memoryless:/y\n0::/\n");
     put("sys/memory/x/memory.limit_in_bytes", "100000\n");
     put("sys/memory/x/memory.usage_in_bytes", "40000\n");
     EXPECT(room(90) == 50000);
     put("sys/memory/memory.limit_in_bytes", "9223372036854771712\n"); /* "none" of that version */
     put("sys/memory/memory.usage_in_bytes", "40000\n");
     EXPECT(room(90) == 50000);
-    put("sys/memory/x/memory.stat", "cache 1\nrss 2\ntotal_inactive_file 100\ntotal_active_file 10\n");
+    put("sys/memory/x/memory.stat", "cache 1\nrss 2\ntotal_inactive_file 100\n"
+                                    "total_active_file 10\n");
     EXPECT(room(90) == 50110);
     finish();
 }
