@@ -90,7 +90,7 @@ static struct {
     struct maps_reader maps;
     struct page_range excluded[EXCLUDED_MOST];
     unsigned excluded_count;
-    struct page_range library;      /* never armed */
+    struct page_range own_image;    /* never armed */
     bool read_shared_whole;
     char *maps_buffer, *read_buffer;
     unsigned char *core;
@@ -117,7 +117,7 @@ void roots_exclude(uintptr_t start, uintptr_t end)
 
 void roots_never_arm(uintptr_t start, uintptr_t end)
 {
-    roots.library = (struct page_range){start, end};
+    roots.own_image = (struct page_range){start, end};
 }
 
 static bool get_buffers(void)
@@ -248,7 +248,7 @@ static bool may_arm(const struct mapping *map)
         return false;
     if (roots.barrier->whole_mappings && map->end - map->start < ARM_LEAST)
         return false;
-    if (overlaps(map, roots.library))
+    if (overlaps(map, roots.own_image))
         return false;
     for (unsigned i = 0; i < roots.excluded_count; i++)
         if (overlaps(map, roots.excluded[i]))
@@ -256,8 +256,8 @@ static bool may_arm(const struct mapping *map)
     return map->kind != MAP_KIND_SHARED_MEMORY || map->end - map->start > SHARED_WHOLE;
 }
 
-/* .inv.whole. A part of which the rest is in the list is none: what was armed there may have been
- * another mapping. */
+/* .inv.whole. A part of which the rest is in the list is no whole: what was armed there may have
+ * been another mapping. */
 static bool is_whole(const struct mapping *map, uintptr_t start, uintptr_t end)
 {
     return !roots.has_stack && start == map->start && end == map->end &&
@@ -381,7 +381,6 @@ static void scan_mapping(struct mapping *map)
     else if (map->kind == MAP_KIND_FILE_PRIVATE || map->kind == MAP_KIND_SHARED_MEMORY)
         scan_ordinary(map, map->start, map->end);
 }
-
 
 /* For marker.read_carefully. Several markers may be here. */
 static void read_carefully(struct marker *m, struct work work)
