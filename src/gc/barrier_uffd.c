@@ -12,9 +12,15 @@
  *                 registered: the scan refuses the whole request, and the range counts as written.
  *                 What the request had protected by then is lost: so the request is the unit.
  *
- * Protection is left in place when a phase ends: a page that is never written costs nothing, and
- * the next phase has only the others to protect. The registration ends with the descriptor, which
- * the collector's own table holds.
+ *   .inv.stale    A mapping can lose its registration and keep the bits in its page table entries:
+ *                 mremap does that to the neighbour with which it joins what it moves. The next
+ *                 write makes such a page writable, bit and all, and registered anew it would read
+ *                 as clean for ever. So bits are never believed from one phase to the next: arming
+ *                 clears them all (8 ms a GiB) before it sets them. A registration lost meanwhile
+ *                 is refused.
+ *
+ * Protection is left in place when a phase ends: a page that is never written costs nothing. The
+ * registration ends with the descriptor, which the collector's own table holds.
  *
  * Holes. To remember a hole takes an entry in a page table, and tables for a sparse 64 GiB take 131
  * MB. So where there is no table none is made: such holes read as written, each as one long range,
@@ -61,7 +67,9 @@ static bool uffd_arm(uintptr_t start, uintptr_t end)
 {
     struct uffdio_register r = {.range = {start, end - start},
                                 .mode = UFFDIO_REGISTER_MODE_WP};
-    if (syscall3(__NR_ioctl, uffd.fd, UFFDIO_REGISTER, (long)&r) != 0)
+    struct uffdio_writeprotect clear = {.range = r.range}; /* .inv.stale */
+    if (syscall3(__NR_ioctl, uffd.fd, UFFDIO_REGISTER, (long)&r) != 0 ||
+        syscall3(__NR_ioctl, uffd.fd, UFFDIO_WRITEPROTECT, (long)&clear) != 0)
         return false;
     for (uintptr_t at = start, to; at < end; at = to) {
         to = size_min(at + PIECE, end);

@@ -62,9 +62,6 @@ enum {
     EXCLUDED_MOST = 4,
     /* Bytes of shared memory a mapping that are read again in the pause: ~0.2 ms. */
     SHARED_WHOLE = 1 << 20,
-    /* Smaller mappings are read whole in the pause, 0.1 ms a MiB: programs make, move and replace
-     * them too fast to be worth arming. */
-    ARM_LEAST = 1 << 20,
     /* Pages asked of mincore at a time. */
     CORE_PAGES = 4096,
 };
@@ -245,8 +242,6 @@ static bool overlaps(const struct mapping *map, struct page_range range)
 static bool may_arm(const struct mapping *map)
 {
     if (roots.pass != ROOTS_CONCURRENT || (roots.barrier->stops && !map->writable))
-        return false;
-    if (roots.barrier->whole_mappings && map->end - map->start < ARM_LEAST)
         return false;
     if (overlaps(map, roots.own_image))
         return false;

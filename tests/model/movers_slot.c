@@ -117,7 +117,8 @@ static void enter(struct thread *th, void *p, size_t size)
 void *block_new(struct thread *th, size_t size, uint64_t *tag)
 {
     /* Three of four are zeroed: old words in memory that is used again, and not written, keep
-     * garbage, which keeps garbage: with one in eight what was marked grew to ten times what lived. */
+     * garbage, which keeps garbage: with one in eight what was marked grew to ten times what lived.
+     * */
     void *p = rng_chance(&th->rng, 4) ? malloc(size) : calloc(1, size);
     enter(th, p, size);
     *tag = tag_make(th, size);
