@@ -413,7 +413,29 @@ IN_CHILD(protections)
 IN_CHILD(dropped_shared)
 IN_CHILD(forked)
 
+/* .inv.stale: what mremap moves next to an armed mapping joins it, and takes its registration away
+ * but not its protection bits. */
+static void test_joined(void)
+{
+    enum { COUNT = 16 };
+    open_it();
+    char *room = anonymous(4 * COUNT), *moved = room + 3 * COUNT * PAGE_SIZE;
+    char *second = room + COUNT * PAGE_SIZE;
+    touch(room, COUNT, 1);
+    EXPECT(munmap(second, 2 * COUNT * PAGE_SIZE) == 0);
+    EXPECT(arm(room, COUNT * PAGE_SIZE) && arm(moved, COUNT * PAGE_SIZE));
+    EXPECT(take(room, COUNT * PAGE_SIZE, false) == 0);
+    EXPECT(mremap(moved, COUNT * PAGE_SIZE, COUNT * PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+                  second) == second);
+    touch(room, 2, 2); /* unregistered now: the bits stay in the writable entries */
+    EXPECT(arm(room, 2 * COUNT * PAGE_SIZE));
+    EXPECT(take(room, COUNT * PAGE_SIZE, false) == 0);
+    touch(room, 3, 3);
+    EXPECT(take(room, COUNT * PAGE_SIZE, false) == 3 && reported[0] && reported[1] && reported[2]);
+    b->close();
+}
+
 UNIT_MAIN(TEST(test_writers), TEST(test_writers_huge), TEST(test_writers_shared),
           TEST(test_exact), TEST(test_kernel_writes), TEST(test_sparse), TEST(test_holes),
           TEST(test_refused), TEST(test_grown), TEST(test_protections), TEST(test_dropped_shared),
-          TEST(test_forked))
+          TEST(test_forked), TEST(test_joined))
