@@ -1,8 +1,8 @@
 /* exec.c -- no stop of the world while a program replaces itself.
  *
  * A signal that is pending for a thread stays pending over execve(), while its handler does not:
- * the stop signal would end the new program. So stops wait until the call has failed, or for ever.
- * */
+ * the stop signal would end the new program. So stops wait until the call has failed, or for
+ * ever. */
 #include "base/base.h"
 #include "real.h"
 #include "runtime.h"
