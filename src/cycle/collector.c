@@ -43,11 +43,15 @@ enum {
     MEMORY_SHARE = 20,
     /* How long an allocating thread helps to mark when the heap has passed its goal. */
     ASSIST_NS = 200000,
+    /* A large block that would pass it waits for the cycle's end first, but not for longer than the
+     * kernel takes to hand out its pages. */
+    WAIT_BYTES_PER_NS = 4,
 };
 
 /* The thread looks for free memory to give back this often: while there is some, and when not. */
 #define DECAY_NS ((uint64_t)1000000000)
 #define IDLE_NS (10 * DECAY_NS)
+#define UNTIL_SERVED (UINT64_MAX / 2)
 
 static struct {
     struct lock lock;
@@ -237,16 +241,19 @@ static uint32_t request(enum cycle_reason reason)
     return number;
 }
 
-/* Until `number` has been served. What the program's thread still needs lies above its stub. */
-static void wait_for(uint32_t number)
+/* Until `number` has been served, or `ns` nanoseconds have passed. What the program's thread still
+ * needs lies above its stub. */
+static void wait_for(uint32_t number, uint64_t ns)
 {
+    uint64_t begun = clock_now_ns(), waited = 0;
     struct thread *self = thread_cache.thread;
     if (self != NULL)
         relaxed_store(&self->waiting, entry_stack);
     for (uint32_t f; (int32_t)((f = acquire_load(&collector.finished)) - number) < 0;) {
-        if (!have_thread()) /* it was retired, and cannot be made anew */
+        if (!have_thread() || waited >= ns) /* it was retired, and cannot be made anew */
             break;
-        futex_wait(&collector.finished, f);
+        futex_wait_for(&collector.finished, f, ns - waited);
+        waited = clock_now_ns() - begun;
     }
     if (self != NULL)
         relaxed_store(&self->waiting, 0);
@@ -293,7 +300,7 @@ bool collector_run(enum cycle_reason reason)
     bool done;
     uint64_t signals = block_signals();
     if (in_background(reason)) {
-        wait_for(request(reason));
+        wait_for(request(reason), UNTIL_SERVED);
         done = relaxed_load(&collector.not_run) == NULL;
     } else {
         done = run_inline(reason);
@@ -302,30 +309,32 @@ bool collector_run(enum cycle_reason reason)
     return done;
 }
 
-/* The heap is past its goal, and the cycle that was to end before that has not. */
-static void assist(void)
+/* The heap has come near its goal or has passed it, and the cycle that was to end before that has
+ * not. */
+static void keep_pace(size_t upcoming)
 {
+    uint64_t large_ns = upcoming / WAIT_BYTES_PER_NS;
     if (heap_net() > cycle_hard_goal())
-        wait_for(relaxed_load(&collector.requested));
+        wait_for(relaxed_load(&collector.requested), UNTIL_SERVED);
+    else if (large_ns > ASSIST_NS && heap_net() + (int64_t)upcoming > cycle_goal())
+        wait_for(relaxed_load(&collector.requested), large_ns);
     else
         team_assist(ASSIST_NS);
 }
 
 void collector_on_pressure(size_t upcoming)
 {
-    (void)upcoming;
     /* Nothing is there yet that could be worth a cycle: one large block is about to come. */
     if (heap_used() < collector.settings.min_heap || !may_run())
         return;
     uint64_t signals = block_signals();
-    if (under_way())
-        assist();
-    else if (cycle_is_resting())
-        ;
-    else if (in_background(CYCLE_GROWTH))
+    bool due = !under_way() && !cycle_is_resting();
+    if (due && in_background(CYCLE_GROWTH))
         request(CYCLE_GROWTH);
-    else
+    else if (due)
         run_inline(CYCLE_GROWTH);
+    if (under_way())
+        keep_pace(upcoming);
     restore_signals(signals);
 }
 
@@ -336,7 +345,7 @@ void collector_on_stress(void)
         return;
     uint64_t signals = block_signals();
     if (in_background(CYCLE_STRESS)) {
-        wait_for(relaxed_load(&collector.requested));
+        wait_for(relaxed_load(&collector.requested), UNTIL_SERVED);
         request(CYCLE_STRESS);
     } else {
         run_inline(CYCLE_STRESS);

@@ -102,6 +102,11 @@ bool cycle_is_resting(void)
     return until != 0 && clock_now_ns() < until;
 }
 
+int64_t cycle_goal(void)
+{
+    return relaxed_load(&cycle.goal);
+}
+
 int64_t cycle_hard_goal(void)
 {
     return relaxed_load(&cycle.hard_goal);

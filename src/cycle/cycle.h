@@ -80,7 +80,8 @@ const char *cycle_collect(const struct cycle_order *order);
 /* Any thread: lets a mark that is under way be given up soon, and all others until told otherwise.
  * */
 void cycle_abort(bool abort);
-/* Any thread: heap_net() from which allocating threads wait for the cycle's end. */
+/* Any thread: heap_net() from which allocating threads help the cycle, and wait for its end. */
+int64_t cycle_goal(void);
 int64_t cycle_hard_goal(void);
 /* Any thread: no cycle for growth is to begin yet. */
 bool cycle_is_resting(void);
