@@ -74,7 +74,8 @@ static struct {
     struct roots_stats roots;
     uint64_t started;
     bool unfinished;             /* .inv.all_or_none */
-    uint64_t look_ns;            /* to ask the barrier about the whole heap, of this cycle */
+    uint64_t look_ns;            /* to ask the barrier about the whole heap, of this cycle; 0: not
+                                  * known yet */
     _Atomic bool aborted;
     _Atomic int64_t goal, hard_goal; /* of the pacer's plan */
     _Atomic uint64_t not_before;
@@ -339,15 +340,22 @@ static const char *mark_in_one_stop(const struct cycle_order *order)
     return reason;
 }
 
-/* The last look, with the world stopped: false if it did not end before the deadline. */
-static bool look_again(const struct cycle_order *order, uint64_t deadline, const char **reason)
+/* With the world stopped: false if it did not end before the deadline. The first time stacks come
+ * first: if there is no time to mark what hangs from them, that is done beside the program. */
+static bool look_again(const struct cycle_order *order, bool first, uint64_t deadline,
+                       const char **reason)
 {
     bool complete;
     judge_forget_newborn();
+    if (first)
+        *reason = scan_roots(ROOTS_FINAL, order);
+    if (*reason != NULL)
+        return false;
     rescan_heap(order->barrier, team_leader(), false, deadline, &complete);
     if (!complete)
         return false;
-    *reason = scan_roots(ROOTS_FINAL, order);
+    if (!first)
+        *reason = scan_roots(ROOTS_FINAL, order);
     return team_drain(deadline) && *reason == NULL;
 }
 
@@ -366,14 +374,15 @@ static bool ends_in_pause(const struct barrier *barrier)
 }
 
 /* One stop. True: the mark has ended. */
-static bool stop_and_finish(const struct cycle_order *order, bool last, const char **reason)
+static bool stop_and_finish(const struct cycle_order *order, unsigned stops, bool last,
+                            const char **reason)
 {
     uint64_t begun = clock_now_ns();
     *reason = stop_world();
     if (*reason != NULL)
         return false;
     enter(CYCLE_FINAL_PHASE);
-    bool done = look_again(order, last ? 0 : begun + pause_budget(), reason);
+    bool done = look_again(order, stops == 1, last ? 0 : begun + pause_budget(), reason);
     if (done)
         end_mark(order);
     else if (*reason == NULL)
@@ -408,7 +417,7 @@ static size_t look_and_rearm(const struct cycle_order *order)
     uint64_t begun = clock_now_ns();
     size_t pages = rescan_heap(order->barrier, team_leader(), true, 0, &complete);
     uint64_t look = (clock_now_ns() - begun) / 2;
-    if (look < cycle.look_ns)
+    if (cycle.look_ns == 0 || look < cycle.look_ns)
         cycle.look_ns = look;
     return pages;
 }
@@ -435,15 +444,22 @@ static bool rescan(const struct cycle_order *order, unsigned *stuck, const char 
     return true;
 }
 
+/* Most of the heap has not been reached: it hangs from the stacks. Rounds would look at little. */
+static bool stacks_hold_most(void)
+{
+    return (int64_t)team_totals().marked_bytes < cycle.record.heap_before / 2;
+}
+
 static const char *finish_mark(const struct cycle_order *order)
 {
     const char *reason = NULL;
     unsigned stuck = 0;
     for (unsigned stops = 1;; stops++) {
-        if (!rescan(order, &stuck, &reason))
+        bool at_once = stops == 1 && stacks_hold_most();
+        if (!at_once && !rescan(order, &stuck, &reason))
             return reason != NULL ? reason : "given up";
         bool last = stops >= STOPS_MOST || stuck >= STUCK_MOST;
-        if (stop_and_finish(order, last, &reason))
+        if (stop_and_finish(order, stops, last, &reason))
             return NULL;
         if (reason != NULL)
             return reason;
@@ -459,7 +475,7 @@ static const char *mark_concurrently(const struct cycle_order *order)
     armed_clear();
     rescan_arm(barrier); /* before the epoch: rescan.c, .inv.armed_first */
     cycle.unfinished = true;
-    cycle.look_ns = UINT64_MAX / 2;
+    cycle.look_ns = 0;
     begin_epoch();
     team_start(cycle.settings.workers, &order->files->pagemap);
     enter(CYCLE_MARK_PHASE);
