@@ -116,7 +116,10 @@ void mark_words(struct marker *m, const uintptr_t *words, size_t count)
         piece = size_min(count, SCAN_MOST);
         size_t found = filter(words, piece, arena.base, extent, hits);
         for (size_t i = 0; i < found; i++)
-            feed(m, hits[i]);
+            __builtin_prefetch((const void *)(uintptr_t)slot_of(hits[i]), 1);
+        for (size_t i = 0; i < found; i++)
+            if (relaxed_load(slot_of(hits[i])) != m->epoch) /* most that is written leads nowhere new */
+                feed(m, hits[i]);
         if (m->fed > UINT32_MAX / 2)
             mark_flush(m);
     }
@@ -321,19 +324,17 @@ static void rescan(struct marker *m, uintptr_t start, uintptr_t end)
     }
 }
 
-/* The first granule in [from, to) whose slot byte is `epoch`, or `to`. */
-static size_t next_marked(size_t from, size_t to, uint8_t epoch)
+/* Bit i set: the slot byte of granule from + i is `epoch`; 16 of them, or up to `to`. */
+static unsigned marked_ones(size_t from, size_t to, uint8_t epoch)
 {
-    const __m128i wanted = _mm_set1_epi8((char)epoch);
-    for (; from + 16 <= to; from += 16) {
+    unsigned wanted = 0;
+    if (from + 16 <= to) {
         __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(hot.slots + from));
-        unsigned mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, wanted));
-        if (mask != 0)
-            return from + (unsigned)__builtin_ctz(mask);
+        return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8((char)epoch)));
     }
-    while (from < to && relaxed_load(&hot.slots[from]) != epoch)
-        from++;
-    return from;
+    for (size_t i = from; i < to; i++)
+        wanted |= (unsigned)(relaxed_load(&hot.slots[i]) == epoch) << (i - from);
+    return wanted;
 }
 
 /* The part [start, end) of one span of slots. Neighbours are scanned as one range. */
@@ -343,16 +344,18 @@ static void rescan_slots(struct marker *m, uintptr_t start, uintptr_t end, uint3
     uintptr_t from = start, to = start; /* found, and not yet scanned */
     if (mark_find(start, &block) && relaxed_load(slot_of(block.start)) == m->epoch)
         to = block.start + block.size;
-    size_t granule = (start - arena.base) >> GRANULE_SHIFT;
     size_t last = (end - arena.base) >> GRANULE_SHIFT;
-    while ((granule = next_marked(granule, last, m->epoch)) < last) {
-        uintptr_t next = arena.base + (granule << GRANULE_SHIFT);
-        if (next > to) {
-            rescan(m, from, to);
-            from = next;
+    for (size_t granule = (start - arena.base) >> GRANULE_SHIFT; granule < last; granule += 16) {
+        for (unsigned marked = marked_ones(granule, last, m->epoch); marked != 0;
+             marked &= marked - 1) {
+            uintptr_t next = arena.base +
+                             ((granule + (unsigned)__builtin_ctz(marked)) << GRANULE_SHIFT);
+            if (next > to) {
+                rescan(m, from, to);
+                from = next;
+            }
+            to = size_max(to, next + object);
         }
-        to = size_max(to, next + object);
-        granule += object >> GRANULE_SHIFT;
     }
     rescan(m, from, size_min(to, end));
 }

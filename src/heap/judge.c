@@ -83,12 +83,25 @@ static __m128i load(const slot_byte *bytes)
     return b;
 }
 
-/* Bit i set: byte i is at least `first`, and not `epoch`. */
-static unsigned odd_ones(__m128i b, __m128i epoch, __m128i first)
+/* Byte i is 255 if it is at least `first`, and not `epoch`; else 0. */
+static __m128i odd_ones(__m128i b, __m128i epoch, __m128i first)
 {
     __m128i is_epoch = _mm_cmpeq_epi8(_mm_max_epu8(b, first), b);
     __m128i is_current = _mm_cmpeq_epi8(b, epoch);
-    return (unsigned)_mm_movemask_epi8(_mm_andnot_si128(is_current, is_epoch));
+    return _mm_andnot_si128(is_current, is_epoch);
+}
+
+/* How many of the low and of the high eight bytes are 255, the others being 0. Compilers make a
+ * call of __builtin_popcount where processors without that instruction must be served. */
+struct halves {
+    unsigned low, high;
+};
+
+static struct halves count_ones(__m128i mask)
+{
+    __m128i zero = _mm_setzero_si128(), sums = _mm_sad_epu8(_mm_sub_epi8(zero, mask), zero);
+    return (struct halves){(unsigned)_mm_cvtsi128_si32(sums),
+                           (unsigned)_mm_extract_epi16(sums, 4)};
 }
 
 static void visit_dense(const struct visit *v, slot_byte *bytes, uint32_t granules)
@@ -96,7 +109,7 @@ static void visit_dense(const struct visit *v, slot_byte *bytes, uint32_t granul
     __m128i epoch = _mm_set1_epi8((char)v->what.epoch);
     __m128i first = _mm_set1_epi8((char)v->what.least);
     for (uint32_t at = 0; at < granules; at += 16) {
-        unsigned odd = odd_ones(load(bytes + at), epoch, first);
+        unsigned odd = (unsigned)_mm_movemask_epi8(odd_ones(load(bytes + at), epoch, first));
         for (; odd != 0; odd &= odd - 1) {
             uint32_t granule = at + (uint32_t)__builtin_ctz(odd);
             uint32_t slot = (uint32_t)(((uint64_t)granule * v->head->magic) >> 31);
@@ -144,15 +157,15 @@ static void count_slot(const struct block *block, uint8_t byte, void *data)
     c->counts.due += slot_age(c->epoch, byte) >= c->confirm;
 }
 
-/* Bit i set: byte i is one of the epochs before the current one that are younger than `confirm`. */
-static unsigned young_ones(__m128i bytes, uint8_t epoch, unsigned confirm)
+/* Byte i is 255 if it is one of the epochs before the current one that are younger than `confirm`. */
+static __m128i young_ones(__m128i bytes, uint8_t epoch, unsigned confirm)
 {
     __m128i young = _mm_setzero_si128();
     for (unsigned age = 1; age < confirm; age++) {
         epoch = epoch_before(epoch);
         young = _mm_or_si128(young, _mm_cmpeq_epi8(bytes, _mm_set1_epi8((char)epoch)));
     }
-    return (unsigned)_mm_movemask_epi8(young);
+    return young;
 }
 
 struct judge_counts judge_count(struct slab *head, struct unreached what, unsigned confirm)
@@ -167,12 +180,13 @@ struct judge_counts judge_count(struct slab *head, struct unreached what, unsign
     __m128i epoch = _mm_set1_epi8((char)what.epoch), first = _mm_set1_epi8((char)what.least);
     for (uint32_t at = 0; at < granules; at += 16) {
         __m128i group = load(bytes + at);
-        unsigned odd = odd_ones(group, epoch, first);
-        if (odd == 0)
+        __m128i odd = odd_ones(group, epoch, first);
+        if (_mm_movemask_epi8(odd) == 0)
             continue;
-        unsigned young = young_ones(group, what.epoch, confirm);
-        c.counts.blocks += (unsigned)__builtin_popcount(odd);
-        c.counts.due += (unsigned)__builtin_popcount(odd & ~young);
+        __m128i due = _mm_andnot_si128(young_ones(group, what.epoch, confirm), odd);
+        struct halves blocks = count_ones(odd), old = count_ones(due);
+        c.counts.blocks += blocks.low + blocks.high;
+        c.counts.due += old.low + old.high;
     }
     return c.counts;
 }
@@ -192,21 +206,20 @@ static void judge_slot(const struct block *block, uint8_t value, void *data)
     }
 }
 
-/* Of the eight bytes, which were `seen`, those of `due` (a bit a byte) become 0; returns how many.
- * At once, if none of the eight has changed meanwhile (on x86 a store of one byte comes whole
- * before or after); else one by one (.inv.verdict). */
-static unsigned turn_eight(slot_byte *bytes, uint64_t seen, unsigned due)
+/* Eight bytes, which were `seen`, become `wanted`, where `count` of them are 0 that were not before;
+ * returns how many did. At once, if none of the eight has changed meanwhile (on x86 a store of one
+ * byte comes whole before or after); else one by one (.inv.verdict). */
+static unsigned turn_eight(slot_byte *bytes, uint64_t seen, uint64_t wanted, unsigned count)
 {
-    uint64_t keep = 0, expected = seen;
+    uint64_t expected = seen;
     unsigned freed = 0;
+    if (seen == wanted)
+        return 0;
+    if (atomic_compare_exchange_strong((_Atomic uint64_t *)(void *)bytes, &expected, wanted))
+        return count;
     for (unsigned i = 0; i < 8; i++)
-        keep |= (due >> i) & 1 ? 0 : (uint64_t)0xff << (8 * i);
-    if (atomic_compare_exchange_strong((_Atomic uint64_t *)(void *)bytes, &expected, seen & keep))
-        return (unsigned)__builtin_popcount(due);
-    for (; due != 0; due &= due - 1) {
-        unsigned i = (unsigned)__builtin_ctz(due);
-        freed += turn(bytes + i, (uint8_t)(seen >> (8 * i)), SLOT_FREE);
-    }
+        if ((uint8_t)(seen >> (8 * i)) != (uint8_t)(wanted >> (8 * i)))
+            freed += turn(bytes + i, (uint8_t)(seen >> (8 * i)), SLOT_FREE);
     return freed;
 }
 
@@ -218,17 +231,16 @@ static uint32_t judge_unseen(struct slab *head, struct unreached what)
     uint32_t granules = slab_span(head) * (SLAB_SIZE / GRANULE), freed = 0;
     __m128i epoch = _mm_set1_epi8((char)what.epoch), first = _mm_set1_epi8((char)what.least);
     for (uint32_t at = 0; at < granules; at += 16) {
-        uint64_t seen[2];
-        __m128i group = load(bytes + at);
-        unsigned odd = odd_ones(group, epoch, first);
-        if (odd == 0)
+        uint64_t seen[2], wanted[2];
+        __m128i group = load(bytes + at), odd = odd_ones(group, epoch, first);
+        if (_mm_movemask_epi8(odd) == 0)
             continue;
-        unsigned due = odd & ~young_ones(group, what.epoch, judge.confirm);
+        __m128i due = _mm_andnot_si128(young_ones(group, what.epoch, judge.confirm), odd);
+        struct halves count = count_ones(due);
         _mm_storeu_si128((__m128i *)(void *)seen, group);
-        if (due & 0xff)
-            freed += turn_eight(bytes + at, seen[0], due & 0xff);
-        if (due >> 8)
-            freed += turn_eight(bytes + at + 8, seen[1], due >> 8);
+        _mm_storeu_si128((__m128i *)(void *)wanted, _mm_andnot_si128(due, group));
+        freed += turn_eight(bytes + at, seen[0], wanted[0], count.low);
+        freed += turn_eight(bytes + at + 8, seen[1], wanted[1], count.high);
     }
     return freed;
 }
