@@ -76,6 +76,7 @@ static struct {
     bool unfinished;             /* .inv.all_or_none */
     uint64_t look_ns;            /* to ask the barrier about the whole heap, of this cycle; 0: not
                                   * known yet */
+    uint64_t looked;             /* when the last look at it began; at first: when it was armed */
     _Atomic bool aborted;
     _Atomic int64_t goal, hard_goal; /* of the pacer's plan */
     _Atomic uint64_t not_before;
@@ -422,24 +423,26 @@ static size_t look_and_rearm(const struct cycle_order *order)
     return pages;
 }
 
-/* Rounds of RESCAN, while each finds much less than the one before. False: aborted or failed.
- * *stuck: rounds, of all the cycle, that did not: the program writes as fast as we read. */
+/* Rounds of RESCAN, until few pages are left. False: aborted or failed. *stuck: rounds, of all the
+ * cycle, that took nearly as long as the program had taken to write what they read: more of them
+ * would not help. */
 static bool rescan(const struct cycle_order *order, unsigned *stuck, const char **reason)
 {
-    size_t enough = cycle.settings.pause_ns / 1000 / PAGES_PER_PAUSE_US, before = SIZE_MAX;
+    size_t enough = cycle.settings.pause_ns / 1000 / PAGES_PER_PAUSE_US;
     for (unsigned round = 0; round < ROUNDS_MOST; round++) {
+        uint64_t begun = clock_now_ns(), since = begun - cycle.looked;
+        cycle.looked = begun;
         size_t pages = look_and_rearm(order);
         *reason = scan_roots(ROOTS_CONCURRENT, order);
+        uint64_t took = clock_now_ns() - begun;
         if (*reason != NULL || !drain(order->barrier))
             return false;
-        pages += cycle.roots.written_pages;
-        if (pages <= enough)
+        if (pages + cycle.roots.written_pages <= enough)
             break;
-        if (pages / 3 >= before / 4) {
+        if (took / 3 >= since / 4) {
             ++*stuck;
             break;
         }
-        before = pages;
     }
     return true;
 }
@@ -473,6 +476,7 @@ static const char *mark_concurrently(const struct cycle_order *order)
     if (reason != NULL)
         return reason;
     armed_clear();
+    cycle.looked = clock_now_ns();
     rescan_arm(barrier); /* before the epoch: rescan.c, .inv.armed_first */
     cycle.unfinished = true;
     cycle.look_ns = 0;

@@ -48,7 +48,7 @@ enum {
     PIECE = 64 << 20,
     /* A written range as long as this is taken for a hole. */
     HOLE_LEAST = 4 << 20,
-    RANGES = 256,
+    RANGES = 1024,
 };
 
 static struct {
@@ -93,20 +93,17 @@ static bool uffd_arm(uintptr_t start, uintptr_t end)
     return true;
 }
 
-/* Is there a long written range in [start, end)? Asked of the whole at once: most answers are no.
- * */
+/* Is there a long written range in [start, end)? A piece with more than RANGES others is not asked
+ * to its end: then tables for a hole may be made in vain. */
 static bool has_long_hole(uintptr_t start, uintptr_t end)
 {
+    uintptr_t next;
     struct page_range ranges[RANGES];
-    for (uintptr_t at = start, next = end; at < end; at = next) {
-        long count = pagemap_take_written(&uffd.pagemap, PAGEMAP_LOOK, at, end, ranges, RANGES,
-                                          &next);
-        for (long i = 0; i < count; i++)
-            if (ranges[i].end - ranges[i].start >= HOLE_LEAST)
-                return true;
-        if (count < 0)
-            return false;
-    }
+    long count = pagemap_take_written(&uffd.pagemap, PAGEMAP_LOOK, start, end, ranges, RANGES,
+                                      &next);
+    for (long i = 0; i < count; i++)
+        if (ranges[i].end - ranges[i].start >= HOLE_LEAST)
+            return true;
     return false;
 }
 

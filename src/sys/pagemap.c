@@ -63,6 +63,9 @@ _Static_assert(sizeof(struct scan_request) == 96, "the kernel's struct pm_scan_a
 enum {
     /* Regions a system call, on the stack: 3 KiB. A walk costs far more than its call. */
     SCAN_BATCH = 128,
+    /* The same where pages are protected: each call stops the other processors for a moment, which
+     * must forget what they know of the page tables. 24 KiB. */
+    PROTECT_BATCH = 1024,
     /* Entries a system call, on the stack: 4 KiB, which cover 2 MiB, one page table. */
     ENTRY_BATCH = 512,
 };
@@ -228,14 +231,14 @@ static struct scan_request written_request(enum pagemap_take how, uintptr_t star
 long pagemap_take_written(struct pagemap *p, enum pagemap_take how, uintptr_t start, uintptr_t end,
                           struct page_range *ranges, size_t capacity, uintptr_t *next)
 {
-    struct scan_region regions[SCAN_BATCH];
+    struct scan_region regions[PROTECT_BATCH];
     struct sink s = {ranges, 0, capacity};
     uintptr_t at = start;
     GC_CHECK(is_aligned(start | end, PAGE_SIZE) && p->has_scan);
     while (at < end && s.count < s.capacity) {
         struct scan_request request = written_request(how, at, end);
         request.vec = (uintptr_t)regions;
-        request.vec_len = size_min(SCAN_BATCH, s.capacity - s.count);
+        request.vec_len = size_min(PROTECT_BATCH, s.capacity - s.count);
         long found = syscall3(__NR_ioctl, p->fd, SCAN_IOCTL, (long)&request);
         if (found < 0 || request.walk_end <= at)
             return -1;
