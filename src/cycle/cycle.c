@@ -536,6 +536,7 @@ static void finish(const struct cycle_order *order)
         .marked = (int64_t)r->marked_bytes,
         .before = r->net_before,
         .now = heap_net(),
+        .returned = heap_returned(),
         .room = memory_room(order),
         .took = r->took,
     };

@@ -2,7 +2,9 @@
  *
  * Go's rule (1.18 and later): the heap may grow to live + (live + roots) * percent / 100. A program
  * that frees its memory gains nothing from cycles, so while cycles find less than 1 % of the heap,
- * the allowance doubles each time, up to BACKOFF_MOST; any real finding brings it back.
+ * and half of what it takes has come back since the last one, the allowance doubles each time, up to
+ * BACKOFF_MOST; any real finding brings it back. A program that only grows shows neither that it
+ * leaks nor that it does not: it keeps the allowance that it has.
  *
  * The goal is where the next cycle should end, so it begins earlier, by what the program allocated
  * while the last one ran, and half as much again. Growth is counted from the moment the last cycle
@@ -39,6 +41,7 @@ enum { NS_PER_KIB_FIRST = 800 };
 static struct {
     struct pacer_settings settings;
     int64_t backoff;
+    int64_t net, returned;   /* when the last cycle ended */
     _Atomic uint64_t ns_per_kib;
     _Atomic int64_t roots;   /* bytes, in the last cycle */
 } pacer;
@@ -47,6 +50,7 @@ void pacer_start(const struct pacer_settings *settings)
 {
     pacer.settings = *settings;
     pacer.backoff = 1;
+    pacer.net = pacer.returned = 0;
     relaxed_store(&pacer.roots, 0);
     relaxed_store(&pacer.ns_per_kib, NS_PER_KIB_FIRST);
 }
@@ -94,15 +98,23 @@ static struct pacer_plan limited_plan(const struct pacer_input *in)
     return (struct pacer_plan){in->now + half, goal, goal + half, growth, in->took};
 }
 
+static void back_off(const struct pacer_input *in)
+{
+    int64_t returned = in->returned - pacer.returned, taken = in->now - pacer.net + returned;
+    pacer.net = in->now;
+    pacer.returned = in->returned;
+    if (in->found * 100 >= in->live + in->found)
+        pacer.backoff = 1;
+    else if (returned >= taken / 2 && pacer.backoff < BACKOFF_MOST)
+        pacer.backoff *= 2;
+}
+
 struct pacer_plan pacer_next(const struct pacer_input *in)
 {
     note_speed(in);
     if (pacer.settings.percent < 0)
         return in->room == INT64_MAX ? plan_from(0, NEVER, NEVER) : limited_plan(in);
-    bool worthwhile = in->found * 100 >= in->live + in->found;
-    pacer.backoff = worthwhile ? 1 : pacer.backoff * 2;
-    if (pacer.backoff > BACKOFF_MOST)
-        pacer.backoff = BACKOFF_MOST;
+    back_off(in);
     int64_t growth = (in->live + in->roots) / 100 * pacer.settings.percent * pacer.backoff;
     growth = at_least_min_heap(growth, in->live);
     if (growth > in->room)

@@ -19,6 +19,7 @@ struct pacer_input {
     int64_t found;      /* bytes in blocks that the mark did not reach */
     int64_t marked;     /* bytes in blocks that it did reach */
     int64_t before, now;/* heap_net() when the cycle began and ended */
+    int64_t returned;   /* heap_returned() when it ended */
     int64_t room;       /* bytes until a limit of memory; INT64_MAX: there is none */
     uint64_t took;      /* nanoseconds */
 };

@@ -217,7 +217,7 @@ static void give_to_spans(struct central *c, void **items, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         bool found = block_find((uintptr_t)items[i], &b);
         GC_CHECK(found && "a cached block lies in a span");
-        heap_note_used(-(int64_t)b.size);
+        heap_note_returned((int64_t)b.size);
         span_give(c, &b);
     }
 }
@@ -251,7 +251,7 @@ void central_release_traced(const struct block *block)
 {
     struct central *c = central_of(block->head->size_class, true);
     lock_acquire(&c->lock);
-    heap_note_used(-(int64_t)block->size);
+    heap_note_returned((int64_t)block->size);
     span_give(c, block);
     lock_release(&c->lock);
 }

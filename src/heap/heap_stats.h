@@ -8,8 +8,9 @@
 #include "base/base.h"
 
 struct heap_stats {
-    _Atomic int64_t net;              /* bytes the program took from spans, less what it freed */
-    _Atomic int64_t reclaimed;        /* bytes of these that the sweeper took back */
+    _Atomic int64_t net;              /* bytes the program took from spans, less `returned` */
+    _Atomic int64_t returned;         /* bytes that it freed, and spans got back */
+    _Atomic int64_t reclaimed;        /* bytes that the sweeper took back */
     _Atomic uint64_t reclaimed_count;
     _Atomic int64_t large;            /* bytes in large blocks */
     _Atomic uint64_t large_count;
@@ -21,6 +22,11 @@ GC_INLINE void heap_note_used(int64_t bytes)
 {
     relaxed_add(&heap_stats.net, bytes);
 }
+GC_INLINE void heap_note_returned(int64_t bytes)
+{
+    relaxed_add(&heap_stats.net, -bytes);
+    relaxed_add(&heap_stats.returned, bytes);
+}
 GC_INLINE void heap_note_reclaimed(uint64_t blocks, uint64_t bytes)
 {
     relaxed_add(&heap_stats.reclaimed, (int64_t)bytes);
@@ -31,6 +37,10 @@ GC_INLINE void heap_note_reclaimed(uint64_t blocks, uint64_t bytes)
 GC_INLINE int64_t heap_net(void)
 {
     return relaxed_load(&heap_stats.net);
+}
+GC_INLINE int64_t heap_returned(void)
+{
+    return relaxed_load(&heap_stats.returned);
 }
 /* Bytes in blocks outside of spans: live, or in a thread or transfer cache. */
 GC_INLINE int64_t heap_used(void)

@@ -61,7 +61,7 @@ static void release(struct slab *head)
 
 void large_free(struct slab *head)
 {
-    heap_note_used(-(int64_t)head->bytes);
+    heap_note_returned((int64_t)head->bytes);
     release(head);
 }
 

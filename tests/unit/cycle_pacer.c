@@ -75,6 +75,28 @@ static void test_backoff(void)
     EXPECT(next(100 * mib, 0, 100 * mib) == 100 * mib);
 }
 
+/* Growth after a cycle that found nothing, when heap_net() and heap_returned() read so. */
+static int64_t freeing(int64_t now, int64_t returned)
+{
+    struct pacer_input in = {.live = 100 * mib, .before = now, .now = now, .returned = returned,
+                             .room = INT64_MAX};
+    return pacer_next(&in).growth;
+}
+
+/* Only a program that frees gets more room for nothing found. */
+static void test_growing(void)
+{
+    start(100, 0);
+    EXPECT(freeing(100 * mib, 0) == 100 * mib); /* it took 100, and keeps them */
+    EXPECT(freeing(200 * mib, 99 * mib) == 100 * mib); /* took 199 */
+    EXPECT(freeing(300 * mib, 199 * mib) == 200 * mib); /* took 200, and 100 came back */
+    EXPECT(freeing(400 * mib, 199 * mib) == 200 * mib); /* what it has it keeps */
+    EXPECT(freeing(300 * mib, 299 * mib) == 400 * mib); /* it shrank */
+    EXPECT(freeing(900 * mib, 5000 * mib) == 400 * mib);
+    start(100, 0);
+    EXPECT(freeing(100 * mib, 0) == 100 * mib);
+}
+
 static void test_one_percent(void)
 {
     start(100, 0);
@@ -247,6 +269,6 @@ static void test_mark_time(void)
     EXPECT(pacer_mark_time(mib) == guess);
 }
 
-UNIT_MAIN(TEST(test_goal), TEST(test_least), TEST(test_backoff), TEST(test_one_percent),
-          TEST(test_trigger), TEST(test_rest), TEST(test_never), TEST(test_min_heap),
-          TEST(test_retry), TEST(test_limit), TEST(test_mark_time))
+UNIT_MAIN(TEST(test_goal), TEST(test_least), TEST(test_backoff), TEST(test_growing),
+          TEST(test_one_percent), TEST(test_trigger), TEST(test_rest), TEST(test_never),
+          TEST(test_min_heap), TEST(test_retry), TEST(test_limit), TEST(test_mark_time))
