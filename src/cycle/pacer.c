@@ -2,8 +2,8 @@
  *
  * Go's rule (1.18 and later): the heap may grow to live + (live + roots) * percent / 100. A program
  * that frees its memory gains nothing from cycles, so while cycles find less than 1 % of the heap,
- * and half of what it takes has come back since the last one, the allowance doubles each time, up to
- * BACKOFF_MOST; any real finding brings it back. A program that only grows shows neither that it
+ * and half of what it takes has come back since the last one, the allowance doubles each time, up
+ * to BACKOFF_MOST; any real finding brings it back. A program that only grows shows neither that it
  * leaks nor that it does not: it keeps the allowance that it has.
  *
  * The goal is where the next cycle should end, so it begins earlier, by what the program allocated

@@ -117,8 +117,8 @@ void mark_words(struct marker *m, const uintptr_t *words, size_t count)
         size_t found = filter(words, piece, arena.base, extent, hits);
         for (size_t i = 0; i < found; i++)
             __builtin_prefetch((const void *)(uintptr_t)slot_of(hits[i]), 1);
-        for (size_t i = 0; i < found; i++)
-            if (relaxed_load(slot_of(hits[i])) != m->epoch) /* most that is written leads nowhere new */
+        for (size_t i = 0; i < found; i++) /* most of what is written leads nowhere new */
+            if (relaxed_load(slot_of(hits[i])) != m->epoch)
                 feed(m, hits[i]);
         if (m->fed > UINT32_MAX / 2)
             mark_flush(m);

@@ -157,7 +157,8 @@ static void count_slot(const struct block *block, uint8_t byte, void *data)
     c->counts.due += slot_age(c->epoch, byte) >= c->confirm;
 }
 
-/* Byte i is 255 if it is one of the epochs before the current one that are younger than `confirm`. */
+/* Byte i is 255 if it is one of the epochs before the current one that are younger than `confirm`.
+ * */
 static __m128i young_ones(__m128i bytes, uint8_t epoch, unsigned confirm)
 {
     __m128i young = _mm_setzero_si128();
@@ -206,9 +207,9 @@ static void judge_slot(const struct block *block, uint8_t value, void *data)
     }
 }
 
-/* Eight bytes, which were `seen`, become `wanted`, where `count` of them are 0 that were not before;
- * returns how many did. At once, if none of the eight has changed meanwhile (on x86 a store of one
- * byte comes whole before or after); else one by one (.inv.verdict). */
+/* Eight bytes, which were `seen`, become `wanted`, in which `count` of them have become 0; returns
+ * how many did. At once, if none of the eight has changed meanwhile (on x86 a store of one byte
+ * comes whole before or after); else one by one (.inv.verdict). */
 static unsigned turn_eight(slot_byte *bytes, uint64_t seen, uint64_t wanted, unsigned count)
 {
     uint64_t expected = seen;
