@@ -64,9 +64,9 @@ MUTANTS = {
                            '        armed_add(start, end);\n        return;\n    }\n    if (armed) {\n', UFFD),
     'armed-after-the-epoch': ('src/cycle/cycle.c',
                               '    rescan_arm(barrier); /* before the epoch: rescan.c, .inv.armed_first */\n'
-                              '    cycle.unfinished = true;\n    cycle.look_ns = UINT64_MAX / 2;\n'
+                              '    cycle.unfinished = true;\n    cycle.look_ns = 0;\n'
                               '    begin_epoch();\n',
-                              '    cycle.unfinished = true;\n    cycle.look_ns = UINT64_MAX / 2;\n'
+                              '    cycle.unfinished = true;\n    cycle.look_ns = 0;\n'
                               '    begin_epoch();\n    rescan_arm(barrier);\n', UFFD),
     'last-look-without-stacks': ('src/gc/roots.c',
                                  '    if (roots.pass == ROOTS_CONCURRENT)\n        return;\n    if (certain',
