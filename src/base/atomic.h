@@ -14,4 +14,7 @@
  * signal handler on the same thread. */
 #define compiler_barrier() atomic_signal_fence(memory_order_seq_cst)
 
+/* A plain field that another thread may be changing: read once, and whole. */
+#define once(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
+
 #endif

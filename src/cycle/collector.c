@@ -21,6 +21,7 @@
 #include "cycle/pacer.h"
 #include "gc/own_stack.h"
 #include "gc/own_thread.h"
+#include "gc/rescan.h"
 #include "gc/roots.h"
 #include "gc/team.h"
 #include "gc/world.h"
@@ -154,6 +155,8 @@ static void serve(struct roots_files *files)
         return;
     tell(&record);
     sweep_for(UINT32_MAX / 2);
+    if (order.barrier != NULL)
+        rescan_relax(order.barrier);
 }
 
 static void thread_main(void *data)

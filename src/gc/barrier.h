@@ -37,6 +37,9 @@ struct barrier {
      * they were armed; the range was armed in this phase. With `rearm` the pages are armed again
      * before they are visited: what is written during the visit will be reported once more. */
     void (*take)(uintptr_t start, uintptr_t end, bool rearm, pagemap_visit_fn *visit, void *data);
+    /* Outside of a phase: the program is going to write to [start, end), and shall not be held up
+     * by what an earlier phase left there. NULL: nothing is left. */
+    void (*relax)(uintptr_t start, uintptr_t end);
     /* From now on everything counts as written, and a thread of the program may be waiting for
      * end(), which should come soon. NULL: never. Any thread may ask. */
     bool (*lost)(void);

@@ -20,8 +20,9 @@
  *                 clears all others (8 ms a GiB) before it sets them.
  *
  * Protection is left in place when a phase ends: a page that is never written costs nothing, and
- * need not be armed again. The registration ends with the descriptor, which the collector's own
- * table holds.
+ * need not be armed again. Where the program is going to write it is taken away (relax), at 30-80
+ * ns a page instead of a fault. The registration ends with the descriptor, which the collector's
+ * own table holds.
  *
  * Holes. To remember a hole takes an entry in a page table, and tables for a sparse 64 GiB take 131
  * MB. So where there is no table none is made: such holes read as written, each as one long range,
@@ -134,6 +135,13 @@ static void uffd_take(uintptr_t start, uintptr_t end, bool rearm, pagemap_visit_
     }
 }
 
+static void uffd_relax(uintptr_t start, uintptr_t end)
+{
+    struct uffdio_writeprotect clear = {.range = {start, end - start}};
+    /* Refused: then the pages stay protected, and are written with a fault each. */
+    syscall3(__NR_ioctl, uffd.fd, UFFDIO_WRITEPROTECT, (long)&clear);
+}
+
 static void count_pages(uintptr_t start, uintptr_t end, void *data)
 {
     *(size_t *)data += (end - start) >> PAGE_SHIFT;
@@ -201,4 +209,5 @@ const struct barrier barrier_uffd = {.name = "uffd",
                                      .close = uffd_close,
                                      .arm = uffd_arm,
                                      .take = uffd_take,
+                                     .relax = uffd_relax,
                                      .after_fork = uffd_after_fork};

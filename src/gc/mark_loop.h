@@ -31,8 +31,6 @@
 #include "gc/mark.h"
 #include "heap/slab.h"
 
-#define once(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
-
 /* From the start of a block of the class to its last byte, 64 at most: what to prefetch. */
 extern uint8_t mark_reach[256];
 

@@ -13,12 +13,15 @@
 #include "gc/rescan.h"
 
 #include "base/check.h"
+#include "heap/size_class.h"
 #include "heap/slab.h"
 #include "sys/clock.h"
 
 enum {
     /* Asked of the barrier at a time; the deadline is looked at in between. */
     PIECE = 64 << 20,
+    /* A span of which this part of its slots is free will be written to in most of its pages. */
+    FILL_SHARE = 8,
     /* Pages read between two looks at the clock: ~20 us. */
     CLOCK_PAGES = 16,
 };
@@ -51,6 +54,40 @@ void rescan_arm(const struct barrier *barrier)
 {
     uintptr_t end = heap_end();
     armed_end = arm(barrier, arena.base, end) ? end : arena.base;
+}
+
+/* Is the program likely to write to much of it soon: a run of used and free slabs, or a span with
+ * many free slots? *slabs: that this was about. What is read may be changing: it is a guess. */
+static bool is_to_be_filled(uint32_t index, uint32_t *slabs)
+{
+    struct slab *slab = slab_at(index);
+    enum slab_kind kind = (enum slab_kind)slab_kind(slab);
+    *slabs = 1;
+    if (kind == SLAB_UNUSED)
+        return arena.slab_dirty[index] != 0;
+    if (kind != SLAB_CLASSED || once(slab->head) != index)
+        return false;
+    *slabs = (uint32_t)size_max(size_classes[once(slab->size_class)].slabs, 1);
+    return once(slab->free_slots) > once(slab->slots) / FILL_SHARE;
+}
+
+void rescan_relax(const struct barrier *barrier)
+{
+    uint32_t top = relaxed_load(&arena.top), from = 0, to = 0, slabs;
+    if (barrier->relax == NULL)
+        return;
+    for (uint32_t i = 0; i < top; i += slabs) {
+        if (!is_to_be_filled(i, &slabs))
+            continue;
+        if (i != to) {
+            if (from < to)
+                barrier->relax(slab_address(from), slab_address(to));
+            from = i;
+        }
+        to = i + slabs < top ? i + slabs : top;
+    }
+    if (from < to)
+        barrier->relax(slab_address(from), slab_address(to));
 }
 
 static void look_at_clock(struct pass *p, size_t pages)

@@ -7,6 +7,9 @@
 #include "gc/barrier.h"
 #include "gc/mark.h"
 
+/* After the sweep: from memory that is to be filled next, the back end's protection is taken away.
+ * */
+void rescan_relax(const struct barrier *barrier);
 /* Arms the heap as it is now. Before the epoch advances: see .inv.armed_first. */
 void rescan_arm(const struct barrier *barrier);
 /* Arms the heap that was added since, and reads there, and wherever else the program wrote since it

@@ -6,7 +6,15 @@
  *
  *   .inv.listed    A span is on the list if and only if free_slots > 0.
  *   .inv.counted   free_slots is the number of slots whose byte is 0. Both change together, under
- *                  the class's lock (fetch, release, sweep).
+ *                  the class's lock (fetch, release, sweep), but for .inv.unlocked.
+ *   .inv.unlocked  While nobody is told of single blocks, the sweeper judges a span without the
+ *                  class's lock, which would hold up allocating threads for some 5 us: it takes the
+ *                  lock to find the span, and again to count what it freed. Judging is by
+ *                  compare-and-swap, so of two that judge a span each slot is counted by one. What
+ *                  is freed and not counted yet keeps the span from being empty, and retired. A
+ *                  span may only vanish under a judge who has freed nothing in it, and finds
+ *                  nothing in what comes after, for blocks are born with the current epoch. In the
+ *                  child of fork the sweeper is gone, and what it had not counted is counted anew.
  *   .inv.swept     A slot is handed out only from a span swept since the last mark, so that its
  *                  unreachable neighbours are free by then (sweep on demand), and so that the
  *                  whole arena is swept before the next mark (sweep.h).
@@ -104,16 +112,17 @@ static void span_settle(struct central *c, struct slab *span, bool keep)
 
 /* A span made while a mark is under way carries that mark's epoch: it has nothing to sweep, then
  * or when the mark has ended. */
-static bool span_sweep(struct slab *span)
+static bool span_is_due(const struct slab *span)
 {
     uint8_t epoch = acquire_load(&judge.epoch);
-    if (relaxed_load(&span->swept) == epoch || relaxed_load(&hot.epoch) != epoch)
-        return false;
-    uint32_t freed = judge_span(span);
+    return relaxed_load(&span->swept) != epoch && relaxed_load(&hot.epoch) == epoch;
+}
+
+static void span_count(struct slab *span, uint32_t freed)
+{
     span->free_slots = (uint16_t)(span->free_slots + freed);
-    relaxed_store(&span->swept, epoch);
+    relaxed_store(&span->swept, relaxed_load(&judge.epoch));
     heap_note_reclaimed(freed, (uint64_t)freed * span->object_size);
-    return freed != 0;
 }
 
 static struct record *new_records(struct central *c)
@@ -162,7 +171,8 @@ static uint32_t take_from_spans(struct central *c, void **items, uint32_t want)
     uint32_t taken = 0;
     while (taken < want && c->first != 0) {
         struct slab *span = slab_at(c->first - 1);
-        span_sweep(span);
+        if (span_is_due(span))
+            span_count(span, judge_span(span));
         taken += span_take(span, items + taken, want - taken);
         span_settle(c, span, true);
     }
@@ -263,6 +273,17 @@ static bool is_span_of(uint32_t index, unsigned size_class, bool traced)
            slab->size_class == size_class && slab->traced == traced;
 }
 
+/* .inv.unlocked */
+static uint32_t judge_off_lock(struct central *c, struct slab *span)
+{
+    if (!judge_is_silent())
+        return judge_span(span);
+    lock_release(&c->lock);
+    uint32_t freed = judge_span(span);
+    lock_acquire(&c->lock);
+    return freed;
+}
+
 void central_sweep_span(uint32_t head)
 {
     struct slab *span = slab_at(head);
@@ -273,9 +294,35 @@ void central_sweep_span(uint32_t head)
     struct central *c = central_of(size_class, traced);
     lock_acquire(&c->lock);
     /* It may have been retired, and remade, since the caller looked. */
-    if (is_span_of(head, size_class, traced) && span_sweep(span))
-        span_settle(c, span, true);
+    if (is_span_of(head, size_class, traced) && span_is_due(span)) {
+        uint32_t freed = judge_off_lock(c, span);
+        if (is_span_of(head, size_class, traced)) {
+            span_count(span, freed);
+            span_settle(c, span, true);
+        }
+    }
     lock_release(&c->lock);
+}
+
+/* Nobody else is there. */
+void central_recount(void)
+{
+    for (uint32_t i = 0; i < relaxed_load(&arena.top); i++) {
+        struct slab *span = slab_at(i);
+        if (slab_kind(span) != SLAB_CLASSED || span->head != i)
+            continue;
+        const slot_byte *bytes = slot_of(slab_address(i));
+        uint32_t stride = span->object_size / GRANULE, uncounted = 0;
+        for (uint32_t slot = 0; slot < span->slots; slot++)
+            uncounted += relaxed_load(bytes + (size_t)slot * stride) == SLOT_FREE;
+        uncounted -= span->free_slots;
+        span->free_slots = (uint16_t)(span->free_slots + uncounted);
+        heap_note_reclaimed(uncounted, (uint64_t)uncounted * span->object_size);
+        struct central *c = central_of(span->size_class, span->traced);
+        lock_acquire(&c->lock);
+        span_settle(c, span, true);
+        lock_release(&c->lock);
+    }
 }
 
 static void retire_empty(struct central *c)

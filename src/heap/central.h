@@ -28,6 +28,8 @@ void central_release_traced(const struct block *block);
 
 /* Sweeps the span if it is still one and has not been swept in this cycle. */
 void central_sweep_span(uint32_t head);
+/* In the child of fork, if somebody was sweeping in the parent: .inv.unlocked. */
+void central_recount(void);
 /* Returns the transfer caches' blocks to their spans and empty spans to the page heap. */
 void central_trim(void);
 /* All CENTRAL locks, in order, for fork. */

@@ -32,8 +32,10 @@ void heap_unlock_all_in_child(void)
 {
     lock_reset(page_heap_lock());
     central_reset_locks();
-    sweep_reset();
+    bool interrupted = sweep_reset();
     heap_unlock_all();
+    if (interrupted)
+        central_recount();
 }
 
 size_t heap_trim(void)

@@ -246,11 +246,16 @@ static uint32_t judge_unseen(struct slab *head, struct unreached what)
     return freed;
 }
 
+bool judge_is_silent(void)
+{
+    return judge.reclaim && judge.reclaiming == NULL && !judge.any_newborn;
+}
+
 uint32_t judge_span(struct slab *head)
 {
     uint32_t freed = 0;
     struct unreached what = {relaxed_load(&judge.epoch), judge.least};
-    if (judge.reclaim && judge.reclaiming == NULL && !judge.any_newborn && !is_sparse(head))
+    if (judge_is_silent() && !is_sparse(head))
         return judge_unseen(head, what);
     judge_visit(head, what, judge_slot, &freed);
     return freed;

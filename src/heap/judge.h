@@ -60,8 +60,10 @@ struct judge_counts {
 };
 struct judge_counts judge_count(struct slab *head, struct unreached what, unsigned confirm);
 
-/* Applies the terms to every slot of the span; returns how many slots became free. The caller
- * holds what makes it the only sweeper of this span. */
+/* Applies the terms to every slot of the span; returns how many slots this call made free. Unless
+ * judge_is_silent(), the caller holds what makes it the only sweeper of this span. */
 uint32_t judge_span(struct slab *head);
+/* Nobody is told or asked about single blocks. Constant from one mark to the next. */
+bool judge_is_silent(void);
 
 #endif

@@ -99,7 +99,7 @@ void sweep_finish(void)
     atomic_store(&sweep.limit, 0);
 }
 
-void sweep_reset(void)
+bool sweep_reset(void)
 {
-    atomic_store(&sweep.busy, 0);
+    return atomic_exchange(&sweep.busy, 0) != 0;
 }

@@ -24,7 +24,7 @@ void sweep_begin(void);
 void sweep_for(uint32_t slabs);
 /* Sweeps all that is left, and waits for other threads that are at it. */
 void sweep_finish(void);
-/* In the child of fork: nobody else is sweeping. */
-void sweep_reset(void);
+/* In the child of fork: nobody else is sweeping. True: somebody was. */
+bool sweep_reset(void);
 
 #endif

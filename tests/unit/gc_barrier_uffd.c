@@ -435,7 +435,27 @@ static void test_joined(void)
     b->close();
 }
 
+/* What is relaxed counts as written, also where it was not, until it is armed again. */
+static void test_relaxed(void)
+{
+    open_it();
+    char *p = anonymous(PAGES);
+    touch(p, PAGES - 100, 1); /* holes at the end */
+    EXPECT(arm(p, PAGES * PAGE_SIZE));
+    uintptr_t middle = (uintptr_t)p + 300 * PAGE_SIZE;
+    b->relax(middle, middle + 200 * PAGE_SIZE);
+    touch(p + 400 * PAGE_SIZE, 300, 2);
+    EXPECT(take(p, (PAGES - 100) * PAGE_SIZE, false) == 400);
+    EXPECT(!reported[299] && reported[300] && reported[699] && !reported[700]);
+    EXPECT(arm(p, PAGES * PAGE_SIZE) && take(p, (PAGES - 100) * PAGE_SIZE, false) == 0);
+    touch((char *)middle, 10, 3);
+    EXPECT(take(p, (PAGES - 100) * PAGE_SIZE, true) == 10 && reported[300] && !reported[310]);
+    b->relax((uintptr_t)p, (uintptr_t)p + PAGES * PAGE_SIZE);
+    EXPECT(arm(p, PAGES * PAGE_SIZE) && take(p, (PAGES - 100) * PAGE_SIZE, true) == 0);
+    b->close();
+}
+
 UNIT_MAIN(TEST(test_writers), TEST(test_writers_huge), TEST(test_writers_shared),
           TEST(test_exact), TEST(test_kernel_writes), TEST(test_sparse), TEST(test_holes),
           TEST(test_refused), TEST(test_grown), TEST(test_protections), TEST(test_dropped_shared),
-          TEST(test_forked), TEST(test_joined))
+          TEST(test_forked), TEST(test_joined), TEST(test_relaxed))

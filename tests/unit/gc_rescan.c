@@ -16,7 +16,8 @@ static struct {
     size_t count;
     bool all, refuse;
     unsigned arms, takes, rearms;
-    uintptr_t armed_to;
+    uintptr_t armed_to, relaxed_to;
+    bool relaxed[1024];         /* slabs */
 } fake;
 
 static bool fake_arm(uintptr_t start, uintptr_t end)
@@ -43,7 +44,17 @@ static void fake_take(uintptr_t start, uintptr_t end, bool rearm, pagemap_visit_
             visit(fake.pages[i], fake.pages[i] + PAGE_SIZE, data);
 }
 
-static const struct barrier barrier = {.name = "fake", .arm = fake_arm, .take = fake_take};
+static void fake_relax(uintptr_t start, uintptr_t end)
+{
+    EXPECT(is_aligned(start | end, SLAB_SIZE) && start < end && start >= fake.relaxed_to);
+    EXPECT(end <= slab_address(relaxed_load(&arena.top)));
+    for (uint32_t i = slab_index_of(start); i < slab_index_of(end - 1) + 1; i++)
+        fake.relaxed[i] = true;
+    fake.relaxed_to = end;
+}
+
+static const struct barrier barrier = {
+    .name = "fake", .arm = fake_arm, .take = fake_take, .relax = fake_relax};
 
 /* ---- a heap, and a marker ---- */
 
@@ -196,6 +207,41 @@ static void sparse(void)
     EXPECT(clock_now_ns() - begun < 2000000000u);
 }
 
+/* ---- what is going to be written ---- */
+
+static bool relaxed(hidden h)
+{
+    return fake.relaxed[slab_index_of(~h)];
+}
+
+/* Spans with free slots, and free memory that was used; no full span, and no large block. */
+static void to_be_filled(void)
+{
+    enum { MANY = 4000 };
+    static hidden full[MANY], half[MANY];
+    start();
+    for (size_t i = 0; i < MANY; i++) {
+        full[i] = hidden_new(96);
+        half[i] = hidden_new(192);
+    }
+    hidden large = hidden_new(3 * MIB), gone = hidden_new(3 * MIB);
+    for (size_t i = 0; i < MANY; i += 2)
+        alloc_free(reveal(half[i]));
+    alloc_free(reveal(gone));
+    heap_trim(); /* what the caches hold goes back to the spans */
+    hidden again = hidden_new(2 * MIB);
+    memset(reveal(again), 1, 2 * MIB);
+    alloc_free(reveal(again)); /* dirty, and free */
+    rescan_relax(&barrier);
+    unsigned of_full = 0, of_half = 0;
+    for (size_t i = 0; i < MANY; i++) {
+        of_full += relaxed(full[i]);
+        of_half += relaxed(half[i]);
+    }
+    EXPECT(of_full < MANY / 4); /* the last span is not full */
+    EXPECT(of_half > MANY * 3 / 4 && relaxed(again) && !relaxed(large));
+}
+
 /* ---- the deadline ---- */
 
 static void late(void)
@@ -224,7 +270,8 @@ IN_CHILD(written_pages)
 IN_CHILD(parts)
 IN_CHILD(new_heap)
 IN_CHILD(sparse)
+IN_CHILD(to_be_filled)
 IN_CHILD(late)
 
 UNIT_MAIN(TEST(test_written_pages), TEST(test_parts), TEST(test_new_heap), TEST(test_sparse),
-          TEST(test_late))
+          TEST(test_to_be_filled), TEST(test_late))

@@ -288,8 +288,30 @@ static void sweep_once(void)
     EXPECT(heap_check("swept once", NULL));
 }
 
+/* .inv.unlocked: in the child of fork a sweeper is gone that had freed slots and not counted them. */
+static void recounted(void)
+{
+    static void *items[3 * 64];
+    struct heap_census census;
+    start(16 * MIB);
+    for (uint32_t i = 0; i < 3 * 64; i += 64)
+        EXPECT(central_fetch(32, &items[i], 64) == 64); /* three spans */
+    for (uint32_t i = 0; i < 3 * 64; i++)
+        set_byte(items[i], relaxed_load(&hot.epoch));
+    next_cycle(true);
+    for (uint32_t i = 0; i < 100; i++)
+        set_byte(items[i], SLOT_FREE);
+    central_recount();
+    EXPECT(heap_check("recounted", &census) && census.live == 3 * 64 - 100);
+    EXPECT(relaxed_load(&heap_stats.reclaimed_count) == 100);
+    sweep_finish();
+    EXPECT(heap_check("swept after that", &census) && census.live == 0 && census.spans <= 1);
+    EXPECT(relaxed_load(&heap_stats.reclaimed_count) == 3 * 64);
+}
+
 static void test_sweep(void)
 {
+    EXPECT(child_passes(recounted));
     EXPECT(child_passes(on_demand));
     EXPECT(child_passes(retired_by_sweep));
     EXPECT(child_passes(sweep_once));
@@ -416,8 +438,52 @@ static void threads(void)
     EXPECT(heap_check("threads, trimmed", &census) && census.spans == 0 && heap_used() == 0);
 }
 
+static void *sweep_it(void *data)
+{
+    (void)data;
+    sweep_for(UINT32_MAX / 2);
+    return NULL;
+}
+
+static void fetch_all(unsigned class, void **items, uint32_t count)
+{
+    for (uint32_t got = 0, more; got < count; got += more)
+        if (!EXPECT((more = central_fetch(class, items + got, count - got)) != 0))
+            return;
+}
+
+/* .inv.unlocked: two sweep while two others take and give back in the same classes, and none of
+ * what was lost before is counted twice, or not at all. */
+static void swept_by_threads(void)
+{
+    enum { LOST = 3000 };
+    static const unsigned classes[] = {1, 4, 40};
+    static void *items[LOST];
+    void *lost;
+    pthread_t t[4];
+    start(64 * MIB);
+    for (unsigned round = 0; round < 60; round++) {
+        uint64_t before = relaxed_load(&heap_stats.reclaimed_count);
+        for (uint32_t i = 0; i < LOST; i += 100)
+            fetch_all(classes[i / 100 % 3], &items[i], 100);
+        for (uint32_t i = 0; i < LOST; i++)
+            set_byte(items[i], relaxed_load(&hot.epoch));
+        next_cycle(true);
+        EXPECT(judge_is_silent());
+        for (uintptr_t i = 0; i < 4; i++)
+            pthread_create(&t[i], NULL, i < 2 ? sweep_it : fetch_and_release, (void *)(i + 1));
+        for (unsigned i = 0; i < 4; i++)
+            EXPECT(pthread_join(t[i], &lost) == 0 && lost == NULL);
+        sweep_finish();
+        EXPECT(relaxed_load(&heap_stats.reclaimed_count) == before + LOST);
+        if (!EXPECT(heap_check("swept by threads", NULL)))
+            break;
+    }
+}
+
 static void test_threads(void)
 {
+    EXPECT(child_passes(swept_by_threads));
     EXPECT(child_passes(threads));
 }
 
