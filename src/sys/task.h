@@ -12,5 +12,9 @@ long task_list(int32_t *tids, size_t capacity);
 char task_state(int32_t tid);
 /* Processors that the calling thread may run on. */
 unsigned task_processors(void);
+/* Lets the calling thread run for `ns` at a time (0.1 to 100 ms) when others want its processor,
+ * without taking anything from its share. Linux 6.12; nothing happens before that, or if it is not
+ * scheduled in the ordinary way. */
+void task_set_slice(uint64_t ns);
 
 #endif

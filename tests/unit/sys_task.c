@@ -3,11 +3,13 @@
 
 #include "unit.h"
 
+#include <asm/unistd.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -209,5 +211,40 @@ static void test_processors(void)
     EXPECT(task_processors() == (unsigned)CPU_COUNT(&all));
 }
 
+/* ---- slices ---- */
+
+/* size, policy; flags; nice, priority; runtime, deadline, period */
+static bool scheduling(uint64_t words[6])
+{
+    memset(words, 0, 6 * sizeof(uint64_t));
+    return syscall(__NR_sched_getattr, 0, words, 48, 0) == 0;
+}
+
+/* A kernel that knows of slices tells ours; nothing else has changed, and no other thread's. */
+static void *with_short_slices(void *arg)
+{
+    uint64_t before[6], after[6];
+    EXPECT(scheduling(before));
+    task_set_slice(200000);
+    EXPECT(scheduling(after));
+    bool known = after[3] != before[3];
+    printf("      slices: %s\n", known ? "yes" : "not known here");
+    EXPECT(!known || after[3] == 200000);
+    after[3] = before[3];
+    EXPECT(memcmp(before, after, sizeof before) == 0);
+    return arg;
+}
+
+static void test_slice(void)
+{
+    uint64_t before[6], after[6];
+    pthread_t thread;
+    EXPECT(scheduling(before) && setpriority(PRIO_PROCESS, 0, 3) == 0);
+    EXPECT(scheduling(before));
+    EXPECT(pthread_create(&thread, NULL, with_short_slices, NULL) == 0);
+    pthread_join(thread, NULL);
+    EXPECT(scheduling(after) && memcmp(before, after, sizeof before) == 0);
+}
+
 UNIT_MAIN(TEST(test_alone), TEST(test_names), TEST(test_many), TEST(test_churn),
-          TEST(test_leader_gone), TEST(test_processors))
+          TEST(test_leader_gone), TEST(test_processors), TEST(test_slice))
