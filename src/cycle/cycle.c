@@ -59,6 +59,12 @@ enum {
     STOPS_MOST = 12,
     /* The same when rounds do not get shorter: more of them would not help. */
     STUCK_MOST = 3,
+    /* A last stop that would take longer than this can wait for the program to become calmer:
+     * PATIENCE times as long as the mark has taken by then. Most of the time nothing is read. */
+    LONG_STOP_NS = 5000000,
+    PATIENCE = 4,
+    NAP_SHARE = 3,
+    NAP_NS = 10000000,
     /* Pages that can be read in a pause of 500 us, ~2 us each, besides all else. */
     PAGES_PER_PAUSE_US = 4,
     /* Between two looks at whether the barrier still holds. */
@@ -77,6 +83,8 @@ static struct {
     uint64_t look_ns;            /* to ask the barrier about the whole heap, of this cycle; 0: not
                                   * known yet */
     uint64_t looked;             /* when the last look at it began; at first: when it was armed */
+    uint64_t reading_ns;         /* what it took, with all that was written read again */
+    uint64_t mark_begun, patient_until;
     _Atomic bool aborted;
     _Atomic int64_t goal, hard_goal; /* of the pacer's plan */
     _Atomic uint64_t not_before;
@@ -383,7 +391,10 @@ static bool stop_and_finish(const struct cycle_order *order, unsigned stops, boo
     if (*reason != NULL)
         return false;
     enter(CYCLE_FINAL_PHASE);
-    bool done = look_again(order, stops == 1, last ? 0 : begun + pause_budget(), reason);
+    /* Stopping many threads may take all of the budget. */
+    uint64_t budget = pause_budget(), least = clock_now_ns() + budget / 2;
+    uint64_t deadline = last ? 0 : begun + budget > least ? begun + budget : least;
+    bool done = look_again(order, stops == 1, deadline, reason);
     if (done)
         end_mark(order);
     else if (*reason == NULL)
@@ -434,7 +445,7 @@ static bool rescan(const struct cycle_order *order, unsigned *stuck, const char 
         cycle.looked = begun;
         size_t pages = look_and_rearm(order);
         *reason = scan_roots(ROOTS_CONCURRENT, order);
-        uint64_t took = clock_now_ns() - begun;
+        uint64_t took = cycle.reading_ns = clock_now_ns() - begun;
         if (*reason != NULL || !drain(order->barrier))
             return false;
         if (pages + cycle.roots.written_pages <= enough)
@@ -444,6 +455,33 @@ static bool rescan(const struct cycle_order *order, unsigned *stuck, const char 
             break;
         }
     }
+    return true;
+}
+
+static void nap(const struct barrier *barrier)
+{
+    static _Atomic uint32_t nobody;
+    uint64_t until = clock_now_ns() + NAP_SHARE * cycle.reading_ns;
+    while (clock_now_ns() < until && !gives_up(barrier))
+        futex_wait_for(&nobody, 0, NAP_NS);
+}
+
+/* The program writes as fast as we read, and so much that the last stop would be long. Such a time
+ * passes, mostly: a program builds its data, and then it uses them. If it does not pass, but the
+ * program allocates, it comes to its goal and is held up there. If it does neither, nothing is lost
+ * by waiting, but for those who wait for this cycle. True: it is worth another round. */
+static bool wait_for_calm(const struct cycle_order *order)
+{
+    uint64_t now = clock_now_ns();
+    enum cycle_reason reason = cycle.record.reason;
+    if (cycle.reading_ns < LONG_STOP_NS || order->barrier->stops ||
+        (reason != CYCLE_GROWTH && reason != CYCLE_STRESS) || heap_net() >= cycle_goal())
+        return false;
+    if (cycle.patient_until == 0)
+        cycle.patient_until = now + PATIENCE * (now - cycle.mark_begun);
+    if (now >= cycle.patient_until)
+        return false;
+    nap(order->barrier);
     return true;
 }
 
@@ -461,6 +499,11 @@ static const char *finish_mark(const struct cycle_order *order)
         bool at_once = stops == 1 && stacks_hold_most();
         if (!at_once && !rescan(order, &stuck, &reason))
             return reason != NULL ? reason : "given up";
+        while (stuck >= STUCK_MOST && wait_for_calm(order)) {
+            stuck = STUCK_MOST - 1;
+            if (!rescan(order, &stuck, &reason))
+                return reason != NULL ? reason : "given up";
+        }
         bool last = stops >= STOPS_MOST || stuck >= STUCK_MOST;
         if (stop_and_finish(order, stops, last, &reason))
             return NULL;
@@ -476,7 +519,8 @@ static const char *mark_concurrently(const struct cycle_order *order)
     if (reason != NULL)
         return reason;
     armed_clear();
-    cycle.looked = clock_now_ns();
+    cycle.looked = cycle.mark_begun = clock_now_ns();
+    cycle.patient_until = 0;
     rescan_arm(barrier); /* before the epoch: rescan.c, .inv.armed_first */
     cycle.unfinished = true;
     cycle.look_ns = 0;

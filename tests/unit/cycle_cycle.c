@@ -44,11 +44,26 @@ void __wrap_sweep_begin(void)
     sweep_for(UINT32_MAX / 2);
 }
 
+/* The mark waits for the program to become calmer: as long as this at a time. */
+enum { NAP_NS = 10000000 };
+static _Atomic unsigned naps;
+
+bool __real_futex_wait_for(_Atomic uint32_t *word, uint32_t value, uint64_t nanoseconds);
+bool __wrap_futex_wait_for(_Atomic uint32_t *word, uint32_t value, uint64_t nanoseconds);
+bool __wrap_futex_wait_for(_Atomic uint32_t *word, uint32_t value, uint64_t nanoseconds)
+{
+    naps += nanoseconds == NAP_NS;
+    return __real_futex_wait_for(word, value, nanoseconds);
+}
+
 /* Everything counts as written, page by page or at once. */
 static struct {
     unsigned arms, takes, begins, ends;
     unsigned phases;            /* bit per phase in which it was called */
     bool by_page;
+    bool often, nothing;        /* each page many times, none */
+    bool heap;                  /* its beginning is asked for */
+    bool calm_after_nap;
     const char *begin_fails;
     void (*on_arm)(void);
     void (*on_take)(bool rearm);
@@ -71,11 +86,12 @@ static void fake_take(uintptr_t start, uintptr_t end, bool rearm, pagemap_visit_
     seen.takes++;
     seen.phases |= 1u << cycle_phase();
     EXPECT(cycle_phase() == (rearm ? CYCLE_RESCAN_PHASE : CYCLE_FINAL_PHASE));
+    seen.heap = start == arena.base;
     if (seen.on_take != NULL)
         seen.on_take(rearm);
     for (uintptr_t at = start; seen.by_page && at < end; at += PAGE_SIZE)
         visit(at, at + PAGE_SIZE, data);
-    if (!seen.by_page)
+    for (unsigned i = 0; !seen.by_page && !seen.nothing && i < (seen.often ? 100 : 1); i++)
         visit(start, end, data);
 }
 
@@ -255,6 +271,68 @@ static void never_in_time(void)
     EXPECT(r.marked_blocks == LIVE && r.unreached_blocks == LEAKS && leaks_left() == 0);
     EXPECT(seen.begins == 1 && seen.ends == 1);
     expect_live();
+}
+
+/* ---- a program that writes faster than it is read ---- */
+
+/* Reading takes longer than a stop should, and than the program took to write it: 20 ms a round,
+ * with the roots, for the time of a look at the heap is allowed in a stop. No stop is in time. */
+static void write_much(bool rearm)
+{
+    static bool slept;
+    if (seen.heap && rearm) {
+        seen.nothing = seen.calm_after_nap && naps != 0;
+        slept = false;
+    }
+    if (seen.nothing)
+        return;
+    if (seen.heap && !rearm)
+        usleep(2000);
+    if (!seen.heap && rearm && !slept)
+        usleep(20000);
+    slept |= !seen.heap;
+}
+
+static void start_writing(void)
+{
+    static const struct pacer_settings pacing = {100, 64 * MIB, 0};
+    struct cycle_settings s = cycle_settings(MODE_COLLECT, 1);
+    s.pause_ns = 1000000;
+    start_with(s, 0);
+    pacer_start(&pacing); /* the goal is far away */
+    EXPECT(cycle_start(&s));
+    make_live();
+    make_leaks();
+    seen.often = true;
+    seen.on_take = write_much;
+}
+
+static void expect_finished(void)
+{
+    struct cycle_record r = cycle_last();
+    EXPECT(r.marked_blocks == LIVE && r.unreached_blocks == LEAKS && leaks_left() == 0);
+    expect_live();
+}
+
+/* It becomes calm: that is waited for. */
+static void calms_down(void)
+{
+    start_writing();
+    seen.calm_after_nap = true;
+    EXPECT(collect(CYCLE_GROWTH, &fake) && naps != 0 && seen.nothing);
+    expect_finished();
+}
+
+/* It does not: the last stop is taken, after some patience; at once for one who waits. */
+static void never_calm(void)
+{
+    start_writing();
+    EXPECT(collect(CYCLE_GROWTH, &fake) && naps != 0);
+    expect_finished();
+    make_leaks();
+    naps = 0;
+    EXPECT(collect(CYCLE_MEMORY, &fake) && naps == 0);
+    expect_finished();
 }
 
 /* With `stops` the barrier goes up and comes down while nothing else runs, whatever happens. */
@@ -678,6 +756,8 @@ static void wrap_fake(void)
 IN_CHILD(phases)
 IN_CHILD(swept_at_once)
 IN_CHILD(never_in_time)
+IN_CHILD(calms_down)
+IN_CHILD(never_calm)
 IN_CHILD(barrier_that_stops)
 IN_CHILD(given_up)
 IN_CHILD(program_goes_on)
@@ -687,6 +767,7 @@ IN_CHILD(wrap_uffd_plain)
 IN_CHILD(wrap_fake)
 
 UNIT_MAIN(TEST(test_phases), TEST(test_illegal), TEST(test_swept_at_once),
-          TEST(test_never_in_time), TEST(test_barrier_that_stops), TEST(test_given_up),
-          TEST(test_program_goes_on), TEST(test_forked), TEST(test_wrap_uffd),
-          TEST(test_wrap_uffd_plain), TEST(test_wrap_fake))
+          TEST(test_never_in_time), TEST(test_calms_down), TEST(test_never_calm),
+          TEST(test_barrier_that_stops), TEST(test_given_up), TEST(test_program_goes_on),
+          TEST(test_forked), TEST(test_wrap_uffd), TEST(test_wrap_uffd_plain),
+          TEST(test_wrap_fake))
