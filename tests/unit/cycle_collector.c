@@ -681,6 +681,30 @@ static void waits_past_hard_goal(void)
     pthread_join(thread, NULL);
 }
 
+/* A block that is about to come waits for the end if it would pass the goal by itself, but only for
+ * as long as its pages will cost. */
+static void large_block_waits(void)
+{
+    barrier = BARRIER_UFFD;
+    start(MODE_COLLECT, 1, 0);
+    make_live();
+    make_leaks();
+    wipe_stack();
+    hard_goal = INT64_MAX;
+    EXPECT(heap_net() + (int64_t)(40 * (size_t)GIB) > cycle_goal());
+    collector_on_pressure(400 * (size_t)GIB); /* 100 s at most */
+    EXPECT(cycle_last().number == 1);
+    EXPECT_SOON(finished_count == 1 && leaks_left() == 0);
+    hold_at = HOLD_RESCAN;
+    collector_on_pressure(40 * MIB); /* returns */
+    EXPECT_SOON(held);
+    collector_on_pressure(40 * MIB);
+    EXPECT(collected == 2 && finished_count == 1);
+    hold_at = HOLD_NOWHERE;
+    EXPECT_SOON(finished_count == 2);
+    expect_live();
+}
+
 /* What lies on the stack below the entry from the program (entry.h) is the library's own. */
 static GC_NOINLINE void run_below(hidden h)
 {
@@ -954,6 +978,7 @@ BESIDE(below_min_heap)
 IN_CHILD(either_way)
 IN_CHILD(asked_meanwhile)
 IN_CHILD(waits_past_hard_goal)
+IN_CHILD(large_block_waits)
 BESIDE(from_an_entry)
 IN_CHILD(retire)
 IN_CHILD(retire_at_begin)
@@ -983,7 +1008,7 @@ UNIT_MAIN(TEST(test_wrap_collecting), TEST(test_wrap_collecting_beside), TEST(te
           TEST(test_roots_cannot_be_opened), TEST(test_disabled), TEST(test_small_heap),
           TEST(test_only_asked), TEST(test_below_min_heap), TEST(test_below_min_heap_beside),
           TEST(test_either_way), TEST(test_asked_meanwhile), TEST(test_waits_past_hard_goal),
-          TEST(test_from_an_entry), TEST(test_from_an_entry_beside), TEST(test_retire),
+          TEST(test_large_block_waits), TEST(test_from_an_entry), TEST(test_from_an_entry_beside), TEST(test_retire),
           TEST(test_retire_at_begin), TEST(test_retire_at_rescan), TEST(test_retire_at_judge),
           TEST(test_exit_at_begin), TEST(test_exit_at_rescan), TEST(test_fork_at_begin),
           TEST(test_fork_at_rescan), TEST(test_fork_at_judge), TEST(test_all_at_once))
