@@ -18,6 +18,8 @@
 #include "heap/slab.h"
 #include "sys/lock.h"
 
+#include <limits.h>
+
 /* Slabs a thread takes from the cursor at once: 1 MiB, about 3 us of sweeping. */
 enum { SWEEP_CHUNK = 16 };
 
@@ -25,7 +27,8 @@ static struct {
     struct sweepers call;
     _Atomic uint32_t cursor; /* next slab to hand out */
     _Atomic uint32_t limit;  /* end of the range; 0 = no sweep is open */
-    _Atomic uint32_t busy;   /* threads inside a chunk */
+    _Atomic uint32_t busy;   /* threads inside a chunk; a futex */
+    _Atomic uint32_t waiting; /* threads that wait for it to be 0: counted, then `busy` is read */
 } sweep;
 
 void sweep_init(const struct sweepers *call)
@@ -70,8 +73,8 @@ static bool sweep_some(void)
 {
     atomic_fetch_add(&sweep.busy, 1);
     bool more = sweep_chunk();
-    if (atomic_fetch_sub(&sweep.busy, 1) == 1)
-        futex_wake(&sweep.busy, 1);
+    if (atomic_fetch_sub(&sweep.busy, 1) == 1 && atomic_load(&sweep.waiting) != 0)
+        futex_wake(&sweep.busy, INT_MAX);
     return more;
 }
 
@@ -94,12 +97,15 @@ void sweep_finish(void)
 {
     while (sweep_some())
         continue;
+    atomic_fetch_add(&sweep.waiting, 1);
     for (uint32_t busy; (busy = atomic_load(&sweep.busy)) != 0;)
         futex_wait(&sweep.busy, busy);
+    atomic_fetch_sub(&sweep.waiting, 1);
     atomic_store(&sweep.limit, 0);
 }
 
 bool sweep_reset(void)
 {
+    atomic_store(&sweep.waiting, 0);
     return atomic_exchange(&sweep.busy, 0) != 0;
 }
