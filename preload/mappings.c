@@ -6,6 +6,7 @@
  * (map_gate.h). */
 #include "base/base.h"
 #include "gc/map_gate.h"
+#include "sys/mem.h"
 #include "heap/meta.h"
 #include "real.h"
 #include "runtime.h"
@@ -78,6 +79,10 @@ GC_EXPORT void *mremap(void *start, size_t old_size, size_t new_size, int flags,
     void *to = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) ? va_arg(list, void *) : NULL;
     va_end(list);
     bool to_heap = flags & MREMAP_FIXED && in_heap(to, new_size);
-    ANNOUNCED(to_heap ? to : start, to_heap ? new_size : old_size, void *,
-              real.mremap(start, old_size, new_size, flags, to));
+    bool heap = begin(to_heap ? to : start, to_heap ? new_size : old_size);
+    mem_move_begin();
+    void *result = real.mremap(start, old_size, new_size, flags, to);
+    mem_move_end();
+    end(heap);
+    return result;
 }

@@ -45,8 +45,10 @@ enum {
     /* How long an allocating thread helps to mark when the heap has passed its goal. */
     ASSIST_NS = 200000,
     /* A large block that would pass it waits for the cycle's end first, but not for longer than the
-     * kernel takes to hand out its pages. */
+     * kernel takes to hand out its pages, and never long: signals are blocked meanwhile, and it may
+     * never be written to. */
     WAIT_BYTES_PER_NS = 4,
+    LARGE_WAIT_NS = 25000000,
 };
 
 /* The thread looks for free memory to give back this often: while there is some, and when not. */
@@ -252,12 +254,14 @@ static void wait_for(uint32_t number, uint64_t ns)
     struct thread *self = thread_cache.thread;
     if (self != NULL)
         relaxed_store(&self->waiting, entry_stack);
+    cycle_note_waiting(1);
     for (uint32_t f; (int32_t)((f = acquire_load(&collector.finished)) - number) < 0;) {
         if (!have_thread() || waited >= ns) /* it was retired, and cannot be made anew */
             break;
         futex_wait_for(&collector.finished, f, ns - waited);
         waited = clock_now_ns() - begun;
     }
+    cycle_note_waiting(-1);
     if (self != NULL)
         relaxed_store(&self->waiting, 0);
 }
@@ -316,10 +320,11 @@ bool collector_run(enum cycle_reason reason)
  * not. */
 static void keep_pace(size_t upcoming)
 {
-    uint64_t large_ns = upcoming / WAIT_BYTES_PER_NS;
+    uint64_t large_ns = size_min(upcoming / WAIT_BYTES_PER_NS, LARGE_WAIT_NS);
     if (heap_net() > cycle_hard_goal())
         wait_for(relaxed_load(&collector.requested), UNTIL_SERVED);
-    else if (large_ns > ASSIST_NS && heap_net() + (int64_t)upcoming > cycle_goal())
+    else if (large_ns > ASSIST_NS && upcoming <= arena.end - arena.base &&
+             heap_net() + (int64_t)upcoming > cycle_goal())
         wait_for(relaxed_load(&collector.requested), large_ns);
     else
         team_assist(ASSIST_NS);

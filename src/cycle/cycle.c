@@ -48,6 +48,7 @@
 #include "sys/cgroup.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
+#include "sys/mem.h"
 #include "sys/options.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
@@ -57,7 +58,8 @@ enum {
     /* Rounds of RESCAN before the world is stopped, and stops before one is not broken off. */
     ROUNDS_MOST = 6,
     STOPS_MOST = 12,
-    /* The same when rounds do not get shorter: more of them would not help. */
+    /* The same when rounds take as long as the program took to write what they read: more of them
+     * would not help. */
     STUCK_MOST = 3,
     /* A last stop that would take longer than this can wait for the program to become calmer:
      * PATIENCE times as long as the mark has taken by then. Most of the time nothing is read. */
@@ -88,6 +90,7 @@ static struct {
     _Atomic bool aborted;
     _Atomic int64_t goal, hard_goal; /* of the pacer's plan */
     _Atomic uint64_t not_before;
+    _Atomic int waiting;         /* threads of the program, for the end */
 } cycle;
 
 #define TO(phase) (1u << CYCLE_##phase##_PHASE)
@@ -110,6 +113,11 @@ bool cycle_is_resting(void)
 {
     uint64_t until = relaxed_load(&cycle.not_before);
     return until != 0 && clock_now_ns() < until;
+}
+
+void cycle_note_waiting(int change)
+{
+    relaxed_add(&cycle.waiting, change);
 }
 
 int64_t cycle_goal(void)
@@ -434,6 +442,12 @@ static size_t look_and_rearm(const struct cycle_order *order)
     return pages;
 }
 
+static bool rescan_roots(const struct cycle_order *order, const char **reason)
+{
+    *reason = scan_roots(ROOTS_CONCURRENT, order);
+    return *reason == NULL && drain(order->barrier);
+}
+
 /* Rounds of RESCAN, until few pages are left. False: aborted or failed. *stuck: rounds, of all the
  * cycle, that took nearly as long as the program had taken to write what they read: more of them
  * would not help. */
@@ -458,11 +472,17 @@ static bool rescan(const struct cycle_order *order, unsigned *stuck, const char 
     return true;
 }
 
+/* Nobody minds if the cycle takes longer. */
+static bool has_time(void)
+{
+    return relaxed_load(&cycle.waiting) == 0 && heap_net() < cycle_goal();
+}
+
 static void nap(const struct barrier *barrier)
 {
     static _Atomic uint32_t nobody;
     uint64_t until = clock_now_ns() + NAP_SHARE * cycle.reading_ns;
-    while (clock_now_ns() < until && !gives_up(barrier))
+    while (clock_now_ns() < until && has_time() && !gives_up(barrier))
         futex_wait_for(&nobody, 0, NAP_NS);
 }
 
@@ -474,8 +494,8 @@ static bool wait_for_calm(const struct cycle_order *order)
 {
     uint64_t now = clock_now_ns();
     enum cycle_reason reason = cycle.record.reason;
-    if (cycle.reading_ns < LONG_STOP_NS || order->barrier->stops ||
-        (reason != CYCLE_GROWTH && reason != CYCLE_STRESS) || heap_net() >= cycle_goal())
+    if (cycle.reading_ns < LONG_STOP_NS || order->barrier->stops || !has_time() ||
+        (reason != CYCLE_GROWTH && reason != CYCLE_STRESS))
         return false;
     if (cycle.patient_until == 0)
         cycle.patient_until = now + PATIENCE * (now - cycle.mark_begun);
@@ -497,7 +517,8 @@ static const char *finish_mark(const struct cycle_order *order)
     unsigned stuck = 0;
     for (unsigned stops = 1;; stops++) {
         bool at_once = stops == 1 && stacks_hold_most();
-        if (!at_once && !rescan(order, &stuck, &reason))
+        bool goes_on = at_once ? rescan_roots(order, &reason) : rescan(order, &stuck, &reason);
+        if (!goes_on)
             return reason != NULL ? reason : "given up";
         while (stuck >= STUCK_MOST && wait_for_calm(order)) {
             stuck = STUCK_MOST - 1;
@@ -653,12 +674,14 @@ void cycle_after_fork_in_child(void)
 {
     relaxed_store(&cycle.phase, CYCLE_IDLE_PHASE);
     relaxed_store(&cycle.aborted, false);
+    relaxed_store(&cycle.waiting, 0);
     /* Whoever marked or judged is not here to finish it. */
     cycle.unfinished = relaxed_load(&judge.epoch) != relaxed_load(&hot.epoch);
     set_plan(pacer_retry(heap_net(), heap_used()));
     leak_graph_drop();
     armed_clear();
     map_gate_after_fork();
+    mem_moves_after_fork();
     team_after_fork();
     world_after_fork();
 }

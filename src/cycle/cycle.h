@@ -80,6 +80,8 @@ const char *cycle_collect(const struct cycle_order *order);
 /* Any thread: lets a mark that is under way be given up soon, and all others until told otherwise.
  * */
 void cycle_abort(bool abort);
+/* Any thread: one more, or one less, of the program waits for the end of this cycle. */
+void cycle_note_waiting(int change);
 /* Any thread: heap_net() from which allocating threads help the cycle, and wait for its end. */
 int64_t cycle_goal(void);
 int64_t cycle_hard_goal(void);

@@ -16,8 +16,9 @@
  *                 mremap does that to the neighbour with which it joins what it moves. The next
  *                 write makes such a page writable, bit and all, and registered anew it would read
  *                 as clean for ever. So bits are believed from one phase to the next only where the
- *                 registration never ended, which the kernel tells by not refusing the scan; arming
- *                 clears all others (8 ms a GiB) before it sets them.
+ *                 registration never ended, which the kernel tells by not refusing the scan, and
+ *                 while nothing was moved between that answer and the registration; arming clears
+ *                 all others (8 ms a GiB) before it sets them.
  *
  * Protection is left in place when a phase ends: a page that is never written costs nothing, and
  * need not be armed again. Where the program is going to write it is taken away (relax), at 30-80
@@ -80,12 +81,16 @@ static bool uffd_arm(uintptr_t start, uintptr_t end)
     struct uffdio_register r = {.range = {start, end - start},
                                 .mode = UFFDIO_REGISTER_MODE_WP};
     struct uffdio_writeprotect clear = {.range = r.range};
+    uint32_t moved = mem_moves_ended();
     bool believed = is_registered(start, end); /* .inv.stale */
     /* Refused, too, if the program itself has registered it. */
     if (syscall3(__NR_ioctl, uffd.fd, UFFDIO_REGISTER, (long)&r) != 0)
         return false;
-    if (!believed && syscall3(__NR_ioctl, uffd.fd, UFFDIO_WRITEPROTECT, (long)&clear) != 0)
+    believed = believed && mem_moves_begun() == moved;
+    if (!believed && syscall3(__NR_ioctl, uffd.fd, UFFDIO_WRITEPROTECT, (long)&clear) != 0) {
+        syscall3(__NR_ioctl, uffd.fd, UFFDIO_UNREGISTER, (long)&r.range); /* clears them, too */
         return false;
+    }
     for (uintptr_t at = start, to; at < end; at = to) {
         to = size_min(at + PIECE, end);
         if (!pagemap_protect(&uffd.pagemap, at, to))
@@ -137,9 +142,11 @@ static void uffd_take(uintptr_t start, uintptr_t end, bool rearm, pagemap_visit_
 
 static void uffd_relax(uintptr_t start, uintptr_t end)
 {
-    struct uffdio_writeprotect clear = {.range = {start, end - start}};
-    /* Refused: then the pages stay protected, and are written with a fault each. */
-    syscall3(__NR_ioctl, uffd.fd, UFFDIO_WRITEPROTECT, (long)&clear);
+    for (uintptr_t at = start; at < end; at += PIECE) {
+        struct uffdio_writeprotect clear = {.range = {at, size_min(end - at, PIECE)}};
+        /* Refused: then the pages stay protected, and are written with a fault each. */
+        syscall3(__NR_ioctl, uffd.fd, UFFDIO_WRITEPROTECT, (long)&clear);
+    }
 }
 
 static void count_pages(uintptr_t start, uintptr_t end, void *data)

@@ -7,14 +7,17 @@
  *   .inv.listed    A span is on the list if and only if free_slots > 0.
  *   .inv.counted   free_slots is the number of slots whose byte is 0. Both change together, under
  *                  the class's lock (fetch, release, sweep), but for .inv.unlocked.
- *   .inv.unlocked  While nobody is told of single blocks, the sweeper judges a span without the
- *                  class's lock, which would hold up allocating threads for some 5 us: it takes the
- *                  lock to find the span, and again to count what it freed. Judging is by
+ *   .inv.unlocked  While nobody is told of single blocks, the sweeper judges a span of small slots
+ *                  without the class's lock, which would hold up allocating threads for some 5 us:
+ *                  it takes the lock to find the span's slot bytes, and again to count what it
+ *                  freed. It does not look at the descriptor in between. Judging is by
  *                  compare-and-swap, so of two that judge a span each slot is counted by one. What
  *                  is freed and not counted yet keeps the span from being empty, and retired. A
  *                  span may only vanish under a judge who has freed nothing in it, and finds
  *                  nothing in what comes after, for blocks are born with the current epoch. In the
- *                  child of fork the sweeper is gone, and what it had not counted is counted anew.
+ *                  child of fork the sweeper is gone, and what it had not counted is counted anew;
+ *                  for a handler that forks on top of a sweeper, all that counts as a lock held
+ *                  (sweep.c).
  *   .inv.swept     A slot is handed out only from a span swept since the last mark, so that its
  *                  unreachable neighbours are free by then (sweep on demand), and so that the
  *                  whole arena is swept before the next mark (sweep.h).
@@ -276,10 +279,12 @@ static bool is_span_of(uint32_t index, unsigned size_class, bool traced)
 /* .inv.unlocked */
 static uint32_t judge_off_lock(struct central *c, struct slab *span)
 {
-    if (!judge_is_silent())
+    if (!judge_needs_bytes_only(span))
         return judge_span(span);
+    slot_byte *bytes = slot_of(slab_address(slab_index(span)));
+    uint32_t granules = slab_span(span) * (SLAB_SIZE / GRANULE);
     lock_release(&c->lock);
-    uint32_t freed = judge_span(span);
+    uint32_t freed = judge_bytes(bytes, granules);
     lock_acquire(&c->lock);
     return freed;
 }

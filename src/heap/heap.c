@@ -2,6 +2,7 @@
 #include "heap/heap.h"
 
 #include "heap/central.h"
+#include "heap/judge.h"
 #include "heap/large.h"
 #include "heap/meta.h"
 #include "heap/page_heap.h"
@@ -34,7 +35,7 @@ void heap_unlock_all_in_child(void)
     central_reset_locks();
     bool interrupted = sweep_reset();
     heap_unlock_all();
-    if (interrupted)
+    if (interrupted && judge_is_silent())
         central_recount();
 }
 

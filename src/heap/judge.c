@@ -52,9 +52,40 @@ static bool turn(slot_byte *byte, uint8_t from, uint8_t to)
                                                    memory_order_relaxed);
 }
 
+/* How a span's slots lie, read from its descriptor once: a collector that counts beside the running
+ * program may see the span vanish and become another, and what it then visits is no block of it,
+ * but must lie in the heap, and its bytes in the table. */
+struct layout {
+    uintptr_t start;
+    size_t size;                    /* of a block */
+    const struct size_class *class; /* NULL: it is one large block */
+};
+
+static struct layout layout_of(const struct slab *head)
+{
+    struct layout l = {slab_address(slab_index(head)), 0, NULL};
+    if (slab_kind(head) != SLAB_LARGE)
+        l.class = &size_classes[once(head->size_class)];
+    l.size = l.class != NULL ? l.class->size : once(head->bytes);
+    return l;
+}
+
+static uint32_t granules_of(struct layout l)
+{
+    return (uint32_t)l.class->slabs * (SLAB_SIZE / GRANULE);
+}
+
+/* From this many granules a slot on, looking at each slot's byte beats looking at all bytes. */
+enum { SPARSE_GRANULES = 32 };
+
+static bool is_sparse(struct layout l)
+{
+    return l.class == NULL || l.size >= SPARSE_GRANULES * GRANULE;
+}
+
 struct visit {
     struct slab *head;
-    uintptr_t start;
+    struct layout layout;
     struct unreached what;
     judge_visit_fn *call;
     void *data;
@@ -62,16 +93,13 @@ struct visit {
 
 static void visit_slot(const struct visit *v, uint32_t slot, uint8_t byte)
 {
-    if (!slot_is_unreached(v->what, byte))
+    size_t size = v->layout.size;
+    uintptr_t start = v->layout.start + slot * size;
+    bool there = v->layout.class == NULL || slot < v->layout.class->slots;
+    if (!slot_is_unreached(v->what, byte) || !there ||
+        size > slab_address(relaxed_load(&arena.top)) - start)
         return;
-    struct slab *head = v->head;
-    size_t object = head->object_size, size = object != 0 ? object : head->bytes;
-    uintptr_t start = v->start + (uintptr_t)slot * object;
-    /* A collector that counts beside the running program may see the span vanish and become
-     * another: what is then computed is no block of it, and must at least lie in the heap. */
-    if (slot >= head->slots || start + size > slab_address(relaxed_load(&arena.top)))
-        return;
-    struct block block = {start, size, head, slot};
+    struct block block = {start, size, v->head, slot};
     v->call(&block, byte, v->data);
 }
 
@@ -112,7 +140,7 @@ static void visit_dense(const struct visit *v, slot_byte *bytes, uint32_t granul
         unsigned odd = (unsigned)_mm_movemask_epi8(odd_ones(load(bytes + at), epoch, first));
         for (; odd != 0; odd &= odd - 1) {
             uint32_t granule = at + (uint32_t)__builtin_ctz(odd);
-            uint32_t slot = (uint32_t)(((uint64_t)granule * v->head->magic) >> 31);
+            uint32_t slot = (uint32_t)(((uint64_t)granule * v->layout.class->magic) >> 31);
             visit_slot(v, slot, relaxed_load(bytes + granule));
         }
     }
@@ -120,27 +148,20 @@ static void visit_dense(const struct visit *v, slot_byte *bytes, uint32_t granul
 
 static void visit_sparse(const struct visit *v, slot_byte *bytes)
 {
-    uint32_t stride = v->head->object_size / GRANULE;
-    for (uint32_t slot = 0; slot < v->head->slots; slot++)
+    size_t stride = v->layout.size / GRANULE;
+    uint32_t slots = v->layout.class != NULL ? v->layout.class->slots : 1;
+    for (uint32_t slot = 0; slot < slots; slot++)
         visit_slot(v, slot, relaxed_load(bytes + (size_t)slot * stride));
-}
-
-/* From this many granules a slot on, looking at each slot's byte beats looking at all bytes. */
-enum { SPARSE_GRANULES = 32 };
-
-static bool is_sparse(const struct slab *head)
-{
-    return slab_kind(head) == SLAB_LARGE || head->object_size >= SPARSE_GRANULES * GRANULE;
 }
 
 void judge_visit(struct slab *head, struct unreached what, judge_visit_fn *call, void *data)
 {
-    struct visit v = {head, slab_address(slab_index(head)), what, call, data};
-    slot_byte *bytes = slot_of(v.start);
-    if (is_sparse(head))
+    struct visit v = {head, layout_of(head), what, call, data};
+    slot_byte *bytes = slot_of(v.layout.start);
+    if (is_sparse(v.layout))
         visit_sparse(&v, bytes);
     else
-        visit_dense(&v, bytes, slab_span(head) * (SLAB_SIZE / GRANULE));
+        visit_dense(&v, bytes, granules_of(v.layout));
 }
 
 struct counting {
@@ -172,12 +193,13 @@ static __m128i young_ones(__m128i bytes, uint8_t epoch, unsigned confirm)
 struct judge_counts judge_count(struct slab *head, struct unreached what, unsigned confirm)
 {
     struct counting c = {{0, 0}, what.epoch, confirm};
-    if (is_sparse(head)) {
+    struct layout l = layout_of(head);
+    if (is_sparse(l)) {
         judge_visit(head, what, count_slot, &c);
         return c.counts;
     }
-    slot_byte *bytes = slot_of(slab_address(slab_index(head)));
-    uint32_t granules = slab_span(head) * (SLAB_SIZE / GRANULE);
+    slot_byte *bytes = slot_of(l.start);
+    uint32_t granules = granules_of(l);
     __m128i epoch = _mm_set1_epi8((char)what.epoch), first = _mm_set1_epi8((char)what.least);
     for (uint32_t at = 0; at < granules; at += 16) {
         __m128i group = load(bytes + at);
@@ -224,12 +246,11 @@ static unsigned turn_eight(slot_byte *bytes, uint64_t seen, uint64_t wanted, uns
     return freed;
 }
 
-/* The verdict over a span of small slots of which nobody wants to be told: no block is looked at
- * singly. None is newborn, and all are reclaimed that have the age. */
-static uint32_t judge_unseen(struct slab *head, struct unreached what)
+/* No block is looked at singly. None is newborn, and all are reclaimed that have the age. */
+uint32_t judge_bytes(slot_byte *bytes, uint32_t granules)
 {
-    slot_byte *bytes = slot_of(slab_address(slab_index(head)));
-    uint32_t granules = slab_span(head) * (SLAB_SIZE / GRANULE), freed = 0;
+    struct unreached what = {relaxed_load(&judge.epoch), judge.least};
+    uint32_t freed = 0;
     __m128i epoch = _mm_set1_epi8((char)what.epoch), first = _mm_set1_epi8((char)what.least);
     for (uint32_t at = 0; at < granules; at += 16) {
         uint64_t seen[2], wanted[2];
@@ -251,12 +272,18 @@ bool judge_is_silent(void)
     return judge.reclaim && judge.reclaiming == NULL && !judge.any_newborn;
 }
 
+bool judge_needs_bytes_only(const struct slab *head)
+{
+    return judge_is_silent() && !is_sparse(layout_of(head));
+}
+
 uint32_t judge_span(struct slab *head)
 {
     uint32_t freed = 0;
     struct unreached what = {relaxed_load(&judge.epoch), judge.least};
-    if (judge_is_silent() && !is_sparse(head))
-        return judge_unseen(head, what);
+    struct layout l = layout_of(head);
+    if (judge_needs_bytes_only(head))
+        return judge_bytes(slot_of(l.start), granules_of(l));
     judge_visit(head, what, judge_slot, &freed);
     return freed;
 }

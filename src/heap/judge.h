@@ -60,10 +60,14 @@ struct judge_counts {
 };
 struct judge_counts judge_count(struct slab *head, struct unreached what, unsigned confirm);
 
-/* Applies the terms to every slot of the span; returns how many slots this call made free. Unless
- * judge_is_silent(), the caller holds what makes it the only sweeper of this span. */
+/* Applies the terms to every slot of the span; returns how many slots this call made free. The
+ * caller holds what makes it the only sweeper of this span, but for those who judge its bytes. */
 uint32_t judge_span(struct slab *head);
 /* Nobody is told or asked about single blocks. Constant from one mark to the next. */
 bool judge_is_silent(void);
+/* It is silent, and the span's slots are small: then judge_span is judge_bytes over the slot bytes
+ * of the whole span, which several threads may do at once, and who does not hold the span. */
+bool judge_needs_bytes_only(const struct slab *head);
+uint32_t judge_bytes(slot_byte *bytes, uint32_t granules);
 
 #endif

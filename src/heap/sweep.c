@@ -1,15 +1,18 @@
 /* sweep.c -- the sweep's cursor.
  *
- * Slabs are handed out in chunks by an atomic cursor. Each span is swept under its class's lock and
- * remembers the epoch of its last sweep, so a span that central swept on demand is not swept twice,
- * and one made after the mark (whose `swept` is the current epoch) not at all.
+ * Slabs are handed out in chunks by an atomic cursor. Each span remembers the epoch of its last
+ * sweep, so a span that central swept on demand is not swept twice, and one made after the mark
+ * (whose `swept` is the current epoch) not at all.
  *
  *   .inv.swept_all   sweep_finish returns only when every slab of the opened range has been
  *                    swept: `busy` counts the threads inside a chunk, and is raised before the
  *                    cursor is read.
  *   .inv.late        A thread that saw the last sweep open may be stopped on its way to the cursor,
  *                    and find the next one open when the world runs again: it takes part. So the
- *                    limit is read after the cursor, and `busy` may be raised in sweep_begin. */
+ *                    limit is read after the cursor, and `busy` may be raised in sweep_begin.
+ *   .inv.handler     A chunk counts as a lock held: a signal handler on top of one must not wait
+ *                    until nobody is inside, and the child that it forks goes on with the chunk.
+ */
 #include "heap/sweep.h"
 
 #include "base/atomic.h"
@@ -71,10 +74,12 @@ static bool sweep_chunk(void)
 
 static bool sweep_some(void)
 {
+    lock_region_begin(); /* .inv.handler */
     atomic_fetch_add(&sweep.busy, 1);
     bool more = sweep_chunk();
     if (atomic_fetch_sub(&sweep.busy, 1) == 1 && atomic_load(&sweep.waiting) != 0)
         futex_wake(&sweep.busy, INT_MAX);
+    lock_region_end();
     return more;
 }
 

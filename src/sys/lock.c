@@ -27,6 +27,18 @@ bool lock_any_held(void)
     return held != 0;
 }
 
+void lock_region_begin(void)
+{
+    held++;
+    compiler_barrier();
+}
+
+void lock_region_end(void)
+{
+    compiler_barrier();
+    held--;
+}
+
 #if GC_CHECK_LEVEL >= 1
 static __thread uint8_t ranks_held[LOCK_RANK_COUNT];
 

@@ -44,6 +44,9 @@ void lock_abandon(struct lock *lock);
 /* Does this thread hold any lock? Then this call comes from a signal handler that interrupted one
  * of our slow paths, and must take none. */
 bool lock_any_held(void);
+/* What lies between counts as a lock held, though it is none. */
+void lock_region_begin(void);
+void lock_region_end(void);
 /* True if this thread holds a lock of this rank; always true unless checks are on. */
 bool lock_held(enum lock_rank rank);
 

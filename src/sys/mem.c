@@ -62,9 +62,6 @@ void *mem_map(size_t size)
     return map_anonymous(size, PROT_READ | PROT_WRITE, 0);
 }
 
-/* In two steps: with MREMAP_FIXED the kernel unmaps the destination before it looks whether the
- * source is one mapping, so a refusal would leave a hole. The first step refuses without harm; in
- * the second the source is one fresh mapping. */
 static _Atomic(void (*)(uintptr_t start, uintptr_t size)) watch_moves;
 
 void mem_watch_moves(void (*watch)(uintptr_t start, uintptr_t size))
@@ -81,10 +78,41 @@ static void tell_move(void *from, void *to, size_t size)
     }
 }
 
-bool mem_move_pages(void *from, void *to, size_t size)
+static struct {
+    _Atomic uint32_t begun, ended;
+} moves;
+
+void mem_move_begin(void)
+{
+    atomic_fetch_add(&moves.begun, 1);
+}
+
+void mem_move_end(void)
+{
+    atomic_fetch_add(&moves.ended, 1);
+}
+
+uint32_t mem_moves_begun(void)
+{
+    return atomic_load(&moves.begun);
+}
+
+uint32_t mem_moves_ended(void)
+{
+    return atomic_load(&moves.ended);
+}
+
+void mem_moves_after_fork(void)
+{
+    atomic_store(&moves.ended, atomic_load(&moves.begun));
+}
+
+/* In two steps: with MREMAP_FIXED the kernel unmaps the destination before it looks whether the
+ * source is one mapping, so a refusal would leave a hole. The first step refuses without harm; in
+ * the second the source is one fresh mapping. */
+static bool move(void *from, void *to, size_t size)
 {
     long flags = MREMAP_MAYMOVE | MREMAP_DONTUNMAP;
-    tell_move(from, to, size);
     long there = syscall6(__NR_mremap, (long)from, (long)size, (long)size, flags, 0, 0);
     if (is_error(there))
         return false;
@@ -97,6 +125,15 @@ bool mem_move_pages(void *from, void *to, size_t size)
     memcpy(to, (void *)there, size);
     mem_release((void *)there, size);
     return true;
+}
+
+bool mem_move_pages(void *from, void *to, size_t size)
+{
+    tell_move(from, to, size);
+    mem_move_begin();
+    bool moved = move(from, to, size);
+    mem_move_end();
+    return moved;
 }
 
 size_t mem_address_limit(void)

@@ -24,6 +24,14 @@ void *mem_map(size_t size);
 bool mem_move_pages(void *from, void *to, size_t size);
 /* What is told of both ranges before pages move, or NULL. */
 void mem_watch_moves(void (*watch)(uintptr_t start, uintptr_t size));
+/* Moves of pages by mremap, the program's too, that have begun, and ended: nothing is moving while
+ * the two are the same. Any thread; sequentially consistent. */
+void mem_move_begin(void);
+void mem_move_end(void);
+uint32_t mem_moves_begun(void);
+uint32_t mem_moves_ended(void);
+/* In the child of fork: nothing is. */
+void mem_moves_after_fork(void);
 /* The soft limit of address space (RLIMIT_AS) in bytes; SIZE_MAX if there is none. */
 size_t mem_address_limit(void);
 
