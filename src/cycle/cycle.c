@@ -303,6 +303,7 @@ static void end_mark(const struct cycle_order *order)
     r->heap_marked = heap_used();
     r->stack_bytes = cycle.roots.stack_bytes;
     relaxed_store(&hot.window, 0);
+    judge_end_newborn();
     if (cycle.settings.oracle) {
         struct roots_request request = roots_of(ROOTS_ALL, order);
         oracle_check(&request);

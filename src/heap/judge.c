@@ -29,21 +29,27 @@ static uint32_t newborn_bit(uintptr_t block)
 
 void judge_forget_newborn(void)
 {
-    memset(judge.newborn, 0, sizeof(judge.newborn));
-    judge.any_newborn = false;
+    memset(judge.newborn[!judge.in_force], 0, sizeof(judge.newborn[0]));
+    judge.any_noted = false;
 }
 
 void judge_note_newborn(uintptr_t block)
 {
-    judge.any_newborn = true;
     uint32_t bit = newborn_bit(block);
-    judge.newborn[bit / 8] |= (uint8_t)(1u << (bit % 8));
+    judge.newborn[!judge.in_force][bit / 8] |= (uint8_t)(1u << (bit % 8));
+    judge.any_noted = true;
+}
+
+void judge_end_newborn(void)
+{
+    judge.in_force = !judge.in_force;
+    judge.any_newborn = judge.any_noted;
 }
 
 bool judge_is_newborn(uintptr_t block)
 {
     uint32_t bit = newborn_bit(block);
-    return (judge.newborn[bit / 8] >> (bit % 8)) & 1;
+    return (judge.newborn[judge.in_force][bit / 8] >> (bit % 8)) & 1;
 }
 
 static bool turn(slot_byte *byte, uint8_t from, uint8_t to)

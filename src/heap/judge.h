@@ -24,9 +24,13 @@ struct judge {
     bool reclaim;           /* false: report only */
     unsigned confirm;       /* reclaim from this age on */
     uint8_t least;          /* EPOCH_FIRST, or SLOT_KEPT to judge the kept ones too (at exit) */
-    /* Addresses of blocks that were being handed out when the world stood still, hashed. */
-    uint8_t newborn[NEWBORN_BITS / 8];
-    bool any_newborn;
+    /* Addresses of blocks that were being handed out when the world stood still, hashed: of the
+     * last mark that ended, in newborn[in_force], and of the one under way in the other. Such a
+     * block may get an epoch from before the mark, and is no contradiction until the next mark has
+     * ended, which finds it or not. */
+    uint8_t newborn[2][NEWBORN_BITS / 8];
+    uint8_t in_force;
+    bool any_newborn, any_noted;
     /* Told of each block just before it is reclaimed, with its age in cycles. May veto (false):
      * the block is then kept for good. Called with a central lock held. NULL: nobody wants to know,
      * which is three times as fast. */
@@ -36,8 +40,10 @@ struct judge {
 /* Written by the collector between the mark and the sweep. */
 extern struct judge judge;
 
+/* World stopped: none is noted; one more is; those noted are now in force. */
 void judge_forget_newborn(void);
 void judge_note_newborn(uintptr_t block);
+void judge_end_newborn(void);
 bool judge_is_newborn(uintptr_t block);
 
 /* What a mark did not reach: the slots whose byte is at least `least`, and not `epoch`. */

@@ -15,12 +15,14 @@ from stage import Trouble
 
 EAGER = 'mode=collect,confirm=1,probation=0,min_heap=0'
 
-Case = collections.namedtuple('Case', 'name function stress long_stress needs plain')
+Case = collections.namedtuple('Case', 'name function stress long_stress needs plain confirm')
 
 
-def case(name, function, stress, *, needs, long_stress=(1000, 20000), plain=True):
-    """plain=False: the case has its own expectation and is not compared with a plain run."""
-    return Case(name, function, stress, long_stress, needs.split(), plain)
+def case(name, function, stress, *, needs, long_stress=(1000, 20000), plain=True, confirm=1):
+    """plain=False: the case has its own expectation and is not compared with a plain run.
+    confirm=2: the program now and then holds the only pointer to a block disguised, for less than
+    two cycles."""
+    return Case(name, function, stress, long_stress, needs.split(), plain, confirm)
 
 
 def node_path():
@@ -193,8 +195,9 @@ CASES = [
          needs='/usr/bin/python3'),
     case('python_threads', script(['/usr/bin/python3'], 'python_threads.py'), 200,
          needs='/usr/bin/python3'),
+    # What malloc returns is a number of Python's, digits of 30 bits, until it is stored.
     case('python_ctypes', script(['/usr/bin/python3'], 'python_ctypes.py'), 200,
-         needs='/usr/bin/python3'),
+         needs='/usr/bin/python3', confirm=2),
     case('python_leak', python_leak, 0, needs='/usr/bin/python3', plain=False, long_stress=()),
     case('python_leak_wide', python_leak_wide, 0, needs='/usr/bin/python3', plain=False,
          long_stress=()),

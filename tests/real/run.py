@@ -50,7 +50,8 @@ def parse_arguments():
 
 def settings_of(case, long, matrix):
     """Names and GCMALLOC values under which a case runs. `matrix`: option=value texts, or none."""
-    base = f'{EAGER},stress={case.stress}' if case.stress else 'confirm=1,probation=0'
+    eager = f'{EAGER},confirm={case.confirm}'
+    base = f'{eager},stress={case.stress}' if case.stress else 'confirm=1,probation=0'
     if matrix:
         for setting in matrix:
             yield '_' + setting.partition('=')[2], f'{base},{setting}'
@@ -58,7 +59,7 @@ def settings_of(case, long, matrix):
     yield '', base
     if long and not (case.stress and not case.plain):
         for stress in case.long_stress:
-            yield f'_stress_{stress}', f'{EAGER},stress={stress}'
+            yield f'_stress_{stress}', f'{eager},stress={stress}'
         if case.stress:
             yield '_report', f'mode=report,min_heap=0,stress={case.stress}'
             yield '_defaults', 'stacks=sampled'

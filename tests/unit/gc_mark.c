@@ -270,8 +270,11 @@ static void free_slots(void)
     EXPECT(byte_of((void *)block) == SLOT_CACHED && marks_nothing(block));
     EXPECT(byte_of((void *)block) == SLOT_CACHED && !judge_is_newborn(block));
     marker.note_newborn = true;
-    EXPECT(marks_nothing(block + 8) && !judge_is_newborn(block));
-    EXPECT(marks_nothing(block) && judge_is_newborn(block));
+    judge_forget_newborn();
+    EXPECT(marks_nothing(block + 8) && !judge.any_noted);
+    EXPECT(marks_nothing(block) && judge.any_noted);
+    judge_end_newborn();
+    EXPECT(judge_is_newborn(block));
     marker.note_newborn = false;
     relaxed_store(slot_of(block), SLOT_FREE);
     EXPECT(marks_nothing(block) && byte_of((void *)block) == SLOT_FREE);

@@ -513,6 +513,7 @@ static void newborn(void)
     hidden_store(&in_bss, h, 0);
     COLLECT();
     EXPECT(hidden_byte(h) == SLOT_CACHED);
+    judge_end_newborn();
     EXPECT(judge_is_newborn(~h));
     EXPECT(!marker->note_newborn);
 }

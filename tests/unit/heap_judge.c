@@ -208,8 +208,13 @@ static void test_newborn(void)
     mark_ended(9);
     for (uint32_t i = 0; i < 100; i++)
         relaxed_store(byte_of(span, i), 8);
+    judge_forget_newborn();
     judge_note_newborn(start + 7 * 80);
+    EXPECT(!judge_is_newborn(start + 7 * 80)); /* until the mark has ended */
+    judge_end_newborn();
     EXPECT(judge_is_newborn(start + 7 * 80));
+    judge_forget_newborn(); /* the next mark's first stop: still in force */
+    EXPECT(judge_is_newborn(start + 7 * 80) && !judge_is_silent());
     unsigned alike = 0;
     for (uint32_t i = 0; i < 100000; i++)
         alike += i != 35 && judge_is_newborn(start + i * 16);

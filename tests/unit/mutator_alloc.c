@@ -460,6 +460,7 @@ static void check_contradictions(size_t size)
     uint8_t epoch = relaxed_load(&hot.epoch);
     set_byte(s, epoch);
     judge_note_newborn((uintptr_t)r);
+    judge_end_newborn();
     release(p);
     EXPECT(calls == 1 && contradicted == (uintptr_t)p && !slot_is_live(byte_of(p)));
     alloc_usable_size(q);
