@@ -48,7 +48,7 @@ ITEMS = [
     ('gc.cost', 'cost.replace', 'replace', '', '1000 16 1024 1000000', 'off on'),
     ('gc.cost', 'cost.larson', 'larson', '2', '2 5000 8 1000 50000 4', 'off on'),
     ('gc.cost', 'cost.churn', 'churn', '5000000 1024', '200000 64', 'off on'),
-    ('gc.cost', 'cost.leaking', 'churn', '5000000 1024 100', '200000 64 100',
+    ('gc.cost', 'cost.leaking', 'churn', '1000000 1024 100', '200000 64 100',
      'glibc off on on.at_once'),
     ('gc.trees', 'trees', 'binary_trees', '20', '14',
      'trees trees.exact boehm.default go.default'),
