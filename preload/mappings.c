@@ -6,10 +6,10 @@
  * (map_gate.h). */
 #include "base/base.h"
 #include "gc/map_gate.h"
-#include "sys/mem.h"
 #include "heap/meta.h"
 #include "real.h"
 #include "runtime.h"
+#include "sys/mem.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -256,7 +256,7 @@ static void wait_for(uint32_t number, uint64_t ns)
         relaxed_store(&self->waiting, entry_stack);
     cycle_note_waiting(1);
     for (uint32_t f; (int32_t)((f = acquire_load(&collector.finished)) - number) < 0;) {
-        if (!have_thread() || waited >= ns) /* it was retired, and cannot be made anew */
+        if (waited >= ns || !have_thread()) /* or: it was retired, and cannot be made anew */
             break;
         futex_wait_for(&collector.finished, f, ns - waited);
         waited = clock_now_ns() - begun;

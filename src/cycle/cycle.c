@@ -53,7 +53,6 @@
 #include "sys/print.h"
 #include "sys/syscall.h"
 
-
 enum {
     /* Rounds of RESCAN before the world is stopped, and stops before one is not broken off. */
     ROUNDS_MOST = 6,
@@ -519,13 +518,12 @@ static const char *finish_mark(const struct cycle_order *order)
     for (unsigned stops = 1;; stops++) {
         bool at_once = stops == 1 && stacks_hold_most();
         bool goes_on = at_once ? rescan_roots(order, &reason) : rescan(order, &stuck, &reason);
+        while (goes_on && stuck >= STUCK_MOST && wait_for_calm(order)) {
+            stuck = STUCK_MOST - 1;
+            goes_on = rescan(order, &stuck, &reason);
+        }
         if (!goes_on)
             return reason != NULL ? reason : "given up";
-        while (stuck >= STUCK_MOST && wait_for_calm(order)) {
-            stuck = STUCK_MOST - 1;
-            if (!rescan(order, &stuck, &reason))
-                return reason != NULL ? reason : "given up";
-        }
         bool last = stops >= STOPS_MOST || stuck >= STUCK_MOST;
         if (stop_and_finish(order, stops, last, &reason))
             return NULL;

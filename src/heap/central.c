@@ -230,9 +230,9 @@ static void give_to_spans(struct central *c, void **items, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         bool found = block_find((uintptr_t)items[i], &b);
         GC_CHECK(found && "a cached block lies in a span");
-        heap_note_returned((int64_t)b.size);
         span_give(c, &b);
     }
+    heap_note_returned((int64_t)count * size_classes[c->size_class].size);
 }
 
 void central_release(unsigned size_class, void **items, uint32_t count)
