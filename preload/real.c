@@ -9,11 +9,18 @@
 
 struct real real;
 
-static void look_up(void *slot, const char *name)
+/* Of functions with two versions (pthread_cond_wait) the default one. */
+void *real_find(const char *name)
 {
     void *found = dlsym(RTLD_NEXT, name);
     if (found == NULL)
         print_fatal("libc has no function %s", name);
+    return found;
+}
+
+static void look_up(void *slot, const char *name)
+{
+    void *found = real_find(name);
     memcpy(slot, &found, sizeof(found));
 }
 

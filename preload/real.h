@@ -7,21 +7,17 @@
 
 #include <dlfcn.h>
 #include <grp.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/select.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #define REAL_FUNCTIONS(X) \
-    X(pthread_create) X(pthread_sigmask) X(sigprocmask) X(sigaction) \
-    X(sigwait) X(sigwaitinfo) X(sigtimedwait) X(sigsuspend) X(signalfd) \
-    X(ppoll) X(pselect) X(epoll_pwait) \
+    X(pthread_create) X(clone) X(pthread_sigmask) X(sigprocmask) X(signalfd) \
+    X(sigaction) X(signal) X(ssignal) X(sysv_signal) X(sigset) X(sigaltstack) \
     X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) \
     X(setuid) X(setgid) X(seteuid) X(setegid) X(setreuid) X(setregid) X(setresuid) X(setresgid) \
     X(setgroups) X(initgroups) X(unshare) X(setns) \
@@ -38,5 +34,7 @@ extern struct real real;
 
 /* Looks them up; harmless when done. A missing one is fatal: libc is not glibc. */
 void real_resolve(void);
+/* Looks up one more, now. */
+void *real_find(const char *name);
 
 #endif

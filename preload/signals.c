@@ -1,15 +1,36 @@
-/* signals.c -- the reserved signal is the library's: the program cannot block it or handle it.
+/* signals.c -- the program's signals: one of them is the library's, and handlers have thunks.
  *
- * A thread that blocked it could not be stopped; many programs block all signals in their workers.
- * Nor may it be waited for: sigwait on a full set would take the stop signal away from its handler.
- * What the program sets for that signal is remembered and shown to it again, without effect. */
+ * A thread that blocked the reserved signal could not be stopped; many programs block all signals
+ * in their workers. Nor may it be waited for: sigwait on a full set would take the stop signal away
+ * from its handler. What the program sets for that signal is remembered and shown to it again,
+ * without effect.
+ *
+ * The kernel is given a thunk for each handler (mutator/handler.h), and the program is shown the
+ * handler again, whichever function it asks by. */
 #include "base/base.h"
 #include "gc/world.h"
+#include "mutator/handler.h"
+#include "mutator/park.h"
 #include "real.h"
 #include "runtime.h"
 
+#include <poll.h>
 #include <stddef.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/signalfd.h>
+
+/* In blocking.c: libc's, made by a parked thread. */
+__typeof__(ppoll) real_ppoll;
+__typeof__(pselect) real_pselect;
+__typeof__(epoll_pwait) real_epoll_pwait;
+__typeof__(epoll_pwait2) real_epoll_pwait2;
+__typeof__(sigsuspend) real_sigsuspend;
+__typeof__(sigwait) real_sigwait;
+__typeof__(sigwaitinfo) real_sigwaitinfo;
+__typeof__(sigtimedwait) real_sigtimedwait;
+int real___ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+                     const sigset_t *mask, size_t size);
 
 static struct sigaction program_action;
 
@@ -36,50 +57,117 @@ GC_EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
     return real.sigprocmask(how, without_ours(set, &copy), old);
 }
 
+static bool is_ours(int signal)
+{
+    return signal != 0 && signal == world_signal();
+}
+
+static __sighandler_t wrapped(__sighandler_t handler)
+{
+    return (__sighandler_t)handler_wrap((uintptr_t)handler);
+}
+
+static __sighandler_t unwrapped(__sighandler_t handler)
+{
+    return (__sighandler_t)handler_unwrap((uintptr_t)handler);
+}
+
+static void swap_ours(const struct sigaction *act, struct sigaction *old)
+{
+    struct sigaction before = program_action;
+    if (act != NULL)
+        program_action = *act;
+    if (old != NULL)
+        *old = before;
+}
+
 GC_EXPORT int sigaction(int signal, const struct sigaction *act, struct sigaction *old)
 {
+    struct sigaction copy;
     real_resolve();
-    if (signal == world_signal() && signal != 0) {
-        struct sigaction before = program_action;
-        if (act != NULL)
-            program_action = *act;
-        if (old != NULL)
-            *old = before;
+    if (is_ours(signal)) {
+        swap_ours(act, old);
         return 0;
     }
-    if (act == NULL)
-        return real.sigaction(signal, NULL, old);
-    struct sigaction copy = *act;
-    without_ours(&act->sa_mask, &copy.sa_mask);
-    return real.sigaction(signal, &copy, old);
+    if (act != NULL) {
+        copy = *act;
+        without_ours(&act->sa_mask, &copy.sa_mask);
+        copy.sa_handler = wrapped(act->sa_handler);
+    }
+    int result = real.sigaction(signal, act == NULL ? NULL : &copy, old);
+    if (result == 0 && old != NULL)
+        old->sa_handler = unwrapped(old->sa_handler);
+    return result;
+}
+
+/* signal() and its kin differ in the flags, which libc sets. */
+static __sighandler_t set_handler(__typeof__(signal) *set, int signal, __sighandler_t handler)
+{
+    if (is_ours(signal)) {
+        struct sigaction action = {.sa_handler = handler}, old;
+        swap_ours(&action, &old);
+        return old.sa_handler;
+    }
+    return unwrapped(set(signal, wrapped(handler)));
+}
+
+#define SIGNAL_FUNCTION(name) \
+    GC_EXPORT __sighandler_t name(int signal, __sighandler_t handler) \
+    { \
+        real_resolve(); \
+        return set_handler(real.name, signal, handler); \
+    }
+
+SIGNAL_FUNCTION(signal)
+SIGNAL_FUNCTION(ssignal)
+SIGNAL_FUNCTION(sysv_signal)
+SIGNAL_FUNCTION(sigset)
+
+/* Names that old binaries have. */
+GC_EXPORT __sighandler_t bsd_signal(int signal, __sighandler_t handler);
+GC_EXPORT __sighandler_t bsd_signal(int number, __sighandler_t handler)
+{
+    return signal(number, handler);
+}
+
+GC_EXPORT __sighandler_t __sysv_signal(int number, __sighandler_t handler)
+{
+    return sysv_signal(number, handler);
+}
+
+/* The collector keeps a thread's alternate stack, of which only the kernel may know. */
+GC_EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
+{
+    real_resolve();
+    int result = real.sigaltstack(stack, old);
+    if (result == 0 && stack != NULL)
+        park_note_alternate(stack->ss_flags & SS_DISABLE ? 0 : (uintptr_t)stack->ss_sp,
+                            stack->ss_size);
+    return result;
 }
 
 GC_EXPORT int sigwait(const sigset_t *set, int *signal)
 {
     sigset_t copy;
-    real_resolve();
-    return real.sigwait(without_ours(set, &copy), signal);
+    return real_sigwait(without_ours(set, &copy), signal);
 }
 
 GC_EXPORT int sigwaitinfo(const sigset_t *set, siginfo_t *info)
 {
     sigset_t copy;
-    real_resolve();
-    return real.sigwaitinfo(without_ours(set, &copy), info);
+    return real_sigwaitinfo(without_ours(set, &copy), info);
 }
 
 GC_EXPORT int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout)
 {
     sigset_t copy;
-    real_resolve();
-    return real.sigtimedwait(without_ours(set, &copy), info, timeout);
+    return real_sigtimedwait(without_ours(set, &copy), info, timeout);
 }
 
 GC_EXPORT int sigsuspend(const sigset_t *mask)
 {
     sigset_t copy;
-    real_resolve();
-    return real.sigsuspend(without_ours(mask, &copy));
+    return real_sigsuspend(without_ours(mask, &copy));
 }
 
 GC_EXPORT int signalfd(int fd, const sigset_t *mask, int flags)
@@ -93,22 +181,35 @@ GC_EXPORT int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *tim
                     const sigset_t *mask)
 {
     sigset_t copy;
-    real_resolve();
-    return real.ppoll(fds, count, timeout, without_ours(mask, &copy));
+    return real_ppoll(fds, count, timeout, without_ours(mask, &copy));
 }
 
 GC_EXPORT int pselect(int count, fd_set *read, fd_set *write, fd_set *except,
                       const struct timespec *timeout, const sigset_t *mask)
 {
     sigset_t copy;
-    real_resolve();
-    return real.pselect(count, read, write, except, timeout, without_ours(mask, &copy));
+    return real_pselect(count, read, write, except, timeout, without_ours(mask, &copy));
 }
 
 GC_EXPORT int epoll_pwait(int fd, struct epoll_event *events, int most, int timeout,
                           const sigset_t *mask)
 {
     sigset_t copy;
-    real_resolve();
-    return real.epoll_pwait(fd, events, most, timeout, without_ours(mask, &copy));
+    return real_epoll_pwait(fd, events, most, timeout, without_ours(mask, &copy));
+}
+
+GC_EXPORT int epoll_pwait2(int fd, struct epoll_event *events, int most,
+                           const struct timespec *timeout, const sigset_t *mask)
+{
+    sigset_t copy;
+    return real_epoll_pwait2(fd, events, most, timeout, without_ours(mask, &copy));
+}
+
+GC_EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+                          const sigset_t *mask, size_t size);
+GC_EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+                          const sigset_t *mask, size_t size)
+{
+    sigset_t copy;
+    return real___ppoll_chk(fds, count, timeout, without_ours(mask, &copy), size);
 }

@@ -87,7 +87,7 @@ static __thread uintptr_t told_low;
 static void tell_main_stack(void)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0), high = (uintptr_t)__libc_stack_end;
-    if (thread_cache.thread == NULL || thread_cache.thread->stack_hint != high)
+    if (park_self == NULL || park_self->stack_hint != high)
         return;
     if (here >= high || high - here > MAIN_STACK_MOST || (told_low != 0 && told_low <= here))
         return;
@@ -275,7 +275,7 @@ static void note_thread_stack(uintptr_t here)
 {
     uintptr_t low = here, high = here;
     bool known = thread_stack(&low, &high);
-    thread_cache.thread->stack_low = low;
+    park_self->stack_low = low;
     if (known && wants_stacks())
         unwind_set_stack(low, high);
 }

@@ -251,9 +251,7 @@ static uint32_t request(enum cycle_reason reason)
 static void wait_for(uint32_t number, uint64_t ns)
 {
     uint64_t begun = clock_now_ns(), waited = 0;
-    struct thread *self = thread_cache.thread;
-    if (self != NULL)
-        relaxed_store(&self->waiting, entry_stack);
+    park_begin(entry_stack);
     cycle_note_waiting(1);
     for (uint32_t f; (int32_t)((f = acquire_load(&collector.finished)) - number) < 0;) {
         if (waited >= ns || !have_thread()) /* or: it was retired, and cannot be made anew */
@@ -262,8 +260,7 @@ static void wait_for(uint32_t number, uint64_t ns)
         waited = clock_now_ns() - begun;
     }
     cycle_note_waiting(-1);
-    if (self != NULL)
-        relaxed_store(&self->waiting, 0);
+    park_end();
 }
 
 struct attempt {

@@ -186,10 +186,10 @@ static void take_all_as_reached(void)
 
 /* ---- stops ---- */
 
-static const char *stop_world(void)
+static const char *stop_world(enum world_who who)
 {
     lock_acquire(thread_registry_lock());
-    enum world_result stopped = world_stop(cycle.settings.stop_timeout_ns);
+    enum world_result stopped = world_stop(who, cycle.settings.stop_timeout_ns);
     if (stopped == WORLD_STOPPED)
         return NULL;
     lock_release(thread_registry_lock());
@@ -215,7 +215,7 @@ static void note_pause(uint64_t begun)
 static const char *begin_barrier(const struct barrier *barrier)
 {
     uint64_t begun = clock_now_ns();
-    const char *reason = barrier->stops ? stop_world() : NULL;
+    const char *reason = barrier->stops ? stop_world(WORLD_EVERYBODY) : NULL;
     if (reason != NULL)
         return reason;
     if (barrier->begin != NULL)
@@ -233,7 +233,7 @@ static void end_barrier(const struct barrier *barrier)
     if (barrier->disarm != NULL)
         barrier->disarm();
     uint64_t begun = clock_now_ns();
-    bool stopped = barrier->stops && stop_world() == NULL;
+    bool stopped = barrier->stops && stop_world(WORLD_EVERYBODY) == NULL;
     if (barrier->end != NULL)
         barrier->end();
     if (!stopped)
@@ -346,7 +346,7 @@ static const char *open_and_mark_all(const struct cycle_order *order)
 static const char *mark_in_one_stop(const struct cycle_order *order)
 {
     uint64_t begun = clock_now_ns();
-    const char *reason = stop_world();
+    const char *reason = stop_world(WORLD_RUNNING);
     if (reason != NULL)
         return reason;
     cycle.record.stopping = clock_now_ns() - begun;
@@ -384,7 +384,8 @@ static uint64_t pause_budget(void)
     return least > budget ? least : budget;
 }
 
-/* A back end that stops the world for its end, and cannot do most of it before. */
+/* A back end that stops the world, every thread of it, for its end, and cannot do most of that
+ * before. */
 static bool ends_in_pause(const struct barrier *barrier)
 {
     return barrier->stops && barrier->disarm == NULL;
@@ -395,7 +396,8 @@ static bool stop_and_finish(const struct cycle_order *order, unsigned stops, boo
                             const char **reason)
 {
     uint64_t begun = clock_now_ns();
-    *reason = stop_world();
+    bool ends_here = ends_in_pause(order->barrier);
+    *reason = stop_world(ends_here ? WORLD_EVERYBODY : WORLD_RUNNING);
     if (*reason != NULL)
         return false;
     enter(CYCLE_FINAL_PHASE);
@@ -407,7 +409,7 @@ static bool stop_and_finish(const struct cycle_order *order, unsigned stops, boo
         end_mark(order);
     else if (*reason == NULL)
         enter(CYCLE_RESCAN_PHASE);
-    if (done && ends_in_pause(order->barrier))
+    if (done && ends_here)
         order->barrier->end();
     resume_world();
     note_pause(begun);
@@ -633,6 +635,7 @@ static const char *mark_beside(const struct cycle_order *order)
 static const char *mark(const struct cycle_order *order)
 {
     const char *reason = roots_prepare();
+    world_check_handlers();
     if (reason == NULL)
         reason = order->barrier != NULL ? mark_beside(order) : mark_in_one_stop(order);
     team_end();

@@ -21,6 +21,7 @@
 #include "base/check.h"
 #include "heap/meta.h"
 #include "mutator/entry.h"
+#include "mutator/park.h"
 #include "mutator/thread_cache.h"
 #include "sys/lock.h"
 #include "sys/signal.h"
@@ -68,7 +69,8 @@ static struct descriptor *current_descriptor(void)
 static bool tls_fits(void)
 {
     uintptr_t tp = (uintptr_t)current_descriptor();
-    return tp - (uintptr_t)&thread_cache < TLS_BYTES && tp - (uintptr_t)&entry_stack < TLS_BYTES;
+    return tp - (uintptr_t)&thread_cache < TLS_BYTES && tp - (uintptr_t)&entry_stack < TLS_BYTES &&
+           tp - (uintptr_t)&park_self < TLS_BYTES;
 }
 
 static struct descriptor *new_descriptor(char *memory)
@@ -96,14 +98,17 @@ static int thread_main(void *argument)
     return 0;
 }
 
+/* libc's clone() under the name that no program, and no wrapper, stands in front of. */
+extern int __clone(int (*function)(void *), void *stack, int flags, void *argument, ...);
+
 static long start(struct own_thread *t)
 {
     const int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
                       CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
     uint64_t blocked = signal_block(SIGNAL_ALL);
     int saved = errno;
-    int tid = clone(thread_main, t->memory + STACK_BYTES, flags, t, (pid_t *)(uintptr_t)&t->tid,
-                    new_descriptor(t->memory), (pid_t *)(uintptr_t)&t->tid);
+    int tid = __clone(thread_main, t->memory + STACK_BYTES, flags, t, (pid_t *)(uintptr_t)&t->tid,
+                      new_descriptor(t->memory), (pid_t *)(uintptr_t)&t->tid);
     errno = saved;
     signal_unblock(blocked);
     return tid;
@@ -142,6 +147,14 @@ bool own_thread_has(int32_t tid)
         if ((int32_t)acquire_load(&t->tid) == tid)
             return true;
     return false;
+}
+
+uint32_t own_thread_count(void)
+{
+    uint32_t count = 0;
+    for (struct own_thread *t = acquire_load(&first); t != NULL; t = t->next)
+        count += acquire_load(&t->tid) != 0;
+    return count;
 }
 
 void own_thread_after_fork(void)

@@ -27,6 +27,7 @@ bool own_thread_start(struct own_thread *t, const char *name, bool own_files,
                       void (*run)(void *data), void *data);
 /* Is the task one of these? */
 bool own_thread_has(int32_t tid);
+uint32_t own_thread_count(void);
 /* Waits until it has ended, and the kernel counts it no more among the process's threads. */
 void own_thread_join(struct own_thread *t);
 /* In the child of fork: none of them is there. */

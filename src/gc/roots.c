@@ -477,10 +477,12 @@ static void sort_points(void)
     }
 }
 
-/* `alternate`: the thread's sigaltstack, whose address only the kernel may hold. */
-static void add_stack(int32_t tid, uintptr_t pointer, uintptr_t frame, uintptr_t alternate)
+/* `alternate`: the thread's sigaltstack, whose address only the kernel may hold. `red_zone`: what
+ * it has in use below its stack pointer. */
+static void add_stack(int32_t tid, uintptr_t pointer, size_t red_zone, uintptr_t frame,
+                      uintptr_t alternate)
 {
-    uintptr_t low = pointer - RED_ZONE;
+    uintptr_t low = pointer - red_zone;
     /* The signal frame is on the same stack, below; or on an alternate one, scanned as found. */
     if (frame != 0 && frame < pointer && pointer - frame < READ_BUFFER)
         low = frame;
@@ -497,31 +499,36 @@ static struct stack *stack_of(int32_t tid)
     return tid_table_get(&roots.stack_index, tid, &index) ? &roots.stacks[index] : NULL;
 }
 
-static void add_hint(struct thread *thread, void *data)
+/* Where a stopped thread's stack begins and ends. */
+static void add_hint(const struct park *p, int32_t tid)
 {
-    (void)data;
-    struct stack *s = stack_of(thread->tid);
+    struct stack *s = stack_of(tid);
     if (s == NULL)
         return;
-    s->hint = thread->stack_hint;
-    s->own_low = thread->stack_low;
-    /* It waits for the collector: what it still needs begins at its stub (entry.h). */
-    uintptr_t waiting = relaxed_load(&thread->waiting);
-    if (waiting > s->pointer)
-        s->low = waiting;
+    s->hint = p->stack_hint;
+    s->own_low = p->stack_low;
     add_point(s->hint, (size_t)(s - roots.stacks), POINT_HINT);
 }
 
 /* A running thread: only where its stack is. */
-static void add_running(struct thread *thread, void *data)
+static void add_running(const struct park *p, int32_t tid)
 {
-    (void)data;
     if (roots.stack_count == WORLD_TASKS_MOST + 1)
         return;
     struct stack *s = &roots.stacks[roots.stack_count];
-    *s = (struct stack){.hint = thread->stack_hint, .own_low = thread->stack_low,
-                        .tid = thread->tid};
+    *s = (struct stack){.hint = p->stack_hint, .own_low = p->stack_low, .tid = tid};
     add_point(s->hint, roots.stack_count++, POINT_HINT);
+}
+
+static void each_place(void (*add)(const struct park *p, int32_t tid))
+{
+    uint32_t count;
+    struct park *places = park_places(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        int32_t tid = relaxed_load(&places[i].tid);
+        if (tid != 0)
+            add(&places[i], tid);
+    }
 }
 
 /* A stack in the arena: its block lives, and what is used of it, from `low` upward, is scanned like
@@ -542,14 +549,14 @@ static void collect_stopped(const struct own_stack *self)
     if (self->low != 0) {
         stack_t alternate = {0};
         syscall2(__NR_sigaltstack, 0, (long)&alternate);
-        add_stack(self->tid, self->low, 0, (uintptr_t)alternate.ss_sp);
+        add_stack(self->tid, self->low, RED_ZONE, 0, (uintptr_t)alternate.ss_sp);
     }
-    for (size_t i = 0; i < count; i++)
-        if (acquire_load(&((struct stopped_task *)(uintptr_t)&tasks[i])->here) ==
-            tasks[i].generation)
-            add_stack(tasks[i].tid, tasks[i].stack_pointer, tasks[i].frame,
-                      tasks[i].alternate);
-    thread_each_locked(add_hint, NULL);
+    for (size_t i = 0; i < count; i++) {
+        const struct stopped_task *t = &tasks[i];
+        if (acquire_load(&((struct stopped_task *)(uintptr_t)t)->here) == t->generation)
+            add_stack(t->tid, t->stack_pointer, t->parked ? 0 : RED_ZONE, t->frame, t->alternate);
+    }
+    each_place(add_hint);
 }
 
 static void collect_stacks(const struct own_stack *self)
@@ -558,7 +565,7 @@ static void collect_stacks(const struct own_stack *self)
     tid_table_clear(&roots.stack_index);
     if (roots.pass == ROOTS_CONCURRENT) {
         lock_acquire(thread_registry_lock());
-        thread_each_locked(add_running, NULL);
+        each_place(add_running);
         lock_release(thread_registry_lock());
     } else {
         collect_stopped(self);

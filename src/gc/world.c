@@ -1,13 +1,20 @@
 /* world.c -- the stop.
  *
- * Theory: list the tasks, signal those not yet signalled, wait until all have answered, list again;
- * when a listing brings nothing new, the world stands still, for only a running task can create
- * another. The handler publishes where the task was interrupted and sleeps on a futex until the
- * generation's stop is over. A task is found in the table by its id, never through thread-local
- * storage: tasks made by raw clone() have none of their own.
+ * Theory: announce the stop; whoever is parked by then stays so (park.c), the other registered
+ * threads are signalled, and wait in the handler. If the kernel counts more tasks than these, there
+ * are strangers: list the tasks, signal those not yet signalled, and list again; when a listing
+ * brings nothing new, the world stands still, for only a running task can create another. The
+ * handler publishes where the task was interrupted and sleeps on a futex until the generation's
+ * stop is over. A task is found in the table by its id, never through thread-local storage: tasks
+ * made by raw clone() have none of their own.
  *
  *   .inv.stopped    WORLD_STOPPED: every task in /proc/self/task but the caller and the library's
- *                   own threads is in the handler with `here` == generation, or is a zombie.
+ *                   own threads is parked, is in the handler with `here` == generation, or is a
+ *                   zombie.
+ *   .inv.counted    Each task that was signalled exists, and so does each parked one. So if the
+ *                   kernel counts as many tasks as these, the caller and our own, there are no
+ *                   others. If a signal could not be sent, or the numbers differ (a task is between
+ *                   its registration's end and its own), the list decides.
  *   .inv.table      The table changes only while no task is inside the handler past the look-up
  *                   (`inside` == 0), or by appending (`count` is published last).
  *   .inv.late       A signal that arrives after its stop was given up finds no stop under way, or
@@ -22,6 +29,7 @@
 #include "base/check.h"
 #include "gc/own_thread.h"
 #include "gc/tid_table.h"
+#include "mutator/park.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
 #include "sys/signal.h"
@@ -33,6 +41,10 @@
 #include <limits.h>
 #include <signal.h>
 #include <ucontext.h>
+
+/* Of the library, or the program that it is linked into; from the linker. */
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+extern const char etext[] __attribute__((visibility("hidden")));
 
 enum {
     KERNEL_RT_LAST = 64,
@@ -47,15 +59,17 @@ static struct {
     struct stopped_task tasks[WORLD_TASKS_MOST];
     struct tid_table index;      /* of tasks[] */
     _Atomic uint32_t count;
-    _Atomic uint32_t generation;
-    _Atomic uint32_t stopping;   /* generation of the stop under way, 0 = none; a futex */
+    _Atomic uint32_t generation; /* of the last stop; park_stopping, while it is under way */
     /* Written by handlers. */
     _Atomic uint32_t answered;   /* tasks that stopped in this generation; a futex */
     _Atomic uint32_t inside;     /* tasks in the handler past its look-up; a futex */
     /* The collector's own. */
     int32_t listed[WORLD_TASKS_MOST];
     world_leave_fn *leave;
+    uint32_t parked;             /* tasks that need not answer */
     uint32_t gone;               /* zombies among the tasks: never going to answer */
+    bool vanished;               /* one could not be signalled */
+    bool everybody;              /* handlers are not all known */
     int signal;
 } world;
 
@@ -70,8 +84,8 @@ static void wait_here(struct stopped_task *task, uint32_t generation)
     release_store(&task->here, generation);
     atomic_fetch_add(&world.answered, 1);
     futex_wake(&world.answered, 1);
-    while (acquire_load(&world.stopping) == generation)
-        futex_wait(&world.stopping, generation);
+    while (acquire_load(&park_stopping) == generation)
+        futex_wait(&park_stopping, generation);
 }
 
 static uintptr_t thread_pointer(void)
@@ -86,7 +100,7 @@ static void on_stop(int signal, siginfo_t *info, void *context)
     (void)signal;
     (void)info;
     atomic_fetch_add(&world.inside, 1);
-    uint32_t generation = atomic_load(&world.stopping);
+    uint32_t generation = atomic_load(&park_stopping);
     struct stopped_task *task =
         generation == 0 ? NULL : find_task((int32_t)syscall0(__NR_gettid));
     if (task != NULL && relaxed_load(&task->here) != generation) {
@@ -132,19 +146,73 @@ static void await_empty_handler(void)
         futex_wait(&world.inside, inside);
 }
 
-/* Adds the task to the table and signals it. A task that is gone by now counts as such. */
-static void signal_task(int32_t tid, uint32_t generation)
+/* False: there is no place. */
+static struct stopped_task *add_task(int32_t tid, uint32_t generation)
 {
     uint32_t count = relaxed_load(&world.count);
+    if (count == WORLD_TASKS_MOST)
+        return NULL;
     struct stopped_task *task = &world.tasks[count];
     task->tid = tid;
     task->generation = generation;
+    task->parked = false;
     relaxed_store(&task->here, 0);
     tid_table_put(&world.index, tid, (uint16_t)count);
     release_store(&world.count, count + 1);
+    return task;
+}
+
+/* A task that is gone by now counts as such. */
+static bool signal_task(int32_t tid, uint32_t generation)
+{
+    if (add_task(tid, generation) == NULL)
+        return false;
     long pid = syscall0(__NR_getpid);
-    if (syscall3(__NR_tgkill, pid, tid, world.signal) == -ESRCH)
+    if (syscall3(__NR_tgkill, pid, tid, world.signal) == -ESRCH) {
         world.gone++;
+        world.vanished = true;
+    }
+    return true;
+}
+
+static bool keep_parked(const struct park *p, int32_t tid, uintptr_t frame, uint32_t generation)
+{
+    struct stopped_task *task = add_task(tid, generation);
+    if (task == NULL)
+        return false;
+    task->parked = true;
+    task->stack_pointer = frame;
+    task->frame = 0;
+    task->alternate = relaxed_load(&((struct park *)(uintptr_t)p)->alternate);
+    task->alternate_size = relaxed_load(&((struct park *)(uintptr_t)p)->alternate_size);
+    task->thread_pointer = 0;
+    relaxed_store(&task->here, generation);
+    world.parked++;
+    return true;
+}
+
+/* All registered threads: those who are parked stay so, the others are signalled. */
+static bool stop_registered(uint32_t generation, int32_t self, bool parking)
+{
+    uint32_t count;
+    struct park *places = park_places(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct park *p = &places[i];
+        int32_t tid = relaxed_load(&p->tid);
+        if (tid == 0 || tid == self || find_task(tid) != NULL)
+            continue;
+        uintptr_t frame = parking ? acquire_load(&p->frame) : 0;
+        if (!(frame != 0 ? keep_parked(p, tid, frame, generation) : signal_task(tid, generation)))
+            return false;
+    }
+    return true;
+}
+
+/* .inv.counted */
+static bool all_known(int32_t self)
+{
+    uint32_t known = relaxed_load(&world.count) + own_thread_count() + !own_thread_has(self);
+    return !world.vanished && task_count() == (long)known;
 }
 
 /* Lists the tasks and signals the new ones. Returns how many were new; -1: cannot be listed. */
@@ -158,9 +226,8 @@ static int signal_new(uint32_t generation, int32_t self)
         int32_t tid = world.listed[i];
         if (tid == self || own_thread_has(tid) || find_task(tid) != NULL)
             continue;
-        if (relaxed_load(&world.count) == WORLD_TASKS_MOST)
+        if (!signal_task(tid, generation))
             return -1;
-        signal_task(tid, generation);
         fresh++;
     }
     return fresh;
@@ -168,7 +235,7 @@ static int signal_new(uint32_t generation, int32_t self)
 
 static bool all_answered(void)
 {
-    return atomic_load(&world.answered) + world.gone >= relaxed_load(&world.count);
+    return atomic_load(&world.answered) + world.parked + world.gone >= relaxed_load(&world.count);
 }
 
 /* Tasks that have ended since they were listed will not answer. */
@@ -188,7 +255,7 @@ static bool await_answers(uint32_t generation, uint64_t deadline)
 {
     while (!all_answered()) {
         uint32_t answered = atomic_load(&world.answered);
-        if (answered + world.gone >= relaxed_load(&world.count))
+        if (all_answered())
             break;
         if (!futex_wait_for(&world.answered, answered, PATIENCE_NS))
             count_gone(generation);
@@ -198,10 +265,14 @@ static bool await_answers(uint32_t generation, uint64_t deadline)
     return true;
 }
 
-static enum world_result stop_all(uint32_t generation, uint64_t deadline)
+static enum world_result stop_all(uint32_t generation, bool parking, uint64_t deadline)
 {
     int32_t self = (int32_t)syscall0(__NR_gettid);
-    for (;;) {
+    if (!stop_registered(generation, self, parking))
+        return WORLD_NO_TASKS;
+    if (!await_answers(generation, deadline))
+        return WORLD_LATE;
+    while (!all_known(self)) {
         int fresh = signal_new(generation, self);
         if (fresh < 0)
             return WORLD_NO_TASKS;
@@ -210,11 +281,12 @@ static enum world_result stop_all(uint32_t generation, uint64_t deadline)
         if (!await_answers(generation, deadline))
             return WORLD_LATE;
     }
+    return WORLD_STOPPED;
 }
 
-enum world_result world_stop(uint64_t timeout_ns)
+enum world_result world_stop(enum world_who who, uint64_t timeout_ns)
 {
-    GC_ASSERT(lock_held(LOCK_CYCLE));
+    GC_ASSERT(lock_held(LOCK_CYCLE) && lock_held(LOCK_REGISTRY));
     install();
     await_empty_handler();
     uint32_t generation = relaxed_load(&world.generation) + 1;
@@ -223,9 +295,10 @@ enum world_result world_stop(uint64_t timeout_ns)
     relaxed_store(&world.count, 0);
     tid_table_clear(&world.index);
     relaxed_store(&world.answered, 0);
-    world.gone = 0;
-    atomic_store(&world.stopping, generation);
-    enum world_result result = stop_all(generation, clock_now_ns() + timeout_ns);
+    world.gone = world.parked = 0;
+    world.vanished = false;
+    bool parking = park_stop(generation) && who == WORLD_RUNNING && !world.everybody;
+    enum world_result result = stop_all(generation, parking, clock_now_ns() + timeout_ns);
     if (result != WORLD_STOPPED)
         world_start();
     return result;
@@ -233,9 +306,7 @@ enum world_result world_stop(uint64_t timeout_ns)
 
 void world_start(void)
 {
-    atomic_store(&world.stopping, 0);
-    if (relaxed_load(&world.count) != 0)
-        futex_wake(&world.stopping, INT_MAX);
+    park_start();
 }
 
 const struct stopped_task *world_tasks(size_t *count)
@@ -249,5 +320,25 @@ void world_after_fork(void)
     relaxed_store(&world.inside, 0);
     relaxed_store(&world.count, 0);
     tid_table_clear(&world.index);
-    atomic_store(&world.stopping, 0);
+    atomic_store(&park_stopping, 0);
+}
+
+/* What runs on a signal in this library (thunks are there, too) or in libc is no code of the
+ * program's. */
+static bool is_known(int signal, uintptr_t handler)
+{
+    enum { LIBC_CANCEL = 32, LIBC_SETXID = 33 };
+    return handler == (uintptr_t)SIG_DFL || handler == (uintptr_t)SIG_IGN ||
+           (handler >= (uintptr_t)__ehdr_start && handler < (uintptr_t)etext) ||
+           signal == LIBC_CANCEL || signal == LIBC_SETXID;
+}
+
+void world_check_handlers(void)
+{
+    struct signal_action action;
+    world.everybody = false;
+    for (int signal = 1; signal <= KERNEL_RT_LAST; signal++)
+        if (signal_action(signal, NULL, &action) == 0 &&
+            !is_known(signal, (uintptr_t)action.handler))
+            world.everybody = true;
 }

@@ -1,11 +1,10 @@
 /* world.h -- stopping every other thread, and knowing where it stopped.
  *
- * All tasks of the process as the kernel lists them are stopped, whoever created them, by one
- * reserved real-time signal. A place is left for parked threads (in a blocking call): they will not
- * be signalled.
+ * All tasks of the process that the kernel knows are stopped, whoever created them: by one reserved
+ * real-time signal, or, if they are parked (mutator/park.h), by being kept where they are.
  *
- * Thread safety: one stop at a time, under the CYCLE lock. Between world_stop and world_start no
- * lock may be taken, and nothing of libc entered, that a stopped thread may hold. */
+ * Thread safety: one stop at a time, under the CYCLE and REGISTRY locks. Between world_stop and
+ * world_start no lock may be taken, and nothing of libc entered, that a stopped thread may hold. */
 #ifndef GC_WORLD_H
 #define GC_WORLD_H
 
@@ -20,16 +19,22 @@ enum world_result {
     WORLD_NO_TASKS,  /* /proc/self/task could not be read, or lists too many */
 };
 
+enum world_who {
+    WORLD_RUNNING,   /* parked threads are left alone */
+    WORLD_EVERYBODY, /* they, too, are brought into their handlers */
+};
+
 struct stopped_task {
     int32_t tid;
     uint32_t generation;          /* of the last stop it was listed in. The collector */
+    bool parked;                  /* no registers are in use but those that lie in its stack */
     /* The task, in its signal handler; valid once `here` holds the stop's generation. */
     _Atomic uint32_t here;
-    uintptr_t stack_pointer;      /* where it was interrupted */
-    uintptr_t frame;              /* lowest address of its signal frame that holds registers */
+    uintptr_t stack_pointer;      /* where it was interrupted, or its parking frame */
+    uintptr_t frame;              /* of its signal frame, where registers lie; or 0 */
     uintptr_t alternate;          /* its alternate signal stack, or 0 */
     size_t alternate_size;
-    uintptr_t thread_pointer;     /* its fs base, or 0 */
+    uintptr_t thread_pointer;     /* its fs base, or 0: not known */
 };
 
 /* What each task calls as it leaves a stop, in its handler, with the context that it returns to:
@@ -40,11 +45,14 @@ void world_on_leave(world_leave_fn *leave);
 /* The signal to use: 0 = the library's choice. Before the first stop. */
 void world_set_signal(int signal);
 int world_signal(void);
-/* Stops all other tasks, or none. */
-enum world_result world_stop(uint64_t timeout_ns);
+/* Stops all other tasks, or none. The REGISTRY lock is held, until world_start. */
+enum world_result world_stop(enum world_who who, uint64_t timeout_ns);
 void world_start(void);
 /* The stopped tasks; valid until world_start. */
 const struct stopped_task *world_tasks(size_t *count);
+/* Once in a while, beside the program: are the handlers of all signals known to be run as the
+ * program's code (mutator/handler.h)? If not, stops are of WORLD_EVERYBODY. */
+void world_check_handlers(void);
 /* In the child of fork. */
 void world_after_fork(void);
 

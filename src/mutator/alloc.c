@@ -290,7 +290,7 @@ static bool own_block(const char *call, const void *p, struct block *b)
         return true;
     if (found != FOUND_FOREIGN)
         report_bad(call, p, found, b);
-    uintptr_t hint = thread_cache.state == CACHE_ATTACHED ? thread_cache.thread->stack_hint : 0;
+    uintptr_t hint = park_self == NULL ? 0 : park_self->stack_hint;
     enum foreign_origin origin = foreign_origin(p, hint);
     if (origin != FOREIGN_LIBC && origin != FOREIGN_LOADER)
         print_fatal("%s(%p): invalid pointer: the address %s", call, p,
@@ -367,7 +367,7 @@ static void free_block(const char *call, const struct block *b)
 
 static void free_foreign(void *p)
 {
-    uintptr_t hint = thread_cache.state == CACHE_ATTACHED ? thread_cache.thread->stack_hint : 0;
+    uintptr_t hint = park_self == NULL ? 0 : park_self->stack_hint;
     if (foreign_origin(p, hint) == FOREIGN_LIBC)
         foreign_free(p);
 }

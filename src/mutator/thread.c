@@ -1,6 +1,7 @@
 /* thread.c -- the registry.
  *
- *   .inv.registered   A thread is in the list if and only if its cache is CACHE_ATTACHED.
+ *   .inv.registered   A thread is in the list if and only if its cache is CACHE_ATTACHED, and if
+ *                     and only if it has a place (park.h).
  *
  * struct thread (about 66 KiB of address space, touched as used) is metadata: it is recycled
  * through a free list and never given back. */
@@ -26,19 +27,23 @@ static struct thread *take_spare(void)
     return t;
 }
 
+/* REGISTRY lock held, here and below. */
+static void give_spare(struct thread *t)
+{
+    t->next = registry.spare;
+    registry.spare = t;
+}
+
 static void list_insert(struct thread *t)
 {
-    lock_acquire(&registry.lock);
     t->prev = NULL;
     t->next = registry.first;
     if (t->next != NULL)
         t->next->prev = t;
     registry.first = t;
     registry.count++;
-    lock_release(&registry.lock);
 }
 
-/* REGISTRY lock held. */
 static void list_remove(struct thread *t)
 {
     if (t->prev != NULL)
@@ -48,8 +53,8 @@ static void list_remove(struct thread *t)
     if (t->next != NULL)
         t->next->prev = t->prev;
     registry.count--;
-    t->next = registry.spare;
-    registry.spare = t;
+    park_leave(t->park);
+    give_spare(t);
 }
 
 bool thread_attach(uintptr_t stack_hint)
@@ -59,17 +64,23 @@ bool thread_attach(uintptr_t stack_hint)
         t = meta_alloc(sizeof(*t));
     if (t == NULL)
         return false;
-    t->tid = (int32_t)syscall0(__NR_gettid);
-    t->stack_hint = stack_hint;
-    t->stack_low = 0;
     t->cache = &thread_cache;
-    t->rng = (uint64_t)t->tid * 0x9e3779b97f4a7c15u;
+    t->rng = (uint64_t)syscall0(__NR_gettid) * 0x9e3779b97f4a7c15u;
     for (unsigned class = 0; class < SIZE_CLASS_COUNT; class++) {
         t->sample_left[class] = 0;
         t->loaded[class] = 0;
     }
+    lock_acquire(&registry.lock);
+    t->park = park_take(stack_hint);
+    if (t->park == NULL)
+        give_spare(t);
+    else
+        list_insert(t);
+    lock_release(&registry.lock);
+    if (t->park == NULL)
+        return false;
     cache_attach(&thread_cache, t);
-    list_insert(t);
+    park_self = t->park;
     return true;
 }
 
@@ -82,13 +93,6 @@ void thread_detach(void)
     lock_acquire(&registry.lock);
     list_remove(t);
     lock_release(&registry.lock);
-}
-
-void thread_each_locked(void (*visit)(struct thread *thread, void *data), void *data)
-{
-    GC_ASSERT(lock_held(LOCK_REGISTRY));
-    for (struct thread *t = registry.first; t != NULL; t = t->next)
-        visit(t, data);
 }
 
 unsigned thread_count(void)
@@ -105,7 +109,7 @@ void thread_after_fork(void)
     for (struct thread *t = registry.first; t != NULL; t = next) {
         next = t->next;
         if (t->cache == &thread_cache) {
-            t->tid = (int32_t)syscall0(__NR_gettid);
+            park_renumber();
             continue;
         }
         cache_flush(t->cache);

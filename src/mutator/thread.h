@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "heap/size_class.h"
+#include "mutator/park.h"
 #include "mutator/thread_cache.h"
 
 enum { THREAD_ITEMS = 8192 };
@@ -19,13 +20,8 @@ struct thread {
     /* REGISTRY lock. */
     struct thread *next, *prev;
     /* Fixed while registered. */
-    int32_t tid;
-    uintptr_t stack_hint;    /* an address in its own stack */
-    uintptr_t stack_low;     /* the lowest of its own stack; 0: its mapping holds nothing else */
+    struct park *park;
     struct thread_cache *cache;
-    /* While it waits for the collector: its entry_stack; else 0. Written by the thread; read while
-     * it is stopped. */
-    _Atomic uintptr_t waiting;
     /* The thread's own. */
     uint64_t rng;
     int64_t sample_left[SIZE_CLASS_COUNT]; /* allocations until the next sampled one */
@@ -37,8 +33,6 @@ struct thread {
 bool thread_attach(uintptr_t stack_hint);
 /* Ends the calling thread's registration; its cache is flushed. Harmless if it has none. */
 void thread_detach(void);
-/* Calls `visit` for each registered thread. The caller holds the REGISTRY lock. */
-void thread_each_locked(void (*visit)(struct thread *thread, void *data), void *data);
 unsigned thread_count(void);
 /* In the child of fork: only the caller is left; the caches of the others are returned. */
 void thread_after_fork(void);

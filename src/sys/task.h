@@ -7,6 +7,8 @@
 /* Fills up to `capacity` thread ids. Returns the number of threads there are (which may exceed
  * `capacity`), or -1 when /proc is not readable. */
 long task_list(int32_t *tids, size_t capacity);
+/* How many there are, in constant time; or another number: this one may be wrong. */
+long task_count(void);
 /* The state letter of /proc/self/task/TID/stat ('R', 'S', 'D', 'Z', 'X'), 0 if it is gone, '?' if
  * that could not be found out. */
 char task_state(int32_t tid);

@@ -751,7 +751,7 @@ static void from_an_entry(void)
     run_below_entry(h);
     sweep_finish();
     EXPECT(!slot_is_live(hidden_byte(h)));
-    EXPECT(thread_cache.thread->waiting == 0);
+    EXPECT(relaxed_load(&park_self->frame) == 0);
 }
 
 /* ---- its end ---- */

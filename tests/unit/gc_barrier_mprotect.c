@@ -10,6 +10,7 @@
 #include "child.h"
 #include "gc/shield.h"
 #include "gc/world.h"
+#include "stopped.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
 #include "sys/maps.h"
@@ -94,7 +95,7 @@ static uint64_t cpu_ns(void)
 static bool stopped(void)
 {
     lock_acquire(&cycle_lock);
-    bool good = world_stop(PATIENT_NS) == WORLD_STOPPED;
+    bool good = stop_world(WORLD_EVERYBODY, PATIENT_NS) == WORLD_STOPPED;
     if (!good)
         lock_release(&cycle_lock);
     return good;
@@ -102,7 +103,7 @@ static bool stopped(void)
 
 static void started(void)
 {
-    world_start();
+    resume_world();
     lock_release(&cycle_lock);
 }
 

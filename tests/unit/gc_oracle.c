@@ -7,6 +7,7 @@
 #include "gc/world.h"
 #include "hidden.h"
 #include "mutator/thread.h"
+#include "stopped.h"
 #include "sys/lock.h"
 #include "sys/syscall.h"
 
@@ -27,8 +28,7 @@ static void mark_and_check(void *data, uintptr_t low)
     struct own_stack self = {(int32_t)syscall0(__NR_gettid), low};
     (void)data;
     EXPECT(roots_prepare() == NULL && roots_open(&files) == NULL);
-    lock_acquire(thread_registry_lock());
-    EXPECT(world_stop((uint64_t)5000000000u) == WORLD_STOPPED);
+    EXPECT(stop_world(WORLD_RUNNING, (uint64_t)5000000000u) == WORLD_STOPPED);
     uint8_t before = relaxed_load(&hot.epoch);
     EXPECT(oracle_begin());
     relaxed_store(&hot.epoch, epoch_next(before));
@@ -51,8 +51,7 @@ static void mark_and_check(void *data, uintptr_t low)
     struct team_totals after = team_totals();
     EXPECT(memcmp(&totals, &after, sizeof(totals)) == 0 && totals.marked_blocks >= COUNT);
     team_end();
-    world_start();
-    lock_release(thread_registry_lock());
+    resume_world();
     roots_close(&files);
 }
 

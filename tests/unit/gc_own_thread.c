@@ -7,6 +7,7 @@
 #include "heap/heap.h"
 #include "mutator/entry.h"
 #include "mutator/thread_cache.h"
+#include "stopped.h"
 #include "sys/lock.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
@@ -152,10 +153,10 @@ static void is_not_stopped(void)
     begin(true);
     static struct lock cycle = LOCK_INIT(CYCLE);
     lock_acquire(&cycle);
-    EXPECT(world_stop((uint64_t)2000000000u) == WORLD_STOPPED);
+    EXPECT(stop_world(WORLD_RUNNING, (uint64_t)2000000000u) == WORLD_STOPPED);
     world_tasks(&count);
     EXPECT(count == 0);
-    world_start();
+    resume_world();
     lock_release(&cycle);
     end();
 }

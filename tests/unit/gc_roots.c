@@ -12,6 +12,7 @@
 #include "heap/judge.h"
 #include "hidden.h"
 #include "mutator/thread.h"
+#include "stopped.h"
 #include "sys/lock.h"
 #include "sys/mem.h"
 #include "sys/syscall.h"
@@ -57,16 +58,14 @@ static void scan(void *argument, uintptr_t low)
         reason = roots_open(&files);
     if (reason != NULL)
         return;
-    lock_acquire(thread_registry_lock());
     reason = "the world did not stop";
-    if (world_stop((uint64_t)5000000000u) == WORLD_STOPPED) {
+    if (stop_world(WORLD_RUNNING, (uint64_t)5000000000u) == WORLD_STOPPED) {
         relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
         marker_start(marker, &files.pagemap);
         reason = roots_scan(marker, &request, &stats);
         mark_drain(marker);
-        world_start();
+        resume_world();
     }
-    lock_release(thread_registry_lock());
     roots_close(&files);
 }
 
@@ -566,11 +565,9 @@ static void in_passes(void *argument, uintptr_t low)
     if (meanwhile != NULL)
         meanwhile();
     wipe_stack();
-    lock_acquire(thread_registry_lock());
-    EXPECT(world_stop((uint64_t)5000000000u) == WORLD_STOPPED);
+    EXPECT(stop_world(WORLD_RUNNING, (uint64_t)5000000000u) == WORLD_STOPPED);
     pass(ROOTS_FINAL, low, &last_pass);
-    world_start();
-    lock_release(thread_registry_lock());
+    resume_world();
 }
 
 static GC_NOINLINE void collect_in_passes(void)

@@ -10,6 +10,7 @@
 
 #include "base/atomic.h"
 #include "child.h"
+#include "stopped.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
 #include "sys/syscall.h"
@@ -100,7 +101,7 @@ static void stop_and_look(uint64_t timeout)
     lock_acquire(&cycle_lock);
     seen.tids_known = seen.stacks_right = seen.frames_right = seen.answered = true;
     seen.moved = false;
-    seen.result = world_stop(timeout);
+    seen.result = stop_world(WORLD_RUNNING, timeout);
     if (seen.result == WORLD_STOPPED) {
         world_tasks(&seen.count);
         for (unsigned i = 0; i < actor_count; i++) {
@@ -110,7 +111,7 @@ static void stop_and_look(uint64_t timeout)
         pause_ns(STILL_NS);
         for (unsigned i = 0; i < actor_count; i++)
             seen.moved |= acquire_load(&actors[i].beats) != beats[i];
-        world_start();
+        resume_world();
     }
     lock_release(&cycle_lock);
 }
@@ -261,11 +262,11 @@ static void test_alternate_is_told(void)
     struct actor *a = add_actor(with_alternate_stack), *b = add_actor(spin);
     uintptr_t with = 0, without = 1, frame = 0;
     lock_acquire(&cycle_lock);
-    if (world_stop(PATIENT_NS) == WORLD_STOPPED) {
+    if (stop_world(WORLD_RUNNING, PATIENT_NS) == WORLD_STOPPED) {
         with = task_of(a)->alternate;
         frame = task_of(a)->frame;
         without = task_of(b)->alternate;
-        world_start();
+        resume_world();
     }
     lock_release(&cycle_lock);
     EXPECT(with != 0 && without == 0 && frame - with < (64 << 10));
@@ -396,11 +397,11 @@ static void test_no_births_while_stopped(void)
     bool moved = false;
     for (int i = 0; i < STOPS; i++) {
         lock_acquire(&cycle_lock);
-        if (world_stop(PATIENT_NS) == WORLD_STOPPED) {
+        if (stop_world(WORLD_RUNNING, PATIENT_NS) == WORLD_STOPPED) {
             uint64_t before = acquire_load(&born);
             pause_ns(STILL_NS);
             moved |= acquire_load(&born) != before;
-            world_start();
+            resume_world();
         }
         lock_release(&cycle_lock);
     }
@@ -476,14 +477,14 @@ static void test_raw_clone(void)
     bool moved = false, right = true;
     for (int i = 0; i < STOPS; i++) {
         lock_acquire(&cycle_lock);
-        enum world_result result = world_stop(PATIENT_NS);
+        enum world_result result = stop_world(WORLD_RUNNING, PATIENT_NS);
         if (result == WORLD_STOPPED) {
             const struct stopped_task *task = task_of(&raw);
             uint64_t beats = acquire_load(&raw.beats);
             pause_ns(STILL_NS);
             moved |= acquire_load(&raw.beats) != beats;
             right &= task != NULL && on_stack(&raw, task->stack_pointer);
-            world_start();
+            resume_world();
         }
         lock_release(&cycle_lock);
         EXPECT(result == WORLD_STOPPED);

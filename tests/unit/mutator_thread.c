@@ -15,30 +15,23 @@ static void start(void)
     EXPECT(heap_init(64 * MIB, false));
 }
 
-struct walk {
-    unsigned count, wrong;
-    int32_t tids[64];
-};
-
-static void visit(struct thread *t, void *data)
-{
-    struct walk *w = data;
-    w->tids[w->count++ % 64] = t->tid;
-    w->wrong += t->cache->thread != t || t->cache->state != CACHE_ATTACHED;
-    w->wrong += t->next != NULL && t->next->prev != t;
-}
-
-/* .inv.registered; the list and the count agree. */
+/* .inv.registered; the places and the count agree. */
 static bool sound(unsigned expected)
 {
-    struct walk w = {0};
+    unsigned used = 0, wrong = 0;
+    uint32_t count;
     lock_acquire(thread_registry_lock());
-    thread_each_locked(visit, &w);
+    const struct park *places = park_places(&count);
+    for (uint32_t i = 0; i < count; i++) {
+        int32_t tid = relaxed_load(&((struct park *)(uintptr_t)&places[i])->tid);
+        used += tid != 0;
+        for (uint32_t j = 0; j < i; j++)
+            wrong += tid != 0 && tid == relaxed_load(&((struct park *)(uintptr_t)&places[j])->tid);
+    }
     lock_release(thread_registry_lock());
-    for (unsigned i = 0; i < w.count; i++)
-        for (unsigned j = 0; j < i; j++)
-            w.wrong += w.tids[i] == w.tids[j];
-    return EXPECT(w.wrong == 0) && EXPECT(w.count == expected) && EXPECT(thread_count() == w.count);
+    bool has_place = park_self != NULL;
+    wrong += has_place != (thread_cache.state == CACHE_ATTACHED);
+    return EXPECT(wrong == 0) && EXPECT(used == expected) && EXPECT(thread_count() == used);
 }
 
 static void one(void)
@@ -47,8 +40,8 @@ static void one(void)
     EXPECT(sound(0));
     thread_detach(); /* harmless */
     EXPECT(thread_cache.state == CACHE_NEW);
-    EXPECT(thread_attach(1234) && sound(1) && thread_cache.thread->stack_hint == 1234);
-    EXPECT(thread_cache.thread->tid == gettid() && thread_cache.thread->cache == &thread_cache);
+    EXPECT(thread_attach(1234) && sound(1) && park_self->stack_hint == 1234);
+    EXPECT(relaxed_load(&park_self->tid) == gettid() && thread_cache.thread->cache == &thread_cache);
     EXPECT(cache_refill(&thread_cache, 5));
     thread_detach();
     EXPECT(sound(0) && thread_cache.state == CACHE_STRANGER && thread_cache.thread == NULL);
@@ -64,7 +57,7 @@ static void *come_and_go(void *data)
     unsigned long wrong = 0;
     for (unsigned i = 0; i < 300; i++) {
         wrong += !thread_attach(1);
-        wrong += thread_cache.thread->tid != gettid();
+        wrong += relaxed_load(&park_self->tid) != gettid();
         for (unsigned class = 1; class < 10; class++)
             wrong += !cache_refill(&thread_cache, class);
         thread_detach();
@@ -114,7 +107,7 @@ static bool child_of_fork(unsigned cached_before)
     lock_reset(thread_registry_lock());
     lock_release(thread_registry_lock());
     thread_after_fork();
-    bool good = sound(1) && EXPECT(thread_cache.thread->tid == gettid());
+    bool good = sound(1) && EXPECT(relaxed_load(&park_self->tid) == gettid());
     good &= EXPECT(heap_check("child", &census)) && EXPECT(census.cached == cached_before);
     thread_detach();
     heap_trim();

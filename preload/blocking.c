@@ -1,0 +1,253 @@
+/* blocking.c -- libc's blocking calls, made by a parked thread.
+ *
+ * All of them come through one piece of assembly, park_call: it saves what the program has in
+ * registers, and the arguments, publishes that frame (mutator/park.h), calls libc's function,
+ * withdraws the frame, and returns to the program unless the world is stopped.
+ *
+ * A function is looked up at its first call. If what stands behind us is not libc (another
+ * preloaded library), it may run code of anybody's: then it is called as by a running thread.
+ *
+ * Those that take a signal mask have a wrapper in signals.c in front of them, and a name of its own
+ * here. syscall() is parked in a futex: that is how Rust's and other runtimes sleep; other calls
+ * through it may be anything, and are only passed on.
+ *
+ * Unwinding through the frame (cancellation, exceptions from signal handlers) withdraws it by the
+ * personality routine: the program's clean-up code comes after that. */
+#include "base/base.h"
+#include "mutator/park.h"
+#include "real.h"
+
+#include <dlfcn.h>
+#include <link.h>
+#include <string.h>
+#include <unwind.h>
+
+/* Exported under their own names. */
+#define BLOCKING(X) \
+    X(read) X(readv) X(pread) X(pread64) X(preadv) X(preadv64) X(preadv2) X(preadv64v2) \
+    X(write) X(writev) X(pwrite) X(pwrite64) X(pwritev) X(pwritev64) X(pwritev2) X(pwritev64v2) \
+    X(__read_chk) X(__pread_chk) X(__pread64_chk) \
+    X(fsync) X(fdatasync) X(syncfs) X(sync_file_range) X(msync) X(copy_file_range) X(sendfile) \
+    X(sendfile64) X(splice) X(tee) X(vmsplice) \
+    X(open) X(open64) X(openat) X(openat64) X(creat) X(creat64) \
+    X(__open_2) X(__open64_2) X(__openat_2) X(__openat64_2) \
+    X(fcntl) X(fcntl64) X(ioctl) X(flock) X(lockf) X(lockf64) X(tcdrain) X(getrandom) \
+    X(accept) X(accept4) X(connect) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) \
+    X(send) X(sendto) X(sendmsg) X(sendmmsg) X(__recv_chk) X(__recvfrom_chk) \
+    X(poll) X(__poll_chk) X(select) X(epoll_wait) \
+    X(sleep) X(usleep) X(nanosleep) X(clock_nanosleep) X(thrd_sleep) X(pause) \
+    X(wait) X(waitpid) X(wait3) X(wait4) X(waitid) \
+    X(semop) X(semtimedop) X(msgsnd) X(msgrcv) \
+    X(mq_send) X(mq_timedsend) X(mq_receive) X(mq_timedreceive) \
+    X(sem_wait) X(sem_timedwait) X(sem_clockwait) \
+    X(pthread_cond_wait) X(pthread_cond_timedwait) X(pthread_cond_clockwait) \
+    X(cnd_wait) X(cnd_timedwait) \
+    X(pthread_join) X(pthread_timedjoin_np) X(pthread_clockjoin_np) X(thrd_join) \
+    X(pthread_barrier_wait) X(aio_suspend) X(aio_suspend64) X(lio_listio) X(lio_listio64)
+
+/* Called from signals.c, as real_NAME. */
+#define BLOCKING_MASKED(X) \
+    X(ppoll) X(__ppoll_chk) X(pselect) X(epoll_pwait) X(epoll_pwait2) X(sigsuspend) \
+    X(sigwait) X(sigwaitinfo) X(sigtimedwait)
+
+#define BLOCKING_ALL(X) BLOCKING(X) BLOCKING_MASKED(X) X(syscall) X(vfork)
+
+/* In the order of BLOCKING_ALL. Read by the assembly. */
+struct target {
+    void *function;      /* NULL: not looked up yet */
+    const char *name;
+    uint64_t parks;
+};
+_Static_assert(sizeof(struct target) == 24, "the assembly knows it");
+
+#define TARGET(name) struct target blocking_##name = {NULL, #name, 0};
+BLOCKING_ALL(TARGET)
+#undef TARGET
+
+void blocking_look_up(struct target *t);
+_Unwind_Reason_Code blocking_personality(int version, _Unwind_Action actions,
+                                         _Unwind_Exception_Class class,
+                                         struct _Unwind_Exception *exception,
+                                         struct _Unwind_Context *context);
+
+#define STUB(symbol, visibility, name, entry) \
+    __asm__(".text\n\t" \
+            ".balign 16\n\t" \
+            ".globl " #symbol "\n\t" \
+            visibility \
+            ".hidden blocking_" #name "\n\t" \
+            ".type " #symbol ", @function\n" \
+            #symbol ":\n\t" \
+            ".cfi_startproc\n\t" \
+            "lea blocking_" #name "(%rip), %r11\n\t" \
+            entry \
+            ".cfi_endproc\n\t" \
+            ".size " #symbol ", . - " #symbol);
+#define STUB_OPEN(name) STUB(name, "", name, "jmp park_call\n\t")
+#define STUB_HIDDEN(name) STUB(real_##name, ".hidden real_" #name "\n\t", name, "jmp park_call\n\t")
+
+BLOCKING(STUB_OPEN)
+BLOCKING_MASKED(STUB_HIDDEN)
+STUB(syscall, "", syscall, "cmp $202, %rdi\n\t" /* futex */
+                           "je park_call_7\n\t"
+                           "jmp park_pass\n\t")
+
+/* At a function's first call; all registers that may hold arguments are kept: rax, too, which tells
+ * variadic functions of vector registers. The stack is as at the function's entry. */
+#define LOOK_UP_FIRST \
+    "1:\tcmpq $0, (%r11)\n\t" \
+    "jne 2f\n\t" \
+    ".cfi_remember_state\n\t" \
+    SAVE_ARGUMENTS \
+    ".cfi_def_cfa_offset 80\n\t" \
+    "mov %r11, %rdi\n\t" \
+    "call blocking_look_up\n\t" \
+    RESTORE_ARGUMENTS \
+    ".cfi_restore_state\n" \
+    "2:\t"
+#define SAVE_ARGUMENTS \
+    "push %rax\n\tpush %rdi\n\tpush %rsi\n\tpush %rdx\n\tpush %rcx\n\tpush %r8\n\tpush %r9\n\t" \
+    "push %r11\n\tpush %r11\n\t"
+#define RESTORE_ARGUMENTS \
+    "pop %r11\n\tpop %r11\n\tpop %r9\n\tpop %r8\n\tpop %rcx\n\tpop %rdx\n\tpop %rsi\n\t" \
+    "pop %rdi\n\tpop %rax\n\t"
+
+/* r11: the target. `argument` pushes 8 bytes: one more argument on the stack, or nothing of
+ * meaning. */
+#define PARK_CALL(name, argument) \
+    __asm__(".text\n\t" \
+            ".balign 16\n\t" \
+            ".type " #name ", @function\n" \
+            #name ":\n\t" \
+            ".cfi_startproc\n\t" \
+            ".cfi_personality 0x1b, blocking_personality\n\t" \
+            LOOK_UP_FIRST \
+            "mov park_self@gottpoff(%rip), %r10\n\t" \
+            "mov %fs:(%r10), %r10\n\t" \
+            "test %r10, %r10\n\t" \
+            "jz park_pass\n\t" \
+            "cmpq $0, 16(%r11)\n\t" \
+            "je park_pass\n\t" \
+            "push %rbp\n\t" \
+            ".cfi_def_cfa_offset 16\n\t" \
+            ".cfi_offset %rbp, -16\n\t" \
+            "mov %rsp, %rbp\n\t" \
+            ".cfi_def_cfa_register %rbp\n\t" \
+            "push %rbx\n\t" \
+            ".cfi_offset %rbx, -24\n\t" \
+            "push %r12\n\t" \
+            ".cfi_offset %r12, -32\n\t" \
+            "push %r13\n\tpush %r14\n\tpush %r15\n\t" \
+            "push %rdi\n\tpush %rsi\n\tpush %rdx\n\tpush %rcx\n\tpush %r8\n\tpush %r9\n\t" \
+            argument \
+            "mov %r10, %rbx\n\t" \
+            "mov (%rbx), %r12\n\t" /* what it was: 0, but for calls within calls */ \
+            "mov %rsp, (%rbx)\n\t" \
+            "cmpl $0, park_stopping(%rip)\n\t" /* .inv.parked */ \
+            "jne 5f\n" \
+            "3:\tcall *(%r11)\n\t" \
+            "mov %r12, (%rbx)\n\t" \
+            "cmpl $0, park_stopping(%rip)\n\t" \
+            "jne 6f\n" \
+            "4:\tmov -8(%rbp), %rbx\n\t" \
+            "mov -16(%rbp), %r12\n\t" \
+            ".cfi_remember_state\n\t" \
+            "leave\n\t" \
+            ".cfi_def_cfa %rsp, 8\n\t" \
+            "ret\n\t" \
+            ".cfi_restore_state\n" \
+            "5:\t" SAVE_ARGUMENTS \
+            "sub $8, %rsp\n\t" \
+            "call park_wait\n\t" \
+            "add $8, %rsp\n\t" \
+            RESTORE_ARGUMENTS \
+            "jmp 3b\n" \
+            "6:\tpush %rax\n\tpush %rax\n\tcall park_wait\n\tpop %rax\n\tpop %rax\n\tjmp 4b\n\t" \
+            ".cfi_endproc\n\t" \
+            ".size " #name ", . - " #name)
+
+PARK_CALL(park_call, "push %r9\n\t");
+PARK_CALL(park_call_7, "push 16(%rbp)\n\t");
+
+/* As a running thread. */
+__asm__(".text\n\t"
+        ".balign 16\n\t"
+        ".type park_pass, @function\n"
+        "park_pass:\n\t"
+        ".cfi_startproc\n\t"
+        LOOK_UP_FIRST
+        "jmp *(%r11)\n\t"
+        ".cfi_endproc\n\t"
+        ".size park_pass, . - park_pass");
+
+/* The child runs on its parent's stack, with its thread-local storage, and must not park in its
+ * name: if it were killed there, the parent would go on, parked. So it has no place; the parent has
+ * it back when it goes on. Over the call, which returns twice, nothing on the stack lasts: the place
+ * is in r9, the way back in r10, which libc's vfork and the kernel leave alone. */
+__asm__(".text\n\t"
+        ".balign 16\n\t"
+        ".globl vfork, __vfork\n\t"
+        ".hidden blocking_vfork\n\t"
+        ".type vfork, @function\n\t"
+        ".type __vfork, @function\n"
+        "vfork:\n"
+        "__vfork:\n\t"
+        ".cfi_startproc\n\t"
+        "lea blocking_vfork(%rip), %r11\n\t"
+        LOOK_UP_FIRST
+        "cmpq $0, 16(%r11)\n\t"
+        "je 4f\n\t"
+        "mov park_self@gottpoff(%rip), %r8\n\t"
+        "mov %fs:(%r8), %r9\n\t"
+        "pop %r10\n\t"
+        ".cfi_def_cfa_offset 0\n\t"
+        ".cfi_register %rip, %r10\n\t"
+        "movq $0, %fs:(%r8)\n\t"
+        "call *(%r11)\n\t"
+        "push %r10\n\t"
+        ".cfi_def_cfa_offset 8\n\t"
+        ".cfi_offset %rip, -8\n\t"
+        "test %eax, %eax\n\t"
+        "jz 3f\n\t"
+        "mov %r9, %fs:(%r8)\n"
+        "3:\tret\n"
+        "4:\tjmp *(%r11)\n\t"
+        ".cfi_endproc\n\t"
+        ".size vfork, . - vfork\n\t"
+        ".size __vfork, . - __vfork");
+
+static bool is_libc(const char *path)
+{
+    static const char *const names[] = {"libc.so.", "libpthread.so.", "librt.so."};
+    const char *slash = strrchr(path, '/'), *name = slash == NULL ? path : slash + 1;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strncmp(name, names[i], strlen(names[i])) == 0)
+            return true;
+    return false;
+}
+
+/* Several threads may come here for the same one; they find the same. */
+void blocking_look_up(struct target *t)
+{
+    void *found = real_find(t->name);
+    struct dl_find_object object;
+    t->parks = _dl_find_object(found, &object) == 0 && is_libc(object.dlfo_link_map->l_name);
+    if (!t->parks && t == &blocking_vfork)
+        park_forbid();
+    atomic_thread_fence(memory_order_release);
+    *(void *volatile *)&t->function = found;
+}
+
+_Unwind_Reason_Code blocking_personality(int version, _Unwind_Action actions,
+                                         _Unwind_Exception_Class class,
+                                         struct _Unwind_Exception *exception,
+                                         struct _Unwind_Context *context)
+{
+    (void)version;
+    (void)class;
+    (void)exception;
+    (void)context;
+    if (actions & _UA_CLEANUP_PHASE)
+        park_end();
+    return _URC_CONTINUE_UNWIND;
+}

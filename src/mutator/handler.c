@@ -1,0 +1,101 @@
+/* handler.c -- a thunk per handler.
+ *
+ * Theory: with one thunk for each address that was ever set, the kernel's own record stays the only
+ * one of what the program has set: flags, masks, one-shot handlers, inheritance are as ever, and
+ * nothing has to be changed in two places at once.
+ *
+ *   .inv.thunk   handlers[i], once set, never changes: thunk i may be run at any time by a thread
+ *                that was told of it.
+ *
+ * A thread that is not parked goes from the thunk straight to its handler, which finds the stack as
+ * the kernel left it. One that is parked withdraws its frame, waits if the world is stopped, and
+ * parks again behind the handler, unless it is another task than the place's owner by now: a child
+ * that the handler has forked. */
+#include "mutator/handler.h"
+
+#include "base/atomic.h"
+#include "mutator/park.h"
+#include "sys/syscall.h"
+
+#include <signal.h>
+
+enum { THUNK_SIZE = 16 };
+
+/* Seen by the assembly. */
+extern const char handler_thunks[];
+extern _Atomic uintptr_t handler_addresses[HANDLERS_MOST];
+void handler_run_parked(int signal, siginfo_t *info, void *context, uint32_t number);
+
+_Atomic uintptr_t handler_addresses[HANDLERS_MOST];
+
+/* The kernel calls with three arguments; rax and rcx are free. park_self is NULL, or the frame
+ * comes first in what it points to. */
+__asm__(".text\n\t"
+        ".balign 16\n\t"
+        ".globl handler_thunks\n\t"
+        ".hidden handler_thunks, handler_addresses, handler_run_parked\n"
+        "handler_thunks:\n\t"
+        ".cfi_startproc\n\t"
+        ".set .Lthunk, 0\n\t"
+        ".rept 1024\n\t"
+        "mov $.Lthunk, %eax\n\t"
+        "jmp .Lrun\n\t"
+        ".balign 16\n\t"
+        ".set .Lthunk, .Lthunk + 1\n\t"
+        ".endr\n"
+        ".Lrun:\n\t"
+        "mov park_self@gottpoff(%rip), %rcx\n\t"
+        "mov %fs:(%rcx), %rcx\n\t"
+        "test %rcx, %rcx\n\t"
+        "jz 1f\n\t"
+        "cmpq $0, (%rcx)\n\t"
+        "je 1f\n\t"
+        "mov %eax, %ecx\n\t"
+        "jmp handler_run_parked\n"
+        "1:\tlea handler_addresses(%rip), %rcx\n\t"
+        "jmp *(%rcx, %rax, 8)\n\t"
+        ".cfi_endproc");
+
+void handler_run_parked(int signal, siginfo_t *info, void *context, uint32_t number)
+{
+    void (*handler)(int, siginfo_t *, void *) =
+        (void (*)(int, siginfo_t *, void *))relaxed_load(&handler_addresses[number]);
+    uintptr_t frame = relaxed_load(&park_self->frame);
+    park_end();
+    handler(signal, info, context);
+    if (park_self != NULL && relaxed_load(&park_self->tid) == (int32_t)syscall0(__NR_gettid))
+        release_store(&park_self->frame, frame);
+}
+
+static bool is_function(uintptr_t handler)
+{
+    return handler != (uintptr_t)SIG_DFL && handler != (uintptr_t)SIG_IGN &&
+           handler != (uintptr_t)SIG_ERR && handler != (uintptr_t)SIG_HOLD;
+}
+
+static bool is_thunk(uintptr_t address)
+{
+    return address - (uintptr_t)handler_thunks < HANDLERS_MOST * THUNK_SIZE;
+}
+
+uintptr_t handler_wrap(uintptr_t handler)
+{
+    if (!is_function(handler) || is_thunk(handler))
+        return handler;
+    for (uint32_t i = 0; i < HANDLERS_MOST; i++) {
+        uintptr_t found = relaxed_load(&handler_addresses[i]);
+        if (found == 0 && atomic_compare_exchange_strong(&handler_addresses[i], &found, handler))
+            found = handler;
+        if (found == handler)
+            return (uintptr_t)handler_thunks + i * THUNK_SIZE;
+    }
+    park_forbid();
+    return handler;
+}
+
+uintptr_t handler_unwrap(uintptr_t address)
+{
+    if (!is_thunk(address))
+        return address;
+    return relaxed_load(&handler_addresses[(address - (uintptr_t)handler_thunks) / THUNK_SIZE]);
+}

@@ -1,0 +1,63 @@
+/* park.h -- where each thread is, and threads that sleep in the kernel.
+ *
+ * A thread in a blocking call of libc is *parked*: what the program needs of its stack begins at a
+ * frame that it has published, and it does not run the program's code before it has seen that the
+ * world is not stopped. So a stop of the world (gc/world.h) need not wake it. See park.c.
+ *
+ * Thread safety: `frame` is the thread's own; a stopper reads it after park_stop. The rest is
+ * written by the thread, and read while it is stopped; places are taken and left under the REGISTRY
+ * lock. */
+#ifndef GC_PARK_H
+#define GC_PARK_H
+
+#include "base/atomic.h"
+#include "base/base.h"
+
+enum { PARKS_MOST = 8192 };
+
+struct park {
+    /* While parked: the lowest address of its stack that the program needs, with all registers of
+     * the program's above it. 0: it runs. First: the assembly below knows it. */
+    _Atomic uintptr_t frame;
+    _Atomic int32_t tid;     /* 0: nobody's place */
+    uint32_t next_free;
+    uintptr_t stack_hint;    /* an address in its own stack */
+    uintptr_t stack_low;     /* the lowest of its own stack; 0: its mapping holds nothing else */
+    /* Its alternate signal stack, or 0. */
+    _Atomic uintptr_t alternate;
+    _Atomic size_t alternate_size;
+    uint64_t unused;         /* one cache line */
+};
+
+/* The calling thread's; NULL: it never parks. */
+extern __thread struct park *park_self;
+/* The number of the stop under way; 0: none. A futex. */
+extern _Atomic uint32_t park_stopping;
+
+/* A place for the calling thread; NULL: there is none, it stays a stranger. REGISTRY lock. */
+struct park *park_take(uintptr_t stack_hint);
+/* Its thread ends, or is none of this process's. REGISTRY lock. */
+void park_leave(struct park *p);
+/* The calling thread is another task now: the child of fork. */
+void park_renumber(void);
+/* All places, [0, *count); those with a tid are in use. REGISTRY lock. */
+struct park *park_places(uint32_t *count);
+
+/* From here to park_end the program needs of this thread's stack what lies from `frame` upward.
+ * Without a place, or with frame == 0, it goes on as a running thread. */
+void park_begin(uintptr_t frame);
+void park_end(void);
+/* Waits while the world is stopped. */
+void park_wait(void);
+/* The calling thread's alternate signal stack from now on; 0: none. */
+void park_note_alternate(uintptr_t start, size_t size);
+
+/* The stopper: from park_stop's return on, a thread whose frame is set stays out of the program
+ * until park_start. False: the kernel offers no barrier; frames mean nothing. */
+bool park_stop(uint32_t number);
+void park_start(void);
+/* From now on, for good, frames mean nothing: some thread may run the program's code while one is
+ * set. */
+void park_forbid(void);
+
+#endif
