@@ -1,5 +1,7 @@
 """mutants.py [--only A,B] [--seconds N] -- do the movers notice a collector that overlooks things?
 
+    --seconds N     for each run of the unchanged sources (5)
+
 Copies the sources to a scratch directory, and for each mutant changes one place, builds the
 library with checks, and runs the movers under it, with the oracle where the mark is concurrent: one
 of SEEDS must fail, by the program's own checks or by a signal. The unchanged sources must pass. A mutant whose text is not found in the sources is a failure: the
@@ -25,6 +27,8 @@ UFFD = 'stress=500,barrier=uffd,workers=2,pause_us=50,oracle=1'
 MPROTECT = 'stress=500,barrier=mprotect,workers=2,pause_us=50,oracle=1'
 GROWTH = 'min_heap=1M,percent=20,barrier=uffd,workers=2,oracle=1'
 SEEDS = (1, 2, 3, 4)
+# When to give up a mutant and a seed: a run ends where the bug shows.
+PATIENCE = 60
 
 # Name: file, text, what it becomes, options.
 MUTANTS = {
@@ -114,7 +118,7 @@ def first_failure(tree, options, seconds, seeds):
     return None
 
 
-def try_mutant(tree, name, seconds, tally):
+def try_mutant(tree, name, tally):
     path, text, changed, options = MUTANTS[name]
     path = os.path.join(tree, path)
     with open(path, encoding='utf-8') as file:
@@ -125,7 +129,7 @@ def try_mutant(tree, name, seconds, tally):
     with open(path, 'w', encoding='utf-8') as file:
         file.write(source.replace(text, changed))
     good, log = built(tree)
-    found = first_failure(tree, options, seconds, SEEDS) if good else None
+    found = first_failure(tree, options, PATIENCE, SEEDS) if good else None
     if found:
         tally.ok(name, found)
     else:
@@ -154,7 +158,7 @@ def main():
                 tally.ok(name)
         for name in MUTANTS:
             if good and (not wanted or name in wanted):
-                try_mutant(tree, name, args.seconds, tally)
+                try_mutant(tree, name, tally)
     return tally.exit_status()
 
 
