@@ -10,6 +10,7 @@
 
 #include "base/atomic.h"
 #include "child.h"
+#include "heap/heap.h"
 #include "stopped.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
@@ -54,8 +55,10 @@ static unsigned actor_count;
 static struct {
     enum world_result result;
     size_t count;
+    unsigned parked;
     bool moved, tids_known, stacks_right, frames_right, answered;
 } seen;
+static enum world_who who = WORLD_RUNNING;
 
 static void pause_ns(uint64_t ns)
 {
@@ -88,7 +91,10 @@ static void look_at(const struct actor *a)
     seen.answered &= relaxed_load(&((struct stopped_task *)(uintptr_t)task)->here) ==
                      task->generation;
     seen.stacks_right &= on_stack(a, task->stack_pointer);
-    if (task->alternate == 0)
+    seen.parked += task->parked;
+    if (task->parked)
+        seen.frames_right &= task->frame == 0;
+    else if (task->alternate == 0)
         seen.frames_right &= on_stack(a, task->frame) && task->frame < task->stack_pointer;
     else
         seen.frames_right &= !on_stack(a, task->frame);
@@ -101,7 +107,8 @@ static void stop_and_look(uint64_t timeout)
     lock_acquire(&cycle_lock);
     seen.tids_known = seen.stacks_right = seen.frames_right = seen.answered = true;
     seen.moved = false;
-    seen.result = stop_world(WORLD_RUNNING, timeout);
+    seen.parked = 0;
+    seen.result = stop_world(who, timeout);
     if (seen.result == WORLD_STOPPED) {
         world_tasks(&seen.count);
         for (unsigned i = 0; i < actor_count; i++) {
@@ -154,8 +161,8 @@ static void *spin(void *data)
     return NULL;
 }
 
-/* Sleeps are cut short by the signal, and told so: that is known (a parked thread will not be
- * signalled). They never fail otherwise. */
+/* Sleeps are cut short by the signal, and told so: these threads are not parked. They never fail
+ * otherwise. */
 static void *sleep_often(void *data)
 {
     struct actor *a = data;
@@ -166,6 +173,24 @@ static void *sleep_often(void *data)
         a->errors += result != 0 && result != -EINTR;
         relaxed_add(&a->beats, 1);
     }
+    return NULL;
+}
+
+/* The library's threads do it like this; its sleeps are not cut short unless `who` says so. */
+static void *park_often(void *data)
+{
+    struct actor *a = data;
+    struct timespec t = {0, 200000};
+    a->errors += !thread_attach((uintptr_t)__builtin_frame_address(0));
+    enter(a);
+    while (!acquire_load(&quit)) {
+        park_begin((uintptr_t)__builtin_frame_address(0));
+        long result = syscall2(__NR_nanosleep, (long)&t, 0);
+        park_end();
+        a->errors += result != 0 && (result != -EINTR || who == WORLD_RUNNING);
+        relaxed_add(&a->beats, 1);
+    }
+    thread_detach();
     return NULL;
 }
 
@@ -233,6 +258,7 @@ static void dismiss_actors(void)
 
 static void test_alone(void)
 {
+    EXPECT(heap_init(64 * MIB, false)); /* threads that park have a place */
     world_set_signal(0);
     EXPECT(world_signal() == 62);
     for (int i = 0; i < STOPS; i++) {
@@ -254,6 +280,61 @@ static void test_busy_threads(void)
         EXPECT(seen.count == 7);
     }
     EXPECT(all_move());
+    dismiss_actors();
+}
+
+/* Stops beside threads that sleep, parked, for most of the time: returns how many it met so. */
+static unsigned meet_parked(unsigned actors_in_all)
+{
+    unsigned parked = 0;
+    for (int i = 0; i < STOPS; i++) {
+        stop_and_look(PATIENT_NS);
+        expect_still();
+        EXPECT(seen.count == actors_in_all);
+        parked += seen.parked;
+        pause_ns(50000);
+    }
+    EXPECT(all_move());
+    return parked;
+}
+
+static void test_parked(void)
+{
+    for (int i = 0; i < 3; i++)
+        add_actor(park_often);
+    EXPECT(meet_parked(3) > STOPS);
+    add_actor(spin); /* a stranger */
+    add_actor(sleep_often);
+    EXPECT(meet_parked(5) > STOPS);
+    dismiss_actors();
+}
+
+/* Who asks for everybody gets everybody into the handler. */
+static void test_everybody(void)
+{
+    who = WORLD_EVERYBODY;
+    for (int i = 0; i < 3; i++)
+        add_actor(park_often);
+    add_actor(spin);
+    EXPECT(meet_parked(4) == 0);
+    dismiss_actors();
+    who = WORLD_RUNNING;
+}
+
+/* A handler that came past our wrappers might run in a parked thread. */
+static void test_unknown_handler(void)
+{
+    struct sigaction action = {.sa_handler = (void (*)(int))(uintptr_t)sched_yield}, old;
+    struct actor *a = add_actor(park_often);
+    world_check_handlers();
+    EXPECT(meet_parked(1) != 0);
+    EXPECT(sigaction(SIGUSR2, &action, &old) == 0);
+    world_check_handlers();
+    EXPECT(meet_parked(1) == 0);
+    EXPECT(sigaction(SIGUSR2, &old, NULL) == 0);
+    world_check_handlers();
+    EXPECT(meet_parked(1) != 0);
+    a->errors = 0; /* in between it was told */
     dismiss_actors();
 }
 
@@ -542,7 +623,8 @@ static void test_child_of_fork(void)
     EXPECT(child_passes(after_fork));
 }
 
-UNIT_MAIN(TEST(test_alone), TEST(test_busy_threads), TEST(test_alternate_is_told),
+UNIT_MAIN(TEST(test_alone), TEST(test_parked), TEST(test_everybody), TEST(test_unknown_handler),
+          TEST(test_busy_threads), TEST(test_alternate_is_told),
           TEST(test_undisturbed), TEST(test_blocks_for_a_while), TEST(test_blocks_for_good),
           TEST(test_births_and_deaths), TEST(test_no_births_while_stopped), TEST(test_vfork),
           TEST(test_raw_clone), TEST(test_zombie_main), TEST(test_child_of_fork))
