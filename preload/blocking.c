@@ -11,8 +11,12 @@
  * here. syscall() is parked in a futex: that is how Rust's and other runtimes sleep; other calls
  * through it may be anything, and are only passed on.
  *
+ * Some stops signal parked threads all the same (WORLD_EVERYBODY). If a call was interrupted by
+ * such a stop and by nothing else, it is made again, for what is left of its time (again.c).
+ *
  * Unwinding through the frame (cancellation, exceptions from signal handlers) withdraws it by the
  * personality routine: the program's clean-up code comes after that. */
+#include "again.h"
 #include "base/base.h"
 #include "mutator/park.h"
 #include "real.h"
@@ -52,19 +56,11 @@
 
 #define BLOCKING_ALL(X) BLOCKING(X) BLOCKING_MASKED(X) X(syscall) X(vfork)
 
-/* In the order of BLOCKING_ALL. Read by the assembly. */
-struct target {
-    void *function;      /* NULL: not looked up yet */
-    const char *name;
-    uint64_t parks;
-};
-_Static_assert(sizeof(struct target) == 24, "the assembly knows it");
-
-#define TARGET(name) struct target blocking_##name = {NULL, #name, 0};
+#define TARGET(name) struct blocking_target blocking_##name = {NULL, #name, 0};
 BLOCKING_ALL(TARGET)
 #undef TARGET
 
-void blocking_look_up(struct target *t);
+void blocking_look_up(struct blocking_target *t);
 _Unwind_Reason_Code blocking_personality(int version, _Unwind_Action actions,
                                          _Unwind_Exception_Class class,
                                          struct _Unwind_Exception *exception,
@@ -137,20 +133,30 @@ STUB(syscall, "", syscall, "cmp $202, %rdi\n\t" /* futex */
             ".cfi_offset %rbx, -24\n\t" \
             "push %r12\n\t" \
             ".cfi_offset %r12, -32\n\t" \
-            "push %r13\n\tpush %r14\n\tpush %r15\n\t" \
+            "push %r13\n\t" \
+            "push %r14\n\t" \
+            ".cfi_offset %r14, -48\n\t" \
+            "push %r15\n\t" \
             "push %rdi\n\tpush %rsi\n\tpush %rdx\n\tpush %rcx\n\tpush %r8\n\tpush %r9\n\t" \
             argument \
             "mov %r10, %rbx\n\t" \
             "mov (%rbx), %r12\n\t" /* what it was: 0, but for calls within calls */ \
-            "mov %rsp, (%rbx)\n\t" \
+            "movq $0, 48(%rbx)\n\t" /* neither woken nor handled */ \
+            "cmpl $0, park_interrupts(%rip)\n\t" \
+            "jne 7f\n" \
+            "8:\tmov %rsp, (%rbx)\n\t" \
             "cmpl $0, park_stopping(%rip)\n\t" /* .inv.parked */ \
             "jne 5f\n" \
-            "3:\tcall *(%r11)\n\t" \
-            "mov %r12, (%rbx)\n\t" \
+            "3:\tmov %r11, %r14\n\t" \
+            "call *(%r11)\n\t" \
+            "cmpl $0, 48(%rbx)\n\t" \
+            "jne 9f\n" \
+            "10:\tmov %r12, (%rbx)\n\t" \
             "cmpl $0, park_stopping(%rip)\n\t" \
             "jne 6f\n" \
             "4:\tmov -8(%rbp), %rbx\n\t" \
             "mov -16(%rbp), %r12\n\t" \
+            "mov -32(%rbp), %r14\n\t" \
             ".cfi_remember_state\n\t" \
             "leave\n\t" \
             ".cfi_def_cfa %rsp, 8\n\t" \
@@ -162,7 +168,18 @@ STUB(syscall, "", syscall, "cmp $202, %rdi\n\t" /* futex */
             "add $8, %rsp\n\t" \
             RESTORE_ARGUMENTS \
             "jmp 3b\n" \
-            "6:\tpush %rax\n\tpush %rax\n\tcall park_wait\n\tpop %rax\n\tpop %rax\n\tjmp 4b\n\t" \
+            "6:\tpush %rax\n\tpush %rax\n\tcall park_wait\n\tpop %rax\n\tpop %rax\n\tjmp 4b\n" \
+            "7:\t" SAVE_ARGUMENTS \
+            "sub $8, %rsp\n\t" \
+            "call again_begin\n\t" \
+            "add $8, %rsp\n\t" \
+            RESTORE_ARGUMENTS \
+            "jmp 8b\n" \
+            "9:\tmov %r14, %rdi\n\t" \
+            "mov %rsp, %rsi\n\t" \
+            "mov %rax, %rdx\n\t" \
+            "call again_if_woken\n\t" \
+            "jmp 10b\n\t" \
             ".cfi_endproc\n\t" \
             ".size " #name ", . - " #name)
 
@@ -182,8 +199,8 @@ __asm__(".text\n\t"
 
 /* The child runs on its parent's stack, with its thread-local storage, and must not park in its
  * name: if it were killed there, the parent would go on, parked. So it has no place; the parent has
- * it back when it goes on. Over the call, which returns twice, nothing on the stack lasts: the place
- * is in r9, the way back in r10, which libc's vfork and the kernel leave alone. */
+ * it back when it goes on. Over the call, which returns twice, nothing on the stack lasts: the
+ * place is in r9, the way back in r10, which libc's vfork and the kernel leave alone. */
 __asm__(".text\n\t"
         ".balign 16\n\t"
         ".globl vfork, __vfork\n\t"
@@ -227,7 +244,7 @@ static bool is_libc(const char *path)
 }
 
 /* Several threads may come here for the same one; they find the same. */
-void blocking_look_up(struct target *t)
+void blocking_look_up(struct blocking_target *t)
 {
     void *found = real_find(t->name);
     struct dl_find_object object;

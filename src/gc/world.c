@@ -110,6 +110,8 @@ static void on_stop(int signal, siginfo_t *info, void *context)
         task->alternate = (uintptr_t)uc->uc_stack.ss_sp;
         task->alternate_size = uc->uc_stack.ss_size;
         task->thread_pointer = thread_pointer();
+        if (task->place != NULL && relaxed_load(&task->place->frame) != 0)
+            task->place->woken = 1; /* its call may return EINTR, which the wrapper hides */
         wait_here(task, generation);
         if (world.leave != NULL)
             world.leave(context);
@@ -147,7 +149,7 @@ static void await_empty_handler(void)
 }
 
 /* False: there is no place. */
-static struct stopped_task *add_task(int32_t tid, uint32_t generation)
+static struct stopped_task *add_task(int32_t tid, struct park *place, uint32_t generation)
 {
     uint32_t count = relaxed_load(&world.count);
     if (count == WORLD_TASKS_MOST)
@@ -156,6 +158,7 @@ static struct stopped_task *add_task(int32_t tid, uint32_t generation)
     task->tid = tid;
     task->generation = generation;
     task->parked = false;
+    task->place = place;
     relaxed_store(&task->here, 0);
     tid_table_put(&world.index, tid, (uint16_t)count);
     release_store(&world.count, count + 1);
@@ -163,9 +166,9 @@ static struct stopped_task *add_task(int32_t tid, uint32_t generation)
 }
 
 /* A task that is gone by now counts as such. */
-static bool signal_task(int32_t tid, uint32_t generation)
+static bool signal_task(int32_t tid, struct park *place, uint32_t generation)
 {
-    if (add_task(tid, generation) == NULL)
+    if (add_task(tid, place, generation) == NULL)
         return false;
     long pid = syscall0(__NR_getpid);
     if (syscall3(__NR_tgkill, pid, tid, world.signal) == -ESRCH) {
@@ -175,16 +178,16 @@ static bool signal_task(int32_t tid, uint32_t generation)
     return true;
 }
 
-static bool keep_parked(const struct park *p, int32_t tid, uintptr_t frame, uint32_t generation)
+static bool keep_parked(struct park *p, int32_t tid, uintptr_t frame, uint32_t generation)
 {
-    struct stopped_task *task = add_task(tid, generation);
+    struct stopped_task *task = add_task(tid, p, generation);
     if (task == NULL)
         return false;
     task->parked = true;
     task->stack_pointer = frame;
     task->frame = 0;
-    task->alternate = relaxed_load(&((struct park *)(uintptr_t)p)->alternate);
-    task->alternate_size = relaxed_load(&((struct park *)(uintptr_t)p)->alternate_size);
+    task->alternate = relaxed_load(&p->alternate);
+    task->alternate_size = relaxed_load(&p->alternate_size);
     task->thread_pointer = 0;
     relaxed_store(&task->here, generation);
     world.parked++;
@@ -202,7 +205,8 @@ static bool stop_registered(uint32_t generation, int32_t self, bool parking)
         if (tid == 0 || tid == self || find_task(tid) != NULL)
             continue;
         uintptr_t frame = parking ? acquire_load(&p->frame) : 0;
-        if (!(frame != 0 ? keep_parked(p, tid, frame, generation) : signal_task(tid, generation)))
+        if (!(frame != 0 ? keep_parked(p, tid, frame, generation)
+                         : signal_task(tid, p, generation)))
             return false;
     }
     return true;
@@ -226,7 +230,7 @@ static int signal_new(uint32_t generation, int32_t self)
         int32_t tid = world.listed[i];
         if (tid == self || own_thread_has(tid) || find_task(tid) != NULL)
             continue;
-        if (!signal_task(tid, generation))
+        if (!signal_task(tid, NULL, generation))
             return -1;
         fresh++;
     }
@@ -298,6 +302,8 @@ enum world_result world_stop(enum world_who who, uint64_t timeout_ns)
     world.gone = world.parked = 0;
     world.vanished = false;
     bool parking = park_stop(generation) && who == WORLD_RUNNING && !world.everybody;
+    if (!parking)
+        relaxed_store(&park_interrupts, 1);
     enum world_result result = stop_all(generation, parking, clock_now_ns() + timeout_ns);
     if (result != WORLD_STOPPED)
         world_start();

@@ -28,6 +28,7 @@ struct stopped_task {
     int32_t tid;
     uint32_t generation;          /* of the last stop it was listed in. The collector */
     bool parked;                  /* no registers are in use but those that lie in its stack */
+    struct park *place;           /* NULL: it has none */
     /* The task, in its signal handler; valid once `here` holds the stop's generation. */
     _Atomic uint32_t here;
     uintptr_t stack_pointer;      /* where it was interrupted, or its parking frame */

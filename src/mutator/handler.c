@@ -63,8 +63,11 @@ void handler_run_parked(int signal, siginfo_t *info, void *context, uint32_t num
     uintptr_t frame = relaxed_load(&park_self->frame);
     park_end();
     handler(signal, info, context);
-    if (park_self != NULL && relaxed_load(&park_self->tid) == (int32_t)syscall0(__NR_gettid))
-        release_store(&park_self->frame, frame);
+    struct park *self = park_self;
+    if (self == NULL || relaxed_load(&self->tid) != (int32_t)syscall0(__NR_gettid))
+        return;
+    self->handled = 1; /* after calls that the handler made */
+    release_store(&self->frame, frame);
 }
 
 static bool is_function(uintptr_t handler)

@@ -45,7 +45,7 @@
 #include <signal.h>
 
 __thread struct park *park_self;
-_Atomic uint32_t park_stopping;
+_Atomic uint32_t park_stopping, park_interrupts;
 
 static struct {
     /* REGISTRY lock. */

@@ -26,13 +26,22 @@ struct park {
     /* Its alternate signal stack, or 0. */
     _Atomic uintptr_t alternate;
     _Atomic size_t alternate_size;
-    uint64_t unused;         /* one cache line */
+    /* Its own, of this sleep: a stop's signal has interrupted it; a handler of the program's has
+     * run; when it began, or 0: not known. All on one cache line. */
+    uint32_t woken, handled;
+    uint64_t begun_ns;
 };
+_Static_assert(offsetof(struct park, frame) == 0 && offsetof(struct park, woken) == 48 &&
+                   offsetof(struct park, begun_ns) == 56 && sizeof(struct park) == 64,
+               "preload/blocking.c knows it");
 
 /* The calling thread's; NULL: it never parks. */
 extern __thread struct park *park_self;
 /* The number of the stop under way; 0: none. A futex. */
 extern _Atomic uint32_t park_stopping;
+/* Parked threads are signalled, too, now and then: who sleeps for some time shall know since when.
+ * Set once. */
+extern _Atomic uint32_t park_interrupts;
 
 /* A place for the calling thread; NULL: there is none, it stays a stranger. REGISTRY lock. */
 struct park *park_take(uintptr_t stack_hint);

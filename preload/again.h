@@ -1,0 +1,32 @@
+/* again.h -- a blocking call that a stop of the world has interrupted, made again.
+ *
+ * Thread safety: the calling thread's own, while it is parked. */
+#ifndef GC_AGAIN_H
+#define GC_AGAIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A function that blocks. Read by the assembly of blocking.c. */
+struct blocking_target {
+    void *function;      /* NULL: not looked up yet */
+    const char *name;
+    uint64_t parks;      /* 0: it is called as by a running thread */
+};
+_Static_assert(offsetof(struct blocking_target, function) == 0 &&
+                   offsetof(struct blocking_target, parks) == 16,
+               "blocking.c knows it");
+
+/* Its arguments, as they lie on the stack. */
+struct blocking_arguments {
+    long stacked, r9, r8, rcx, rdx, rsi, rdi;
+};
+
+/* A call begins, and may be interrupted: notes the time. */
+void again_begin(void);
+/* The call has returned `result`, and a stop's signal has come meanwhile. If that alone has ended
+ * it, makes it again, until it ends by itself. Returns its result, errno set accordingly. */
+long again_if_woken(const struct blocking_target *t, const struct blocking_arguments *a,
+                    long result);
+
+#endif
