@@ -3,10 +3,20 @@
  * setuid() and its kin change one thread in the kernel; libc makes all its threads follow, but does
  * not know ours, which would keep the old rights. unshare() and setns() refuse some namespaces to a
  * process of more than one thread. So our thread ends before such a call; the next collection makes
- * a new one, with the rights of the thread that it is made by. */
+ * a new one, with the rights of the thread that it is made by.
+ *
+ * A filter of system calls may end the process at our next one (sys/sandbox.h): before it comes
+ * into force the collector ends for good. Programs set it by prctl(), or, as libseccomp does, by
+ * syscall(). */
 #include "base/base.h"
 #include "real.h"
 #include "runtime.h"
+#include "sys/sandbox.h"
+
+#include <asm/unistd.h>
+#include <linux/seccomp.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
 
 #define ALONE(name, parameters, arguments) \
     GC_EXPORT int name parameters \
@@ -28,3 +38,36 @@ ALONE(setgroups, (size_t count, const gid_t *groups), (count, groups))
 ALONE(initgroups, (const char *user, gid_t group), (user, group))
 ALONE(unshare, (int flags), (flags))
 ALONE(setns, (int fd, int type), (fd, type))
+
+/* One filter may follow another. The result may be a descriptor. */
+#define FILTERED(type, call) \
+    bool before = sandbox_on(); \
+    runtime_sandbox(true); \
+    type result = call; \
+    if (result < 0 && !before) \
+        runtime_sandbox(false); \
+    return result
+
+GC_EXPORT int prctl(int option, ...)
+{
+    unsigned long a[4];
+    va_list list;
+    va_start(list, option);
+    for (int i = 0; i < 4; i++) /* what the caller did not pass is not looked at */
+        a[i] = va_arg(list, unsigned long);
+    va_end(list);
+    real_resolve();
+    if (option != PR_SET_SECCOMP)
+        return real.prctl(option, a[0], a[1], a[2], a[3]);
+    FILTERED(int, real.prctl(option, a[0], a[1], a[2], a[3]));
+}
+
+/* syscall(SYS_seccomp), from blocking.c. */
+long alone_seccomp(long number, unsigned long operation, unsigned long flags, void *arguments);
+long alone_seccomp(long number, unsigned long operation, unsigned long flags, void *arguments)
+{
+    real_resolve();
+    if (operation != SECCOMP_SET_MODE_STRICT && operation != SECCOMP_SET_MODE_FILTER)
+        return real.syscall(number, operation, flags, arguments);
+    FILTERED(long, real.syscall(number, operation, flags, arguments));
+}

@@ -8,8 +8,8 @@
  * preloaded library), it may run code of anybody's: then it is called as by a running thread.
  *
  * Those that take a signal mask have a wrapper in signals.c in front of them, and a name of its own
- * here. syscall() is parked in a futex: that is how Rust's and other runtimes sleep; other calls
- * through it may be anything, and are only passed on.
+ * here. syscall() is parked in a futex: that is how Rust's and other runtimes sleep; seccomp has
+ * its own wrapper (alone.c); other calls through it may be anything, and are only passed on.
  *
  * Some stops signal parked threads all the same (WORLD_EVERYBODY). If a call was interrupted by
  * such a stop and by nothing else, it is made again, for what is left of its time (again.c).
@@ -86,6 +86,8 @@ BLOCKING(STUB_OPEN)
 BLOCKING_MASKED(STUB_HIDDEN)
 STUB(syscall, "", syscall, "cmp $202, %rdi\n\t" /* futex */
                            "je park_call_7\n\t"
+                           "cmp $317, %rdi\n\t" /* seccomp */
+                           "je alone_seccomp\n\t"
                            "jmp park_pass\n\t")
 
 /* At a function's first call; all registers that may hold arguments are kept: rax, too, which tells

@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,7 +21,7 @@
     X(sigaction) X(signal) X(ssignal) X(sysv_signal) X(sigset) X(sigaltstack) \
     X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) \
     X(setuid) X(setgid) X(seteuid) X(setegid) X(setreuid) X(setregid) X(setresuid) X(setresgid) \
-    X(setgroups) X(initgroups) X(unshare) X(setns) \
+    X(setgroups) X(initgroups) X(unshare) X(setns) X(prctl) X(syscall) \
     X(mmap) X(munmap) X(mprotect) X(pkey_mprotect) X(mremap) \
     X(dlopen) X(dlclose)
 

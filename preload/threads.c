@@ -21,8 +21,8 @@ struct start {
 static void *begin(void *record)
 {
     struct start start = *(struct start *)record;
-    free(record);
     runtime_thread_begin();
+    free(record);
     return start.routine(start.argument);
 }
 

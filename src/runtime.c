@@ -27,6 +27,7 @@
 #include "sys/lock.h"
 #include "sys/options.h"
 #include "sys/print.h"
+#include "sys/sandbox.h"
 #include "sys/task.h"
 #include "watch/leak.h"
 #include "watch/stack_table.h"
@@ -113,6 +114,8 @@ static bool thread_stack(uintptr_t *low, uintptr_t *high)
 static uint32_t capture_stack(void)
 {
     uintptr_t pcs[STACK_DEPTH];
+    if (sandbox_on())
+        return 0;
     tell_main_stack();
     unsigned depth = unwind_capture(pcs, STACK_DEPTH);
     return depth == 0 ? 0 : stack_table_intern(pcs, depth);
@@ -288,7 +291,7 @@ void runtime_thread_begin(void)
         return;
     if (pthread_setspecific(runtime.key, &runtime) != 0)
         thread_detach();
-    else
+    else if (!sandbox_on())
         note_thread_stack(here);
 }
 
@@ -316,6 +319,11 @@ void runtime_exit(void)
         !(wants_report() || options.gctrace))
         return;
     runtime.exited = true;
+    if (sandbox_on()) { /* a report needs files */
+        if (wants_report())
+            print_error("nothing was collected at exit: %s", collector_reason_not_run());
+        return;
+    }
     /* A process that allocated nothing, or gave all back, is not made to wait: 0.1 ms, a tenth of
      * what /bin/true takes. */
     if (heap_used() != 0)
@@ -352,6 +360,16 @@ void runtime_retire_collector(void)
 {
     if (runtime.started && !lock_any_held())
         collector_retire();
+}
+
+void runtime_sandbox(bool on)
+{
+    sandbox_set(on);
+    if (!runtime.collects)
+        return;
+    collector_disable(on ? "a filter of system calls (seccomp) is in force" : NULL);
+    if (on)
+        runtime_retire_collector();
 }
 
 void runtime_heap_mapping_begin(void)

@@ -20,6 +20,8 @@ bool runtime_hold_stops(void);
 void runtime_release_stops(bool held);
 /* The collector's thread, if there is one, has ended on return. */
 void runtime_retire_collector(void);
+/* A filter of system calls is about to come into force, with the next one. Or: it has not. */
+void runtime_sandbox(bool on);
 /* The program is about to change the mapping of a part of its heap, and has done so. */
 void runtime_heap_mapping_begin(void);
 void runtime_heap_mapping_end(void);

@@ -243,6 +243,16 @@ def thread_tests(long):
                both(ends_well('done'), reports_leaks), True)
 
 
+def sandbox_tests():
+    for how in ['prctl', 'syscall']:
+        for name, options in [('defaults', 'min_heap=0'), ('stress', f'{EAGER},stress=500'),
+                              ('mprotect', f'{EAGER},stress=500,barrier=mprotect'),
+                              ('stacks', f'{EAGER},stacks=all'), ('off', 'mode=off')]:
+            yield test(f'sandbox_{how}_{name}', f'sandbox {how}', f'report=off,{options}',
+                       both(ends_well('done'), silent))
+    yield test('sandbox_says_why', 'sandbox prctl', EAGER, both(runs, reason_given), True)
+
+
 def limited(**limits):
     return ['prlimit'] + [f'--{name}={value}' for name, value in limits.items()]
 
@@ -331,6 +341,7 @@ def all_tests(long):
                        aborts_naming_address, True)
     yield from option_tests()
     yield from limit_tests()
+    yield from sandbox_tests()
     yield from thread_tests(long)
 
 

@@ -333,8 +333,8 @@ static const struct stack *stack_in(const struct mapping *map, bool *certain)
     return hints == 1 ? only : NULL;
 }
 
-/* The thread's own stack, from `start` to `end`. The first page is cut; the rest goes by what exists
- * (a stack may be deep but sparse), unless it is small. */
+/* The thread's own stack, from `start` to `end`. The first page is cut; the rest goes by what
+ * exists (a stack may be deep but sparse), unless it is small. */
 static void scan_own_stack(uintptr_t start, uintptr_t end)
 {
     uint64_t before = roots.stats->other_bytes;

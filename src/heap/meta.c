@@ -109,12 +109,14 @@ bool arena_init(size_t most)
     return false;
 }
 
-/* Commits the entries [from, to) of a table of `entry` bytes each, whole pages. */
+/* Commits the entries [from, to) of a table of `entry` bytes each, whole pages; those before them
+ * are committed, and with them the page that both share. */
 static bool commit_table(void *table, size_t entry, uint32_t from, uint32_t to)
 {
-    uintptr_t start = align_down((uintptr_t)table + from * entry, PAGE_SIZE);
+    GC_ASSERT(is_aligned((uintptr_t)table, PAGE_SIZE));
+    uintptr_t start = align_up((uintptr_t)table + from * entry, PAGE_SIZE);
     uintptr_t end = align_up((uintptr_t)table + to * entry, PAGE_SIZE);
-    return mem_commit((void *)start, end - start);
+    return start == end || mem_commit((void *)start, end - start);
 }
 
 static bool commit_range(uint32_t from, uint32_t to)

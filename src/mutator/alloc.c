@@ -25,6 +25,7 @@
 #include "sys/lock.h"
 #include "sys/mem.h"
 #include "sys/print.h"
+#include "sys/sandbox.h"
 #include "sys/syscall.h"
 
 #include <errno.h>
@@ -67,7 +68,7 @@ static void *fail(void)
 
 static void attach_main_or_stranger(void)
 {
-    bool is_main = syscall0(__NR_gettid) == syscall0(__NR_getpid);
+    bool is_main = !sandbox_on() && syscall0(__NR_gettid) == syscall0(__NR_getpid);
     if (!is_main || !thread_attach((uintptr_t)__libc_stack_end))
         thread_cache.state = CACHE_STRANGER;
 }

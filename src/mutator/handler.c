@@ -15,7 +15,6 @@
 
 #include "base/atomic.h"
 #include "mutator/park.h"
-#include "sys/syscall.h"
 
 #include <signal.h>
 
@@ -64,7 +63,7 @@ void handler_run_parked(int signal, siginfo_t *info, void *context, uint32_t num
     park_end();
     handler(signal, info, context);
     struct park *self = park_self;
-    if (self == NULL || relaxed_load(&self->tid) != (int32_t)syscall0(__NR_gettid))
+    if (self == NULL || relaxed_load(&self->tid) != park_task())
         return;
     self->handled = 1; /* after calls that the handler made */
     release_store(&self->frame, frame);

@@ -37,6 +37,7 @@
 #include "base/check.h"
 #include "heap/meta.h"
 #include "sys/lock.h"
+#include "sys/sandbox.h"
 #include "sys/syscall.h"
 
 #include <errno.h>
@@ -55,6 +56,12 @@ static struct {
     _Atomic bool forbidden;
 } park;
 
+/* In a sandbox nobody is stopped, so that any number will do. */
+int32_t park_task(void)
+{
+    return sandbox_on() ? 1 : (int32_t)syscall0(__NR_gettid);
+}
+
 struct park *park_take(uintptr_t stack_hint)
 {
     GC_ASSERT(lock_held(LOCK_REGISTRY));
@@ -70,13 +77,14 @@ struct park *park_take(uintptr_t stack_hint)
     if (p == NULL)
         return NULL;
     stack_t alternate = {0};
-    syscall2(__NR_sigaltstack, 0, (long)&alternate);
+    if (!sandbox_on())
+        syscall2(__NR_sigaltstack, 0, (long)&alternate);
     relaxed_store(&p->alternate, (uintptr_t)alternate.ss_sp); /* NULL if there is none */
     relaxed_store(&p->alternate_size, alternate.ss_size);
     p->stack_hint = stack_hint;
     p->stack_low = 0;
     relaxed_store(&p->frame, 0);
-    release_store(&p->tid, (int32_t)syscall0(__NR_gettid));
+    release_store(&p->tid, park_task());
     return p;
 }
 
@@ -93,7 +101,7 @@ void park_leave(struct park *p)
 
 void park_renumber(void)
 {
-    relaxed_store(&park_self->tid, (int32_t)syscall0(__NR_gettid));
+    relaxed_store(&park_self->tid, park_task());
 }
 
 struct park *park_places(uint32_t *count)

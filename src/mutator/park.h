@@ -47,6 +47,8 @@ extern _Atomic uint32_t park_interrupts;
 struct park *park_take(uintptr_t stack_hint);
 /* Its thread ends, or is none of this process's. REGISTRY lock. */
 void park_leave(struct park *p);
+/* The calling thread's number, as in its place. */
+int32_t park_task(void);
 /* The calling thread is another task now: the child of fork. */
 void park_renumber(void);
 /* All places, [0, *count); those with a tid are in use. REGISTRY lock. */

@@ -8,6 +8,7 @@
 #include "mutator/thread.h"
 
 #include "base/check.h"
+#include "base/rng.h"
 #include "sys/lock.h"
 #include "sys/syscall.h"
 
@@ -65,7 +66,7 @@ bool thread_attach(uintptr_t stack_hint)
     if (t == NULL)
         return false;
     t->cache = &thread_cache;
-    t->rng = (uint64_t)syscall0(__NR_gettid) * 0x9e3779b97f4a7c15u;
+    t->rng = mix64((uintptr_t)t ^ stack_hint);
     for (unsigned class = 0; class < SIZE_CLASS_COUNT; class++) {
         t->sample_left[class] = 0;
         t->loaded[class] = 0;

@@ -5,6 +5,7 @@
  * ranges stay one mapping. */
 #include "sys/mem.h"
 
+#include "sys/sandbox.h"
 #include "sys/syscall.h"
 
 #include <linux/mman.h>
@@ -44,12 +45,16 @@ void *mem_reserve(size_t size, size_t unit)
 
 bool mem_commit(void *start, size_t size)
 {
+    if (sandbox_on()) /* what was never committed holds nothing */
+        return !is_error(syscall6(__NR_mmap, (long)start, (long)size, PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0));
     return syscall3(__NR_mprotect, (long)start, (long)size, PROT_READ | PROT_WRITE) == 0;
 }
 
 bool mem_discard(void *start, size_t size)
 {
-    return syscall3(__NR_madvise, (long)start, (long)size, MADV_DONTNEED) == 0;
+    return !sandbox_on() &&
+           syscall3(__NR_madvise, (long)start, (long)size, MADV_DONTNEED) == 0;
 }
 
 void mem_release(void *start, size_t size)

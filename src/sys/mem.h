@@ -9,7 +9,8 @@
 
 /* Reserves `size` bytes aligned to `unit` (a power of two). NULL if there is no such range. */
 void *mem_reserve(size_t size, size_t unit);
-/* Makes [start, start+size) of a reservation usable. False if the kernel refuses. */
+/* Makes [start, start+size) of a reservation usable, which holds nothing yet. False if the kernel
+ * refuses. */
 bool mem_commit(void *start, size_t size);
 /* Gives the pages back; the range stays usable and reads as zeros. False if the kernel kept any of
  * them (locked memory). */
