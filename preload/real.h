@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -35,6 +36,10 @@ extern struct real real;
 
 /* Looks them up; harmless when done. A missing one is fatal: libc is not glibc. */
 void real_resolve(void);
+/* In signals.c: what a thread believes of the reserved signal in its mask, which its children
+ * inherit. */
+bool signals_ours_blocked(void);
+void signals_inherit(bool blocked);
 /* Looks up one more, now. */
 void *real_find(const char *name);
 

@@ -2,8 +2,8 @@
  *
  * A thread that blocked the reserved signal could not be stopped; many programs block all signals
  * in their workers. Nor may it be waited for: sigwait on a full set would take the stop signal away
- * from its handler. What the program sets for that signal is remembered and shown to it again,
- * without effect.
+ * from its handler. What the program sets for that signal, in its mask too, is remembered and shown
+ * to it again, without effect.
  *
  * The kernel is given a thunk for each handler (mutator/handler.h), and the program is shown the
  * handler again, whichever function it asks by. */
@@ -43,18 +43,55 @@ static const sigset_t *without_ours(const sigset_t *set, sigset_t *copy)
     return copy;
 }
 
+/* Does the thread believe that ours is blocked? */
+static __thread bool ours_blocked;
+
+/* Its mask was changed: shows the old one, and remembers the new one. */
+static void note_mask(int how, const sigset_t *set, sigset_t *old)
+{
+    int ours = world_signal();
+    bool in_set = set != NULL && ours != 0 && sigismember(set, ours) == 1;
+    if (old != NULL && ours_blocked)
+        sigaddset(old, ours);
+    if (how == SIG_SETMASK && set != NULL)
+        ours_blocked = in_set;
+    else if (in_set)
+        ours_blocked = how == SIG_BLOCK;
+}
+
+/* `set` is read first: it may be `old`. */
+static int change_mask(__typeof__(pthread_sigmask) *change, int how, const sigset_t *set,
+                       sigset_t *old)
+{
+    sigset_t asked, copy;
+    if (set != NULL)
+        asked = *set;
+    int result = change(how, without_ours(set, &copy), old);
+    if (result == 0)
+        note_mask(how, set == NULL ? NULL : &asked, old);
+    return result;
+}
+
 GC_EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 {
-    sigset_t copy;
     real_resolve();
-    return real.pthread_sigmask(how, without_ours(set, &copy), old);
+    return change_mask(real.pthread_sigmask, how, set, old);
 }
 
 GC_EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
 {
-    sigset_t copy;
     real_resolve();
-    return real.sigprocmask(how, without_ours(set, &copy), old);
+    return change_mask(real.sigprocmask, how, set, old);
+}
+
+bool signals_ours_blocked(void)
+{
+    return ours_blocked;
+}
+
+void signals_inherit(bool blocked)
+{
+    ours_blocked = blocked;
 }
 
 static bool is_ours(int signal)

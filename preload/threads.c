@@ -16,12 +16,14 @@
 struct start {
     void *(*routine)(void *);
     void *argument;
+    bool blocked;
 };
 
 static void *begin(void *record)
 {
     struct start start = *(struct start *)record;
     runtime_thread_begin();
+    signals_inherit(start.blocked);
     free(record);
     return start.routine(start.argument);
 }
@@ -33,7 +35,7 @@ GC_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attributes
     struct start *record = malloc(sizeof(*record));
     if (record == NULL)
         return EAGAIN;
-    *record = (struct start){routine, argument};
+    *record = (struct start){routine, argument, signals_ours_blocked()};
     int result = real.pthread_create(thread, attributes, begin, record);
     if (result != 0)
         free(record);

@@ -28,6 +28,7 @@
 #include "sys/options.h"
 #include "sys/print.h"
 #include "sys/sandbox.h"
+#include "sys/signal.h"
 #include "sys/task.h"
 #include "watch/leak.h"
 #include "watch/stack_table.h"
@@ -191,6 +192,7 @@ static void start_collector(void)
     pacer_start(&pacing);
     probation_start((unsigned)options.probation);
     world_set_signal((int)options.signal);
+    signal_unblock(SIGNAL_BIT(world_signal())); /* as some parents leave it */
     roots_exclude((uintptr_t)__bss_start, (uintptr_t)_end);
     roots_never_arm((uintptr_t)__ehdr_start, align_up((uintptr_t)_end, PAGE_SIZE));
     runtime.collects = collector_start(&s);
