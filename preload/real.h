@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -23,6 +24,7 @@
     X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) \
     X(setuid) X(setgid) X(seteuid) X(setegid) X(setreuid) X(setregid) X(setresuid) X(setresgid) \
     X(setgroups) X(initgroups) X(unshare) X(setns) X(prctl) X(syscall) \
+    X(epoll_ctl) X(timer_create) \
     X(mmap) X(munmap) X(mprotect) X(pkey_mprotect) X(mremap) \
     X(dlopen) X(dlclose)
 

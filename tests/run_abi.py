@@ -243,6 +243,18 @@ def thread_tests(long):
                both(ends_well('done'), reports_leaks), True)
 
 
+def kernel_held_tests(long):
+    kinds = 'epoll epoll_many epoll_dup epoll_fork epoll_moving timer timer_moving'.split()
+    settings = [('uffd', 20000), ('full', 20000)]
+    if long:
+        settings += [('mprotect', 20000), ('uffd', 2000), ('full', 2000)]
+    for barrier, stress in settings:
+        for kind in kinds:
+            yield test(f'kernel_held_{kind}_{barrier}_{stress}', f'kernel_held {kind}',
+                       f'{EAGER},report=off,barrier={barrier},stress={stress}',
+                       both(ends_well('done'), silent))
+
+
 def sandbox_tests():
     for how in ['prctl', 'syscall']:
         for name, options in [('defaults', 'min_heap=0'), ('stress', f'{EAGER},stress=500'),
@@ -342,6 +354,7 @@ def all_tests(long):
     yield from option_tests()
     yield from limit_tests()
     yield from sandbox_tests()
+    yield from kernel_held_tests(long)
     yield from thread_tests(long)
 
 

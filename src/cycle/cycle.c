@@ -33,6 +33,7 @@
 #include "cycle/pacer.h"
 #include "cycle/probation.h"
 #include "gc/armed.h"
+#include "gc/kernel_roots.h"
 #include "gc/leak_graph.h"
 #include "gc/map_gate.h"
 #include "gc/oracle.h"
@@ -638,6 +639,7 @@ static const char *mark(const struct cycle_order *order)
     world_check_handlers();
     if (reason == NULL)
         reason = order->barrier != NULL ? mark_beside(order) : mark_in_one_stop(order);
+    kernel_roots_end();
     team_end();
     return reason;
 }
@@ -677,6 +679,7 @@ void cycle_after_fork_in_child(void)
     relaxed_store(&cycle.phase, CYCLE_IDLE_PHASE);
     relaxed_store(&cycle.aborted, false);
     relaxed_store(&cycle.waiting, 0);
+    kernel_roots_end();
     /* Whoever marked or judged is not here to finish it. */
     cycle.unfinished = relaxed_load(&judge.epoch) != relaxed_load(&hot.epoch);
     set_plan(pacer_retry(heap_net(), heap_used()));

@@ -35,12 +35,15 @@
  *   .inv.whole      Registering a part of a mapping with the kernel splits it, and the program
  *                   would notice (map_gate.h). So a mapping is armed only if it still is what its
  *                   line said, and never in parts: not if a thread's stack lies in it.
+ *   .inv.kernel     What only the kernel holds is read first (kernel_roots.h): what it gives back
+ *                   meanwhile is found where it was put.
  *   .inv.shared     Other processes' writes to shared memory are not noticed. So it is read whole
  *                   in the pause, up to SHARED_WHOLE bytes a mapping; a larger one is armed. */
 #include "gc/roots.h"
 
 #include "base/check.h"
 #include "gc/armed.h"
+#include "gc/kernel_roots.h"
 #include "gc/map_gate.h"
 #include "gc/protected.h"
 #include "gc/world.h"
@@ -579,6 +582,12 @@ static void collect_stacks(const struct own_stack *self)
     sort_points();
 }
 
+/* The collector's thread has descriptors of its own, any of the program's has the program's. */
+static int32_t task_with_files(const struct own_stack *self)
+{
+    return self->low != 0 || roots.stack_count == 0 ? 0 : roots.stacks[0].tid;
+}
+
 const char *roots_scan(struct marker *m, const struct roots_request *request,
                        struct roots_stats *stats)
 {
@@ -599,7 +608,9 @@ const char *roots_scan(struct marker *m, const struct roots_request *request,
         scan_stack_in_arena(roots.stacks[i].pointer, roots.stacks[i].low);
     for (size_t i = 0; i < roots.stack_count; i++) /* .inv.handed */
         scan_stack_in_arena(roots.stacks[i].frame, roots.stacks[i].frame);
-    const char *reason = scan_maps();
+    const char *reason = kernel_roots_scan(m, task_with_files(&request->self));
+    if (reason == NULL)
+        reason = scan_maps();
     protected_pass_end();
     mark_flush(m);
     m->note_newborn = false;

@@ -1,0 +1,218 @@
+/* kernel_roots.c -- a connection of which only its epoll set knows.
+ *
+ * Theory: epoll keeps a word for each file, a timer the value of its signal; programs put pointers
+ * there, and some keep no other. /proc shows them: a line for each file of an epoll set in the
+ * set's fdinfo, and the list of timers. Both are read beside the program, once in a mark.
+ *
+ *   .inv.given     A word that is given to the kernel during a mark is noted by the wrapper, after
+ *                  the system call, if it finds `marking` set; it lies in the program's memory
+ *                  until then. `marking` is set before /proc is read. So at the last look each word
+ *                  that the kernel holds was read from /proc, or is noted, or is in memory that is
+ *                  scanned then.
+ *   .inv.taken     What the kernel gives back was in its hands when /proc was read, or was given to
+ *                  it since.
+ *   .inv.noted     A slot of noted[] is claimed and filled by one compare-and-swap. If there is
+ *                  none free, `overflowed` is set, and /proc is read again.
+ *
+ * A program that has used neither, by libc's functions, costs nothing. The descriptors are those of
+ * a task of the program's, for the collector's thread has a table of its own. */
+#include "gc/kernel_roots.h"
+
+#include "base/atomic.h"
+#include "base/check.h"
+#include "sys/print.h"
+#include "sys/syscall.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+enum {
+    NOTED_MOST = 256,
+    READ_MOST = 4096,      /* no line is longer */
+    ENTRIES_MOST = 2048,   /* bytes of directory entries at a time */
+    DIRENT_LENGTH = 16,
+    DIRENT_NAME = 19,
+};
+
+static struct {
+    _Atomic uint32_t kinds;      /* were ever used */
+    _Atomic bool marking, overflowed;
+    _Atomic uint32_t next;       /* where to look for a free slot: a guess */
+    _Atomic uintptr_t noted[NOTED_MOST];
+    struct marker *marker;       /* the collector's, while it reads */
+    char text[READ_MOST], entries[ENTRIES_MOST];
+} kernel;
+
+static bool note(uintptr_t word)
+{
+    uint32_t from = relaxed_load(&kernel.next);
+    for (uint32_t i = 0; i < NOTED_MOST; i++) {
+        uintptr_t empty = 0;
+        if (!atomic_compare_exchange_strong(&kernel.noted[(from + i) % NOTED_MOST], &empty, word))
+            continue;
+        relaxed_store(&kernel.next, (from + i + 1) % NOTED_MOST);
+        return true;
+    }
+    return false;
+}
+
+void kernel_roots_shade(enum kernel_roots_kind kind, uintptr_t word)
+{
+    if ((relaxed_load(&kernel.kinds) & kind) == 0)
+        atomic_fetch_or(&kernel.kinds, kind);
+    if (word != 0 && atomic_load(&kernel.marking) && !note(word))
+        atomic_store(&kernel.overflowed, true);
+}
+
+/* ---- reading ---- */
+
+/* The number behind `key` in the line. */
+static bool find_hex(const char *line, const char *key, uintptr_t *value)
+{
+    const char *at = strstr(line, key);
+    if (at == NULL)
+        return false;
+    for (at += strlen(key); *at == ' '; at++)
+        continue;
+    *value = 0;
+    for (;; at++) {
+        unsigned digit = (unsigned)*at - '0', letter = ((unsigned)*at | 0x20) - 'a';
+        if (digit > 9 && letter > 5)
+            return true;
+        *value = *value << 4 | (digit <= 9 ? digit : letter + 10);
+    }
+}
+
+static void mark_line(const char *line, const char *key)
+{
+    uintptr_t word;
+    if (find_hex(line, key, &word))
+        mark_word(kernel.marker, word);
+}
+
+/* Marks the number behind `key` in each line of the file. */
+static bool mark_file(const char *path, const char *key)
+{
+    size_t have = 0;
+    long got, fd = syscall3(__NR_open, (long)path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd == -ENOENT; /* closed meanwhile */
+    while ((got = syscall3(__NR_read, fd, (long)kernel.text + (long)have,
+                           (long)(READ_MOST - 1 - have))) > 0) {
+        have += (size_t)got;
+        kernel.text[have] = '\0';
+        char *line = kernel.text;
+        for (char *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+            *end = '\0';
+            mark_line(line, key);
+        }
+        have -= (size_t)(line - kernel.text);
+        memmove(kernel.text, line, have);
+    }
+    syscall1(__NR_close, fd);
+    return got == 0;
+}
+
+struct path {
+    char text[96];
+};
+
+/* /proc/self/task/TASK/FOLDER[/NAME] */
+static struct path path_of(int32_t task, const char *folder, const char *name)
+{
+    struct printer p;
+    struct path path;
+    printer_start(&p, -1);
+    if (task == 0)
+        printer_printf(&p, "/proc/thread-self/%s/%s", folder, name);
+    else
+        printer_printf(&p, "/proc/self/task/%d/%s/%s", task, folder, name);
+    memcpy(path.text, p.text, size_min(strlen(p.text) + 1, sizeof path.text));
+    path.text[sizeof path.text - 1] = '\0';
+    return path;
+}
+
+static bool is_epoll(int32_t task, const char *name)
+{
+    static const char wanted[] = "anon_inode:[eventpoll]";
+    char target[sizeof wanted];
+    struct path path = path_of(task, "fd", name);
+    long got = syscall3(__NR_readlink, (long)path.text, (long)target, sizeof target);
+    return got == sizeof wanted - 1 && memcmp(target, wanted, sizeof wanted - 1) == 0;
+}
+
+static bool mark_entry(int32_t task, const char *name)
+{
+    if (name[0] == '.' || !is_epoll(task, name))
+        return true;
+    struct path path = path_of(task, "fdinfo", name);
+    return mark_file(path.text, " data:");
+}
+
+static bool mark_entries(int32_t task, size_t length)
+{
+    uint16_t record;
+    bool good = true;
+    for (size_t at = 0; good && at < length; at += record) {
+        memcpy(&record, kernel.entries + at + DIRENT_LENGTH, sizeof record);
+        GC_CHECK(record > DIRENT_NAME && record <= length - at);
+        good = mark_entry(task, kernel.entries + at + DIRENT_NAME);
+    }
+    return good;
+}
+
+static const char *mark_epolls(int32_t task)
+{
+    const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    bool good = true;
+    struct path path = path_of(task, "fdinfo", "");
+    long got = -1, fd = syscall3(__NR_open, (long)path.text, flags, 0);
+    if (fd < 0 && task != 0) { /* it has ended meanwhile */
+        task = (int32_t)syscall0(__NR_getpid);
+        path = path_of(task, "fdinfo", "");
+        fd = syscall3(__NR_open, (long)path.text, flags, 0);
+    }
+    while (good && fd >= 0 &&
+           (got = syscall3(__NR_getdents64, fd, (long)kernel.entries, ENTRIES_MOST)) > 0)
+        good = mark_entries(task, (size_t)got);
+    if (fd >= 0)
+        syscall1(__NR_close, fd);
+    return good && got == 0 ? NULL : "the kernel does not tell what epoll holds (fdinfo)";
+}
+
+static const char *mark_all(struct marker *m, int32_t task)
+{
+    uint32_t kinds = relaxed_load(&kernel.kinds);
+    const char *reason = NULL;
+    kernel.marker = m;
+    if (kinds & KERNEL_ROOTS_EPOLL)
+        reason = mark_epolls(task);
+    if (reason == NULL && (kinds & KERNEL_ROOTS_TIMERS) &&
+        !mark_file("/proc/self/timers", "/"))
+        reason = "the kernel does not tell what timers hold (/proc/self/timers)";
+    return reason;
+}
+
+static const char *begin(struct marker *m, int32_t task)
+{
+    for (unsigned i = 0; i < NOTED_MOST; i++)
+        relaxed_store(&kernel.noted[i], 0);
+    relaxed_store(&kernel.overflowed, false);
+    atomic_store(&kernel.marking, true);
+    return mark_all(m, task);
+}
+
+const char *kernel_roots_scan(struct marker *m, int32_t task)
+{
+    if (!relaxed_load(&kernel.marking))
+        return begin(m, task);
+    for (unsigned i = 0; i < NOTED_MOST; i++)
+        mark_word(m, acquire_load(&kernel.noted[i]));
+    return atomic_exchange(&kernel.overflowed, false) ? mark_all(m, task) : NULL;
+}
+
+void kernel_roots_end(void)
+{
+    atomic_store(&kernel.marking, false);
+}

@@ -1,0 +1,272 @@
+/* kernel_held.c -- blocks that only the kernel knows of.   kernel_held KIND
+ *
+ * The only pointer to each of some blocks is given to the kernel, as an event loop does with its
+ * connections; then another thread allocates and leaks 100 MB, while under the library cycles run.
+ * At the end the kernel gives the pointers back, and every byte is compared.
+ *
+ *   epoll          an epoll set per block
+ *   epoll_many     one set with a thousand files
+ *   epoll_dup      the set's first descriptor is closed, a copy of it is left
+ *   epoll_fork     the child of fork goes on with what its parent put there
+ *   epoll_moving   pointers go from set to set, by way of a register, as fast as they can
+ *   timer          the values of timers' signals
+ *   timer_moving   timers are deleted and made anew with the value that their signal brought */
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "abi.h"
+
+enum { KEPT = 7, MANY = 1000, MANY_SIZE = 300, MOVERS = 32, TIMERS = 7 };
+
+static const size_t kept_sizes[KEPT] = { 24, 100, 1000, 5000, 40000, 300000, 3000000 };
+static int sets[MANY], files[MANY];
+static atomic_int loaded;
+
+static void *load_thread(void *unused)
+{
+    pressure(100u << 20, 1);
+    stack_clear();
+    atomic_store(&loaded, 1);
+    return unused;
+}
+
+static pthread_t load_begin(void)
+{
+    pthread_t thread;
+    stack_clear();
+    CHECK(pthread_create(&thread, NULL, load_thread, NULL) == 0);
+    return thread;
+}
+
+static void load(void)
+{
+    CHECK(pthread_join(load_begin(), NULL) == 0);
+}
+
+static NOINLINE void *block_make(size_t size, unsigned seed)
+{
+    char *block = malloc(size);
+    CHECK(block != NULL);
+    pattern_fill(block, size, seed);
+    return OPAQUE(block);
+}
+
+/* ---- epoll ---- */
+
+static NOINLINE void give(int set, int file, void *block, int operation)
+{
+    struct epoll_event event = { EPOLLIN, { .ptr = block } };
+    CHECK(epoll_ctl(set, operation, file, &event) == 0);
+}
+
+static NOINLINE void *take(int set)
+{
+    struct epoll_event event;
+    CHECK(epoll_wait(set, &event, 1, 0) == 1);
+    return event.data.ptr;
+}
+
+static void sets_make(int count)
+{
+    for (int i = 0; i < count; i++) {
+        CHECK((sets[i] = epoll_create1(0)) >= 0);
+        CHECK((files[i] = eventfd(1, 0)) >= 0); /* readable for ever */
+    }
+}
+
+static void epoll_fill(void)
+{
+    for (unsigned i = 0; i < KEPT; i++)
+        give(sets[i], files[i], block_make(kept_sizes[i], i), EPOLL_CTL_ADD);
+}
+
+static void epoll_check(void)
+{
+    for (unsigned i = 0; i < KEPT; i++)
+        CHECK(pattern_holds(take(sets[i]), kept_sizes[i], i));
+}
+
+static void kind_epoll(void)
+{
+    sets_make(KEPT);
+    run_and_forget(epoll_fill);
+    load();
+    epoll_check();
+}
+
+static void many_fill(void)
+{
+    for (unsigned i = 0; i < MANY; i++) {
+        CHECK((files[i] = eventfd(1, 0)) >= 0);
+        give(sets[0], files[i], block_make(MANY_SIZE, i), EPOLL_CTL_ADD);
+    }
+}
+
+static void kind_epoll_many(void)
+{
+    static struct epoll_event events[MANY];
+    CHECK((sets[0] = epoll_create1(0)) >= 0);
+    run_and_forget(many_fill);
+    load();
+    CHECK(epoll_wait(sets[0], events, MANY, 0) == MANY);
+    for (unsigned i = 0; i < MANY; i++) /* in the order in which they became ready */
+        CHECK(pattern_holds(events[i].data.ptr, MANY_SIZE, i));
+}
+
+static void kind_epoll_dup(void)
+{
+    sets_make(KEPT);
+    run_and_forget(epoll_fill);
+    for (int i = 0; i < KEPT; i++) {
+        int copy = dup(sets[i]);
+        CHECK(copy >= 0 && close(sets[i]) == 0);
+        sets[i] = copy;
+    }
+    load();
+    epoll_check();
+}
+
+static void kind_epoll_fork(void)
+{
+    sets_make(KEPT);
+    run_and_forget(epoll_fill);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    load();
+    epoll_check();
+    int status;
+    if (child != 0)
+        CHECK(waitpid(child, &status, 0) == child && status == 0);
+    else
+        _exit(0);
+}
+
+static void moving_fill(void)
+{
+    for (unsigned i = 0; i < MOVERS; i++)
+        give(sets[i], files[i], block_make(64 + 16 * i, i), EPOLL_CTL_ADD);
+}
+
+/* The pointers of sets i and j change places. */
+static NOINLINE void swap(int i, int j)
+{
+    void *block = take(sets[i]), *other = take(sets[j]);
+    give(sets[i], files[i], NULL, EPOLL_CTL_MOD);
+    give(sets[j], files[j], block, EPOLL_CTL_MOD);
+    give(sets[i], files[i], other, EPOLL_CTL_MOD);
+}
+
+static void kind_epoll_moving(void)
+{
+    uint32_t state = 99;
+    unsigned seen[MOVERS] = { 0 };
+    sets_make(MOVERS);
+    run_and_forget(moving_fill);
+    pthread_t thread = load_begin();
+    while (!atomic_load(&loaded))
+        swap((int)(random_next(&state) % MOVERS), (int)(random_next(&state) % MOVERS));
+    CHECK(pthread_join(thread, NULL) == 0);
+    for (unsigned i = 0; i < MOVERS; i++) {
+        unsigned char *block = take(sets[i]);
+        unsigned k = 0;
+        while (k < MOVERS && (seen[k] || !pattern_holds(block, 64 + 16 * k, k)))
+            k++;
+        CHECK(k < MOVERS);
+        seen[k] = 1;
+    }
+}
+
+/* ---- timers ---- */
+
+static timer_t timers[TIMERS];
+
+static NOINLINE void timer_make(unsigned i, void *block)
+{
+    struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN + 1 };
+    event.sigev_value.sival_ptr = block;
+    CHECK(timer_create(CLOCK_MONOTONIC, &event, &timers[i]) == 0);
+}
+
+static void timers_fill(void)
+{
+    for (unsigned i = 0; i < TIMERS; i++)
+        timer_make(i, block_make(kept_sizes[i], i));
+}
+
+static NOINLINE void *timer_fire(unsigned i)
+{
+    struct itimerspec soon = { .it_value.tv_nsec = 1 };
+    siginfo_t info;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGRTMIN + 1);
+    CHECK(timer_settime(timers[i], 0, &soon, NULL) == 0);
+    CHECK(sigwaitinfo(&set, &info) == SIGRTMIN + 1);
+    return info.si_value.sival_ptr;
+}
+
+static void timers_begin(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGRTMIN + 1);
+    CHECK(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+    run_and_forget(timers_fill);
+}
+
+static void kind_timer(void)
+{
+    timers_begin();
+    load();
+    for (unsigned i = 0; i < TIMERS; i++)
+        CHECK(pattern_holds(timer_fire(i), kept_sizes[i], i));
+}
+
+static NOINLINE void timer_renew(unsigned i)
+{
+    void *block = timer_fire(i);
+    CHECK(timer_delete(timers[i]) == 0);
+    timer_make(i, block);
+}
+
+static void kind_timer_moving(void)
+{
+    uint32_t state = 7;
+    timers_begin();
+    pthread_t thread = load_begin();
+    while (!atomic_load(&loaded))
+        timer_renew(random_next(&state) % TIMERS);
+    CHECK(pthread_join(thread, NULL) == 0);
+    for (unsigned i = 0; i < TIMERS; i++)
+        CHECK(pattern_holds(timer_fire(i), kept_sizes[i], i));
+}
+
+/* ---- */
+
+#define KIND(name) { #name, kind_##name }
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} kinds[] = {
+    KIND(epoll), KIND(epoll_many), KIND(epoll_dup), KIND(epoll_fork), KIND(epoll_moving),
+    KIND(timer), KIND(timer_moving),
+};
+
+int main(int argc, char **argv)
+{
+    for (size_t i = 0; argc == 2 && i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (strcmp(kinds[i].name, argv[1]) != 0)
+            continue;
+        kinds[i].run();
+        puts("done");
+        return 0;
+    }
+    CHECK(!"a known kind");
+    return 1;
+}
