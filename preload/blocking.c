@@ -4,6 +4,9 @@
  * registers, and the arguments, publishes that frame (mutator/park.h), calls libc's function,
  * withdraws the frame, and returns to the program unless the world is stopped.
  *
+ * Functions that allocate while they wait (lio_listio) are not among them: what they hold lies below
+ * the frame. pthread_join frees, which is no harm: see park.c.
+ *
  * A function is looked up at its first call. If what stands behind us is not libc (another
  * preloaded library), it may run code of anybody's: then it is called as by a running thread.
  *
@@ -47,7 +50,7 @@
     X(pthread_cond_wait) X(pthread_cond_timedwait) X(pthread_cond_clockwait) \
     X(cnd_wait) X(cnd_timedwait) \
     X(pthread_join) X(pthread_timedjoin_np) X(pthread_clockjoin_np) X(thrd_join) \
-    X(pthread_barrier_wait) X(aio_suspend) X(aio_suspend64) X(lio_listio) X(lio_listio64)
+    X(pthread_barrier_wait) X(aio_suspend) X(aio_suspend64)
 
 /* Called from signals.c, as real_NAME. */
 #define BLOCKING_MASKED(X) \
@@ -218,16 +221,20 @@ __asm__(".text\n\t"
         "je 4f\n\t"
         "mov park_self@gottpoff(%rip), %r8\n\t"
         "mov %fs:(%r8), %r9\n\t"
+        "test %r9, %r9\n\t"
+        "jz 4f\n\t"
         "pop %r10\n\t"
         ".cfi_def_cfa_offset 0\n\t"
         ".cfi_register %rip, %r10\n\t"
         "movq $0, %fs:(%r8)\n\t"
+        "movl $1, 12(%r9)\n\t" /* away */
         "call *(%r11)\n\t"
         "push %r10\n\t"
         ".cfi_def_cfa_offset 8\n\t"
         ".cfi_offset %rip, -8\n\t"
         "test %eax, %eax\n\t"
         "jz 3f\n\t"
+        "movl $0, 12(%r9)\n\t"
         "mov %r9, %fs:(%r8)\n"
         "3:\tret\n"
         "4:\tjmp *(%r11)\n\t"

@@ -13,6 +13,7 @@
 #include "mutator/park.h"
 #include "real.h"
 #include "runtime.h"
+#include "sys/signal.h"
 
 #include <poll.h>
 #include <stddef.h>
@@ -33,6 +34,8 @@ int real___ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *ti
                      const sigset_t *mask, size_t size);
 
 static struct sigaction program_action;
+/* For which signals the program's action has ours in its mask: a bit each. */
+static _Atomic uint64_t ours_in_masks;
 
 static const sigset_t *without_ours(const sigset_t *set, sigset_t *copy)
 {
@@ -132,8 +135,18 @@ GC_EXPORT int sigaction(int signal, const struct sigaction *act, struct sigactio
         copy.sa_handler = wrapped(act->sa_handler);
     }
     int result = real.sigaction(signal, act == NULL ? NULL : &copy, old);
-    if (result == 0 && old != NULL)
+    if (result != 0)
+        return result;
+    uint64_t bit = SIGNAL_BIT(signal), before = relaxed_load(&ours_in_masks);
+    if (act != NULL && sigismember(&act->sa_mask, world_signal()) == 1)
+        atomic_fetch_or(&ours_in_masks, bit);
+    else if (act != NULL)
+        atomic_fetch_and(&ours_in_masks, ~bit);
+    if (old != NULL) {
         old->sa_handler = unwrapped(old->sa_handler);
+        if (before & bit)
+            sigaddset(&old->sa_mask, world_signal());
+    }
     return result;
 }
 

@@ -56,9 +56,13 @@ GC_EXPORT int clone(int (*function)(void *), void *stack, int flags, void *argum
     if ((flags & CLONE_VM) && !(flags & CLONE_SETTLS)) {
         if (!(flags & CLONE_VFORK))
             park_forbid();
+        else if (self != NULL)
+            relaxed_store(&self->away, 1);
         park_self = NULL;
     }
     int result = real.clone(function, stack, flags, argument, parent_tid, tls, child_tid);
     park_self = self;
+    if (self != NULL)
+        relaxed_store(&self->away, 0);
     return result;
 }

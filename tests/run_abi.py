@@ -200,6 +200,8 @@ exit_argument environment stream'''.split()
 
 THREADS = 'exchange short detached destructors main_leaves cancel masked'.split()
 
+BLOCKING = 'sleepers handlers actions cancel vfork'.split()
+
 BAD_FREES = '''double_small double_large double_huge double_neighbours double_thread interior_small
 interior_large misaligned stack data never'''.split()
 
@@ -263,6 +265,16 @@ def sandbox_tests():
             yield test(f'sandbox_{how}_{name}', f'sandbox {how}', f'report=off,{options}',
                        both(ends_well('done'), silent))
     yield test('sandbox_says_why', 'sandbox prctl', EAGER, both(runs, reason_given), True)
+
+
+def blocking_tests(long):
+    """A stop of the world cannot succeed while a thread is in vfork(): stop_ms bounds what it waits."""
+    settings = [('uffd', 2000), ('full', 2000)] + ([('mprotect', 2000), ('uffd', 200)] if long else [])
+    for barrier, stress in settings:
+        for kind in BLOCKING:
+            yield test(f'blocking_{kind}_{barrier}_{stress}', f'blocking {kind}',
+                       f'{EAGER},report=off,barrier={barrier},stress={stress},stop_ms=20',
+                       ends_well('done'))
 
 
 def limited(**limits):
@@ -356,6 +368,7 @@ def all_tests(long):
     yield from sandbox_tests()
     yield from kernel_held_tests(long)
     yield from thread_tests(long)
+    yield from blocking_tests(long)
 
 
 # ---- running ----------------------------------------------------------------------------------------

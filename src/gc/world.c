@@ -195,7 +195,7 @@ static bool keep_parked(struct park *p, int32_t tid, uintptr_t frame, uint32_t g
 }
 
 /* All registered threads: those who are parked stay so, the others are signalled. */
-static bool stop_registered(uint32_t generation, int32_t self, bool parking)
+static enum world_result stop_registered(uint32_t generation, int32_t self, bool parking)
 {
     uint32_t count;
     struct park *places = park_places(&count);
@@ -204,12 +204,14 @@ static bool stop_registered(uint32_t generation, int32_t self, bool parking)
         int32_t tid = relaxed_load(&p->tid);
         if (tid == 0 || tid == self || find_task(tid) != NULL)
             continue;
+        if (acquire_load(&p->away) != 0)
+            return WORLD_LATE;
         uintptr_t frame = parking ? acquire_load(&p->frame) : 0;
         if (!(frame != 0 ? keep_parked(p, tid, frame, generation)
                          : signal_task(tid, p, generation)))
-            return false;
+            return WORLD_NO_TASKS;
     }
-    return true;
+    return WORLD_STOPPED;
 }
 
 /* .inv.counted */
@@ -272,8 +274,9 @@ static bool await_answers(uint32_t generation, uint64_t deadline)
 static enum world_result stop_all(uint32_t generation, bool parking, uint64_t deadline)
 {
     int32_t self = (int32_t)syscall0(__NR_gettid);
-    if (!stop_registered(generation, self, parking))
-        return WORLD_NO_TASKS;
+    enum world_result result = stop_registered(generation, self, parking);
+    if (result != WORLD_STOPPED)
+        return result;
     if (!await_answers(generation, deadline))
         return WORLD_LATE;
     while (!all_known(self)) {

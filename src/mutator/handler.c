@@ -7,6 +7,10 @@
  *   .inv.thunk   handlers[i], once set, never changes: thunk i may be run at any time by a thread
  *                that was told of it.
  *
+ *   .inv.counted While the world is stopped no handler begins. A thread that was counted as parked
+ *                may have withdrawn its frame since, and wait in the wrapper, or in a thunk below.
+ *                It withdrew it after the stop's barrier, so the thunk on top reads park_stopping.
+ *
  * A thread that is not parked goes from the thunk straight to its handler, which finds the stack as
  * the kernel left it. One that is parked withdraws its frame, waits if the world is stopped, and
  * parks again behind the handler, unless it is another task than the place's owner by now: a child
@@ -32,7 +36,7 @@ _Atomic uintptr_t handler_addresses[HANDLERS_MOST];
 __asm__(".text\n\t"
         ".balign 16\n\t"
         ".globl handler_thunks\n\t"
-        ".hidden handler_thunks, handler_addresses, handler_run_parked\n"
+        ".hidden handler_thunks, handler_addresses, handler_run_parked, park_stopping\n"
         "handler_thunks:\n\t"
         ".cfi_startproc\n\t"
         ".set .Lthunk, 0\n\t"
@@ -46,12 +50,14 @@ __asm__(".text\n\t"
         "mov park_self@gottpoff(%rip), %rcx\n\t"
         "mov %fs:(%rcx), %rcx\n\t"
         "test %rcx, %rcx\n\t"
-        "jz 1f\n\t"
+        "jz 2f\n\t"
         "cmpq $0, (%rcx)\n\t"
-        "je 1f\n\t"
-        "mov %eax, %ecx\n\t"
+        "jne 1f\n\t"
+        "cmpl $0, park_stopping(%rip)\n\t" /* .inv.counted */
+        "je 2f\n"
+        "1:\tmov %eax, %ecx\n\t"
         "jmp handler_run_parked\n"
-        "1:\tlea handler_addresses(%rip), %rcx\n\t"
+        "2:\tlea handler_addresses(%rip), %rcx\n\t"
         "jmp *(%rcx, %rax, 8)\n\t"
         ".cfi_endproc");
 

@@ -30,6 +30,9 @@
  *
  * Where a thread sleeps in libc, libc may run while the world is stopped: it takes a mutex after
  * having waited for a condition, copies a result. It moves no pointer that is not in the frame.
+ * pthread_join frees what belonged to the thread: blocks that its descriptor still points to, so
+ * that the mark has reached them, and a free of such a block may race a mark at any time. Where
+ * free has to do more than that, it runs as it always does: alloc.c withdraws the frame.
  *
  * Cost: 4 ns a call that does not block. */
 #include "mutator/park.h"
@@ -84,6 +87,7 @@ struct park *park_take(uintptr_t stack_hint)
     p->stack_hint = stack_hint;
     p->stack_low = 0;
     relaxed_store(&p->frame, 0);
+    relaxed_store(&p->away, 0);
     release_store(&p->tid, park_task());
     return p;
 }

@@ -20,7 +20,11 @@ struct park {
      * the program's above it. 0: it runs. First: the assembly below knows it. */
     _Atomic uintptr_t frame;
     _Atomic int32_t tid;     /* 0: nobody's place */
-    uint32_t next_free;
+    union {
+        uint32_t next_free;
+        /* It waits for its child of vfork, which runs in its place: nothing stops the two. */
+        _Atomic uint32_t away;
+    };
     uintptr_t stack_hint;    /* an address in its own stack */
     uintptr_t stack_low;     /* the lowest of its own stack; 0: its mapping holds nothing else */
     /* Its alternate signal stack, or 0. */
@@ -31,8 +35,8 @@ struct park {
     uint32_t woken, handled;
     uint64_t begun_ns;
 };
-_Static_assert(offsetof(struct park, frame) == 0 && offsetof(struct park, woken) == 48 &&
-                   offsetof(struct park, begun_ns) == 56 && sizeof(struct park) == 64,
+_Static_assert(offsetof(struct park, frame) == 0 && offsetof(struct park, away) == 12 &&
+                   offsetof(struct park, woken) == 48 && sizeof(struct park) == 64,
                "preload/blocking.c knows it");
 
 /* The calling thread's; NULL: it never parks. */
