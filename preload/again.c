@@ -12,7 +12,8 @@
  *               knows since when it sleeps.
  *
  * A socket's timeout cannot be told to the call: what is left of it is waited for in poll(), and
- * the call is made when there is something to be had. */
+ * the call is made when there is something to be had. A write, or a read of all, that was broken
+ * off in the middle goes on (single buffers only: of a vector the program gets what there is). */
 #include "again.h"
 
 #include "base/check.h"
@@ -21,6 +22,7 @@
 #include "sys/syscall.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <string.h>
@@ -29,12 +31,9 @@
 #include <time.h>
 
 enum timeout {
-    TIMEOUT_NONE,         /* none, or a point in time, or libc has shortened it */
     TIMEOUT_MILLISECONDS, /* an int; negative: for ever */
     TIMEOUT_TIMESPEC,     /* a pointer; NULL: for ever */
-    TIMEOUT_CLOCK,        /* the same, unless the flags say that it is a point in time */
-    TIMEOUT_MICROSECONDS,
-    TIMEOUT_SECONDS,      /* what is left is the result */
+    TIMEOUT_SLEEP,        /* a pointer, and behind it where the kernel has put what is left */
     TIMEOUT_RECEIVE,      /* the socket's */
     TIMEOUT_SEND,
     TIMEOUT_FUTEX,        /* a pointer; a point in time for all operations but one */
@@ -53,15 +52,12 @@ static const struct again {
     {"ppoll", TIMEOUT_TIMESPEC, 2},
     {"__ppoll_chk", TIMEOUT_TIMESPEC, 2},
     {"pselect", TIMEOUT_TIMESPEC, 4},
-    {"nanosleep", TIMEOUT_TIMESPEC, 0},
-    {"thrd_sleep", TIMEOUT_TIMESPEC, 0},
-    {"clock_nanosleep", TIMEOUT_CLOCK, 2},
-    {"usleep", TIMEOUT_MICROSECONDS, 0},
-    {"sleep", TIMEOUT_SECONDS, 0},
     {"sigtimedwait", TIMEOUT_TIMESPEC, 2},
     {"semtimedop", TIMEOUT_TIMESPEC, 3},
     {"aio_suspend", TIMEOUT_TIMESPEC, 2},
     {"aio_suspend64", TIMEOUT_TIMESPEC, 2},
+    {"nanosleep", TIMEOUT_SLEEP, 0},
+    {"clock_nanosleep", TIMEOUT_SLEEP, 2},
     {"accept", TIMEOUT_RECEIVE, 0},
     {"accept4", TIMEOUT_RECEIVE, 0},
     {"read", TIMEOUT_RECEIVE, 0},
@@ -85,15 +81,27 @@ static const struct again {
 
 /* One call, and what is left of its time. */
 struct call {
+    const struct blocking_target *target;
     const struct again *again;    /* NULL: called again as it is */
     long arguments[7];
     uint64_t elapsed_ns;
     struct timespec left;
 };
 
+/* When the call began. */
+static __thread int errno_before;
+
 static uint64_t ns_of(const struct timespec *t)
 {
-    return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec;
+    const uint64_t second = 1000000000u;
+    if ((uint64_t)t->tv_sec > UINT64_MAX / second - 1)
+        return UINT64_MAX;
+    return (uint64_t)t->tv_sec * second + (uint64_t)t->tv_nsec;
+}
+
+static struct timespec timespec_of(uint64_t ns)
+{
+    return (struct timespec){(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
 }
 
 static uint64_t minus(uint64_t ns, uint64_t elapsed)
@@ -101,100 +109,146 @@ static uint64_t minus(uint64_t ns, uint64_t elapsed)
     return ns > elapsed ? ns - elapsed : 0;
 }
 
+/* An invalid time is for the kernel to refuse. */
 static void shorten_timespec(struct call *c, long *argument)
 {
     const struct timespec *asked = (const struct timespec *)*argument;
-    if (asked == NULL)
+    if (asked == NULL || asked->tv_sec < 0 || (unsigned long)asked->tv_nsec >= 1000000000u)
         return;
-    uint64_t left = minus(ns_of(asked), c->elapsed_ns);
-    c->left = (struct timespec){(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
+    c->left = timespec_of(minus(ns_of(asked), c->elapsed_ns));
     *argument = (long)&c->left;
+}
+
+static bool is(const struct call *c, const char *name)
+{
+    return strcmp(c->target->name, name) == 0;
+}
+
+/* What the kernel has left, less the time that the stop itself took, on clocks that go on by
+ * then. */
+static void shorten_sleep(struct call *c, long *argument)
+{
+    uint64_t left = ns_of((const struct timespec *)argument[1]);
+    bool has_clock = is(c, "clock_nanosleep");
+    if (has_clock && (c->arguments[1] & TIMER_ABSTIME))
+        return;
+    clockid_t clock = has_clock ? (clockid_t)c->arguments[0] : CLOCK_REALTIME;
+    if (clock >= 0 && clock != CLOCK_PROCESS_CPUTIME_ID && clock != CLOCK_THREAD_CPUTIME_ID)
+        left = size_min(left, minus(ns_of((const struct timespec *)argument[0]), c->elapsed_ns));
+    c->left = timespec_of(left);
+    argument[0] = (long)&c->left;
+}
+
+static uint64_t ns_of_socket(int fd, int option)
+{
+    struct timeval asked = {0};
+    socklen_t size = sizeof asked;
+    if (syscall6(__NR_getsockopt, fd, SOL_SOCKET, option, (long)&asked, (long)&size, 0) != 0)
+        return 0;
+    return (uint64_t)asked.tv_sec * 1000000000u + (uint64_t)asked.tv_usec * 1000u;
 }
 
 /* Waits for what is left of the socket's timeout. False: it has passed. */
 static bool await_socket(const struct call *c, int fd)
 {
     bool receive = c->again->timeout == TIMEOUT_RECEIVE;
-    struct timeval asked = {0};
-    socklen_t size = sizeof asked;
-    long result = syscall6(__NR_getsockopt, fd, SOL_SOCKET, receive ? SO_RCVTIMEO : SO_SNDTIMEO,
-                           (long)&asked, (long)&size, 0);
-    uint64_t ns = (uint64_t)asked.tv_sec * 1000000000u + (uint64_t)asked.tv_usec * 1000u;
-    if (result != 0 || ns == 0)
+    uint64_t ns = ns_of_socket(fd, receive ? SO_RCVTIMEO : SO_SNDTIMEO);
+    if (ns == 0)
         return true;
-    uint64_t left = minus(ns, c->elapsed_ns);
-    struct timespec t = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
+    struct timespec t = timespec_of(minus(ns, c->elapsed_ns));
     struct pollfd p = {.fd = fd, .events = receive ? POLLIN : POLLOUT};
     return syscall6(__NR_ppoll, (long)&p, 1, (long)&t, 0, sizeof(uint64_t), 0) != 0;
 }
 
-/* What a call says whose time is over. */
-static long timed_out(const struct call *c)
-{
-    errno = strcmp(c->again->name, "connect") == 0 ? EINPROGRESS : EAGAIN;
-    return -1;
-}
-
-/* False: there is nothing left to wait for, and *result says so. */
-static bool shorten(struct call *c, long *result)
+/* False: there is nothing left to wait for, and errno says so. */
+static bool shorten(struct call *c)
 {
     if (c->again == NULL)
         return true;
     long *argument = &c->arguments[c->again->argument];
     switch (c->again->timeout) {
-    case TIMEOUT_NONE:
-        return true;
     case TIMEOUT_MILLISECONDS:
-        if ((int)*argument > 0)
-            *argument =
-                (long)((minus((uint64_t)*argument * 1000000u, c->elapsed_ns) + 999999) / 1000000u);
-        return true;
-    case TIMEOUT_CLOCK:
-        if (c->arguments[1] & TIMER_ABSTIME)
-            return true;
-        shorten_timespec(c, argument);
-        return true;
-    case TIMEOUT_FUTEX:
-        if ((c->arguments[2] & FUTEX_CMD_MASK) != FUTEX_WAIT)
-            return true;
-        shorten_timespec(c, argument);
-        return true;
+        if ((int)*argument > 0) {
+            uint64_t ns = minus((uint64_t)(uint32_t)*argument * 1000000u, c->elapsed_ns);
+            *argument = (long)((ns + 999999) / 1000000u);
+        }
+        break;
     case TIMEOUT_TIMESPEC:
         shorten_timespec(c, argument);
-        return true;
-    case TIMEOUT_MICROSECONDS:
-        *argument = (long)((minus((uint64_t)*argument * 1000u, c->elapsed_ns) + 999) / 1000u);
-        return true;
-    case TIMEOUT_SECONDS:
-        return true; /* sleep_again */
+        break;
+    case TIMEOUT_SLEEP:
+        shorten_sleep(c, argument);
+        break;
+    case TIMEOUT_FUTEX:
+        if ((c->arguments[2] & FUTEX_CMD_MASK) == FUTEX_WAIT)
+            shorten_timespec(c, argument);
+        break;
     case TIMEOUT_RECEIVE:
     case TIMEOUT_SEND:
         if (await_socket(c, (int)*argument))
-            return true;
-        *result = timed_out(c);
+            break;
+        errno = strcmp(c->again->name, "connect") == 0 ? EINPROGRESS : EAGAIN;
         return false;
     }
     return true;
 }
 
-/* sleep() counts in seconds, and says how many are left: an interrupted one would lose a part of
- * one each time. */
-static long sleep_again(const struct call *c)
-{
-    uint64_t left = minus((uint64_t)(unsigned)c->arguments[0] * 1000000000u, c->elapsed_ns);
-    struct timespec t = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)}, rest = {0};
-    if (nanosleep(&t, &rest) == 0)
-        return 0;
-    return (long)rest.tv_sec + (rest.tv_nsec >= 500000000);
-}
-
 static bool was_interrupted(const struct call *c, long result)
 {
-    if (c->again != NULL && c->again->timeout == TIMEOUT_SECONDS)
-        return result > 0;
-    bool is_error_number = c->again != NULL && c->again->timeout == TIMEOUT_CLOCK;
-    return is_error_number ? (int)result == EINTR : (int)result == -1 && errno == EINTR;
+    if (is(c, "clock_nanosleep"))
+        return (int)result == EINTR;
+    return (int)result == -1 && errno == EINTR;
 }
+
+static long make(const struct call *c)
+{
+    const long *a = c->arguments;
+    long (*function)(long, long, long, long, long, long, long);
+    memcpy(&function, &c->target->function, sizeof function);
+    return function(a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
+}
+
+/* ---- a part of what was asked for ---- */
+
+/* Does the call take a buffer and a length, and all of it unless it is interrupted? */
+static bool takes_all(const struct call *c)
+{
+    const long *a = c->arguments;
+    bool sends = is(c, "send") || is(c, "sendto");
+    bool receives = is(c, "recv") || is(c, "recvfrom");
+    bool whole = sends || (a[3] & (MSG_WAITALL | MSG_PEEK)) == MSG_WAITALL;
+    if (sends || receives)
+        return whole && !(a[3] & MSG_DONTWAIT);
+    return is(c, "write");
+}
+
+static bool blocks(int fd)
+{
+    long flags = syscall2(__NR_fcntl, fd, F_GETFL);
+    return flags >= 0 && !(flags & O_NONBLOCK);
+}
+
+/* Goes on with the rest. What it comes to is a success in any case: a part was written. */
+static long make_rest(struct call *c, long result)
+{
+    struct park *self = park_self;
+    long all = c->arguments[2];
+    if (!takes_all(c) || result <= 0 || result >= all || !blocks((int)c->arguments[0]))
+        return result;
+    while (relaxed_load(&self->woken) && !self->handled && result < all) {
+        relaxed_store(&self->woken, 0);
+        c->arguments[1] += result;
+        c->arguments[2] = all - result;
+        long more = make(c);
+        c->arguments[1] -= result;
+        if (more <= 0 && !(more < 0 && errno == EINTR))
+            break;
+        result += more > 0 ? more : 0;
+    }
+    return result;
+}
+
+/* ---- */
 
 static const struct again *find(const char *name)
 {
@@ -204,36 +258,29 @@ static const struct again *find(const char *name)
     return NULL;
 }
 
-static long make(const struct blocking_target *t, const long *a)
-{
-    long (*function)(long, long, long, long, long, long, long);
-    memcpy(&function, &t->function, sizeof function);
-    return function(a[0], a[1], a[2], a[3], a[4], a[5], a[6]);
-}
-
 void again_begin(void)
 {
     park_self->begun_ns = clock_now_ns();
+    errno_before = errno;
 }
 
 long again_if_woken(const struct blocking_target *t, const struct blocking_arguments *a,
                     long result)
 {
     struct park *self = park_self;
-    struct call c = {.again = find(t->name)};
-    while (self->woken && !self->handled && was_interrupted(&c, result)) {
-        const long original[] = {a->rdi, a->rsi, a->rdx, a->rcx, a->r8, a->r9, a->stacked};
+    const long original[] = {a->rdi, a->rsi, a->rdx, a->rcx, a->r8, a->r9, a->stacked};
+    struct call c = {.target = t, .again = find(t->name)};
+    while (relaxed_load(&self->woken) && !self->handled && was_interrupted(&c, result)) {
         memcpy(c.arguments, original, sizeof original);
-        self->woken = 0;
         if (self->begun_ns == 0) /* .inv.time: it counts from here */
-            again_begin();
+            self->begun_ns = clock_now_ns();
+        relaxed_store(&self->woken, 0);
         c.elapsed_ns = clock_now_ns() - self->begun_ns;
-        if (!shorten(&c, &result))
-            break;
-        if (c.again != NULL && c.again->timeout == TIMEOUT_SECONDS)
-            result = sleep_again(&c);
-        else
-            result = make(t, c.arguments);
+        if (!shorten(&c) || self->handled)
+            return result;
+        errno = errno_before;
+        result = make(&c);
     }
-    return result;
+    memcpy(c.arguments, original, sizeof original);
+    return make_rest(&c, result);
 }

@@ -4,11 +4,14 @@
  * registers, and the arguments, publishes that frame (mutator/park.h), calls libc's function,
  * withdraws the frame, and returns to the program unless the world is stopped.
  *
- * Functions that allocate while they wait (lio_listio) are not among them: what they hold lies below
- * the frame. pthread_join frees, which is no harm: see park.c.
+ * Functions that do more than wait are not among them: what they hold lies below the frame, and
+ * what they do would be done while the world is stopped. lio_listio allocates and makes threads;
+ * pthread_join and its kin free, unmap, and copy the thread's result. They wait on futexes, over
+ * which a stop's signal changes nothing.
  *
- * A function is looked up at its first call. If what stands behind us is not libc (another
- * preloaded library), it may run code of anybody's: then it is called as by a running thread.
+ * All are looked up when the library is constructed (or at a first call before that), since dlsym
+ * takes the loader's lock. If what stands behind us is not libc (another preloaded library), it may
+ * run code of anybody's: then it is called as by a running thread.
  *
  * Those that take a signal mask have a wrapper in signals.c in front of them, and a name of its own
  * here. syscall() is parked in a futex: that is how Rust's and other runtimes sleep; seccomp has
@@ -40,28 +43,33 @@
     X(__open_2) X(__open64_2) X(__openat_2) X(__openat64_2) \
     X(fcntl) X(fcntl64) X(ioctl) X(flock) X(lockf) X(lockf64) X(tcdrain) X(getrandom) \
     X(accept) X(accept4) X(connect) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) \
-    X(send) X(sendto) X(sendmsg) X(sendmmsg) X(__recv_chk) X(__recvfrom_chk) \
+    X(send) X(sendto) X(sendmsg) X(sendmmsg) X(__recv_chk) \
     X(poll) X(__poll_chk) X(select) X(epoll_wait) \
-    X(sleep) X(usleep) X(nanosleep) X(clock_nanosleep) X(thrd_sleep) X(pause) \
+    X(pause) \
     X(wait) X(waitpid) X(wait3) X(wait4) X(waitid) \
     X(semop) X(semtimedop) X(msgsnd) X(msgrcv) \
     X(mq_send) X(mq_timedsend) X(mq_receive) X(mq_timedreceive) \
     X(sem_wait) X(sem_timedwait) X(sem_clockwait) \
     X(pthread_cond_wait) X(pthread_cond_timedwait) X(pthread_cond_clockwait) \
     X(cnd_wait) X(cnd_timedwait) \
-    X(pthread_join) X(pthread_timedjoin_np) X(pthread_clockjoin_np) X(thrd_join) \
     X(pthread_barrier_wait) X(aio_suspend) X(aio_suspend64)
 
-/* Called from signals.c, as real_NAME. */
-#define BLOCKING_MASKED(X) \
+/* Called from signals.c and sleep.c, as real_NAME. */
+#define BLOCKING_HIDDEN(X) \
     X(ppoll) X(__ppoll_chk) X(pselect) X(epoll_pwait) X(epoll_pwait2) X(sigsuspend) \
-    X(sigwait) X(sigwaitinfo) X(sigtimedwait)
+    X(sigwait) X(sigwaitinfo) X(sigtimedwait) X(nanosleep) X(clock_nanosleep)
 
-#define BLOCKING_ALL(X) BLOCKING(X) BLOCKING_MASKED(X) X(syscall) X(vfork)
+#define BLOCKING_ALL(X) BLOCKING(X) BLOCKING_HIDDEN(X) X(__recvfrom_chk) X(syscall) X(vfork)
 
 #define TARGET(name) struct blocking_target blocking_##name = {NULL, #name, 0};
 BLOCKING_ALL(TARGET)
 #undef TARGET
+
+static struct blocking_target *const targets[] = {
+#define TARGET(name) &blocking_##name,
+    BLOCKING_ALL(TARGET)
+#undef TARGET
+};
 
 void blocking_look_up(struct blocking_target *t);
 _Unwind_Reason_Code blocking_personality(int version, _Unwind_Action actions,
@@ -86,7 +94,8 @@ _Unwind_Reason_Code blocking_personality(int version, _Unwind_Action actions,
 #define STUB_HIDDEN(name) STUB(real_##name, ".hidden real_" #name "\n\t", name, "jmp park_call\n\t")
 
 BLOCKING(STUB_OPEN)
-BLOCKING_MASKED(STUB_HIDDEN)
+BLOCKING_HIDDEN(STUB_HIDDEN)
+STUB(__recvfrom_chk, "", __recvfrom_chk, "jmp park_call_7\n\t") /* the only one with seven */
 STUB(syscall, "", syscall, "cmp $202, %rdi\n\t" /* futex */
                            "je park_call_7\n\t"
                            "cmp $317, %rdi\n\t" /* seccomp */
@@ -98,20 +107,28 @@ STUB(syscall, "", syscall, "cmp $202, %rdi\n\t" /* futex */
 #define LOOK_UP_FIRST \
     "1:\tcmpq $0, (%r11)\n\t" \
     "jne 2f\n\t" \
+    "push %rbp\n\t" \
+    ".cfi_def_cfa_offset 16\n\t" \
+    ".cfi_offset %rbp, -16\n\t" \
+    "mov %rsp, %rbp\n\t" \
     ".cfi_remember_state\n\t" \
+    ".cfi_def_cfa_register %rbp\n\t" \
     SAVE_ARGUMENTS \
-    ".cfi_def_cfa_offset 80\n\t" \
     "mov %r11, %rdi\n\t" \
     "call blocking_look_up\n\t" \
     RESTORE_ARGUMENTS \
-    ".cfi_restore_state\n" \
+    ".cfi_restore_state\n\t" \
+    "pop %rbp\n\t" \
+    ".cfi_def_cfa_offset 8\n\t" \
+    ".cfi_restore %rbp\n" \
     "2:\t"
+/* 64 bytes. */
 #define SAVE_ARGUMENTS \
     "push %rax\n\tpush %rdi\n\tpush %rsi\n\tpush %rdx\n\tpush %rcx\n\tpush %r8\n\tpush %r9\n\t" \
-    "push %r11\n\tpush %r11\n\t"
+    "push %r11\n\t"
 #define RESTORE_ARGUMENTS \
-    "pop %r11\n\tpop %r11\n\tpop %r9\n\tpop %r8\n\tpop %rcx\n\tpop %rdx\n\tpop %rsi\n\t" \
-    "pop %rdi\n\tpop %rax\n\t"
+    "pop %r11\n\tpop %r9\n\tpop %r8\n\tpop %rcx\n\tpop %rdx\n\tpop %rsi\n\tpop %rdi\n\t" \
+    "pop %rax\n\t"
 
 /* r11: the target. `argument` pushes 8 bytes: one more argument on the stack, or nothing of
  * meaning. */
@@ -167,19 +184,9 @@ STUB(syscall, "", syscall, "cmp $202, %rdi\n\t" /* futex */
             ".cfi_def_cfa %rsp, 8\n\t" \
             "ret\n\t" \
             ".cfi_restore_state\n" \
-            "5:\t" SAVE_ARGUMENTS \
-            "sub $8, %rsp\n\t" \
-            "call park_wait\n\t" \
-            "add $8, %rsp\n\t" \
-            RESTORE_ARGUMENTS \
-            "jmp 3b\n" \
+            "5:\t" SAVE_ARGUMENTS "call park_wait\n\t" RESTORE_ARGUMENTS "jmp 3b\n" \
             "6:\tpush %rax\n\tpush %rax\n\tcall park_wait\n\tpop %rax\n\tpop %rax\n\tjmp 4b\n" \
-            "7:\t" SAVE_ARGUMENTS \
-            "sub $8, %rsp\n\t" \
-            "call again_begin\n\t" \
-            "add $8, %rsp\n\t" \
-            RESTORE_ARGUMENTS \
-            "jmp 8b\n" \
+            "7:\t" SAVE_ARGUMENTS "call again_begin\n\t" RESTORE_ARGUMENTS "jmp 8b\n" \
             "9:\tmov %r14, %rdi\n\t" \
             "mov %rsp, %rsi\n\t" \
             "mov %rax, %rdx\n\t" \
@@ -252,16 +259,30 @@ static bool is_libc(const char *path)
     return false;
 }
 
-/* Several threads may come here for the same one; they find the same. */
-void blocking_look_up(struct blocking_target *t)
+static void look_up(struct blocking_target *t, void *found)
 {
-    void *found = real_find(t->name);
     struct dl_find_object object;
     t->parks = _dl_find_object(found, &object) == 0 && is_libc(object.dlfo_link_map->l_name);
     if (!t->parks && t == &blocking_vfork)
         park_forbid();
     atomic_thread_fence(memory_order_release);
     *(void *volatile *)&t->function = found;
+}
+
+/* Several threads may come here for the same one; they find the same. */
+void blocking_look_up(struct blocking_target *t)
+{
+    look_up(t, real_find(t->name));
+}
+
+/* What this libc does not have stays unknown, unless it is called. */
+void blocking_start(void)
+{
+    for (size_t i = 0; i < GC_COUNT(targets); i++) {
+        void *found = targets[i]->function == NULL ? dlsym(RTLD_NEXT, targets[i]->name) : NULL;
+        if (found != NULL)
+            look_up(targets[i], found);
+    }
 }
 
 _Unwind_Reason_Code blocking_personality(int version, _Unwind_Action actions,

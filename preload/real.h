@@ -38,6 +38,8 @@ extern struct real real;
 
 /* Looks them up; harmless when done. A missing one is fatal: libc is not glibc. */
 void real_resolve(void);
+/* In blocking.c: looks up what blocks. */
+void blocking_start(void);
 /* In signals.c: what a thread believes of the reserved signal in its mask, which its children
  * inherit. */
 bool signals_ours_blocked(void);

@@ -636,7 +636,6 @@ static const char *mark_beside(const struct cycle_order *order)
 static const char *mark(const struct cycle_order *order)
 {
     const char *reason = roots_prepare();
-    world_check_handlers();
     if (reason == NULL)
         reason = order->barrier != NULL ? mark_beside(order) : mark_in_one_stop(order);
     kernel_roots_end();

@@ -11,10 +11,14 @@
  *   .inv.stopped    WORLD_STOPPED: every task in /proc/self/task but the caller and the library's
  *                   own threads is parked, is in the handler with `here` == generation, or is a
  *                   zombie.
- *   .inv.counted    Each task that was signalled exists, and so does each parked one. So if the
+ *   .inv.counted    Each task that has answered exists, and so does each parked one. So if the
  *                   kernel counts as many tasks as these, the caller and our own, there are no
- *                   others. If a signal could not be sent, or the numbers differ (a task is between
- *                   its registration's end and its own), the list decides.
+ *                   others. If one has vanished, or the numbers differ (a task is between its
+ *                   registration's end and its own), the list decides.
+ *   .inv.known      Frames mean something only while all handlers are known to be run through
+ *                   thunks, and nobody shares thread-local storage (park_forbid). That is asked
+ *                   when the world stands still, when nobody can change it any more; if it is not
+ *                   so, everybody is stopped anew.
  *   .inv.table      The table changes only while no task is inside the handler past the look-up
  *                   (`inside` == 0), or by appending (`count` is published last).
  *   .inv.late       A signal that arrives after its stop was given up finds no stop under way, or
@@ -40,6 +44,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <string.h>
 #include <ucontext.h>
 
 /* Of the library, or the program that it is linked into; from the linker. */
@@ -69,7 +74,6 @@ static struct {
     uint32_t parked;             /* tasks that need not answer */
     uint32_t gone;               /* zombies among the tasks: never going to answer */
     bool vanished;               /* one could not be signalled */
-    bool everybody;              /* handlers are not all known */
     int signal;
 } world;
 
@@ -95,6 +99,36 @@ static uintptr_t thread_pointer(void)
     return base;
 }
 
+/* Has the program sent a signal meanwhile whose handler ends a call? */
+static bool program_interrupts(const ucontext_t *uc)
+{
+    uint64_t pending = 0, mask;
+    struct signal_action action;
+    memcpy(&mask, &uc->uc_sigmask, sizeof mask);
+    syscall2(__NR_rt_sigpending, (long)&pending, sizeof pending);
+    for (pending &= ~mask; pending != 0; pending &= pending - 1) {
+        int signal = __builtin_ctzl(pending) + 1;
+        if (signal_action(signal, NULL, &action) == 0 && !(action.flags & SA_RESTART) &&
+            (uintptr_t)action.handler > (uintptr_t)SIG_IGN)
+            return true;
+    }
+    return false;
+}
+
+/* Our signal has SA_RESTART, so the kernel has set the task back to in front of its call; one of the
+ * program's that came later, while all were blocked, would find no call to end. A parked task's
+ * call may end with EINTR. */
+static void end_call(const struct stopped_task *task, ucontext_t *uc)
+{
+    static const unsigned char instruction[] = {0x0f, 0x05}; /* syscall */
+    greg_t *pc = &uc->uc_mcontext.gregs[REG_RIP];
+    if (task->place == NULL || relaxed_load(&task->place->frame) == 0 ||
+        memcmp((const void *)*pc, instruction, sizeof instruction) != 0 || !program_interrupts(uc))
+        return;
+    *pc += sizeof instruction;
+    uc->uc_mcontext.gregs[REG_RAX] = -EINTR;
+}
+
 static void on_stop(int signal, siginfo_t *info, void *context)
 {
     (void)signal;
@@ -110,11 +144,10 @@ static void on_stop(int signal, siginfo_t *info, void *context)
         task->alternate = (uintptr_t)uc->uc_stack.ss_sp;
         task->alternate_size = uc->uc_stack.ss_size;
         task->thread_pointer = thread_pointer();
-        if (task->place != NULL && relaxed_load(&task->place->frame) != 0)
-            task->place->woken = 1; /* its call may return EINTR, which the wrapper hides */
         wait_here(task, generation);
         if (world.leave != NULL)
             world.leave(context);
+        end_call(task, context);
     }
     if (atomic_fetch_sub(&world.inside, 1) == 1)
         futex_wake(&world.inside, 1);
@@ -148,28 +181,27 @@ static void await_empty_handler(void)
         futex_wait(&world.inside, inside);
 }
 
-/* False: there is no place. */
-static struct stopped_task *add_task(int32_t tid, struct park *place, uint32_t generation)
+/* False: there is no place. `given` is complete but for its number. */
+static bool add_task(int32_t tid, struct stopped_task given)
 {
     uint32_t count = relaxed_load(&world.count);
     if (count == WORLD_TASKS_MOST)
-        return NULL;
-    struct stopped_task *task = &world.tasks[count];
-    task->tid = tid;
-    task->generation = generation;
-    task->parked = false;
-    task->place = place;
-    relaxed_store(&task->here, 0);
-    tid_table_put(&world.index, tid, (uint16_t)count);
+        return false;
+    given.tid = tid;
+    world.tasks[count] = given;
+    tid_table_put(&world.index, tid, (uint16_t)count); /* from here on a late signal finds it */
     release_store(&world.count, count + 1);
-    return task;
+    return true;
 }
 
-/* A task that is gone by now counts as such. */
+/* A task that is gone by now counts as such. Its call, if it is in one, may return EINTR: the
+ * wrapper is told before. */
 static bool signal_task(int32_t tid, struct park *place, uint32_t generation)
 {
-    if (add_task(tid, place, generation) == NULL)
+    if (!add_task(tid, (struct stopped_task){.generation = generation, .place = place}))
         return false;
+    if (place != NULL)
+        relaxed_store(&place->woken, 1);
     long pid = syscall0(__NR_getpid);
     if (syscall3(__NR_tgkill, pid, tid, world.signal) == -ESRCH) {
         world.gone++;
@@ -180,18 +212,16 @@ static bool signal_task(int32_t tid, struct park *place, uint32_t generation)
 
 static bool keep_parked(struct park *p, int32_t tid, uintptr_t frame, uint32_t generation)
 {
-    struct stopped_task *task = add_task(tid, p, generation);
-    if (task == NULL)
-        return false;
-    task->parked = true;
-    task->stack_pointer = frame;
-    task->frame = 0;
-    task->alternate = relaxed_load(&p->alternate);
-    task->alternate_size = relaxed_load(&p->alternate_size);
-    task->thread_pointer = 0;
-    relaxed_store(&task->here, generation);
+    struct stopped_task task = {
+        .generation = generation,
+        .parked = true,
+        .here = generation,
+        .stack_pointer = frame,
+        .alternate = relaxed_load(&p->alternate),
+        .alternate_size = relaxed_load(&p->alternate_size),
+    };
     world.parked++;
-    return true;
+    return add_task(tid, task);
 }
 
 /* All registered threads: those who are parked stay so, the others are signalled. */
@@ -217,8 +247,9 @@ static enum world_result stop_registered(uint32_t generation, int32_t self, bool
 /* .inv.counted */
 static bool all_known(int32_t self)
 {
+    long tasks = task_count(); /* first: if one of our own ends now, it is missed below */
     uint32_t known = relaxed_load(&world.count) + own_thread_count() + !own_thread_has(self);
-    return !world.vanished && task_count() == (long)known;
+    return !world.vanished && tasks == (long)known;
 }
 
 /* Lists the tasks and signals the new ones. Returns how many were new; -1: cannot be listed. */
@@ -253,7 +284,10 @@ static void count_gone(uint32_t generation)
         if (acquire_load(&task->here) == generation)
             continue;
         char state = task_state(task->tid);
-        world.gone += state == 0 || state == 'Z' || state == 'X';
+        if (state != 0 && state != 'Z' && state != 'X')
+            continue;
+        world.gone++;
+        world.vanished = true; /* .inv.counted */
     }
 }
 
@@ -291,9 +325,29 @@ static enum world_result stop_all(uint32_t generation, bool parking, uint64_t de
     return WORLD_STOPPED;
 }
 
-enum world_result world_stop(enum world_who who, uint64_t timeout_ns)
+/* What runs on a signal in this library (thunks are there, too) or in libc is no code of the
+ * program's. */
+static bool is_known(int signal, uintptr_t handler)
 {
-    GC_ASSERT(lock_held(LOCK_CYCLE) && lock_held(LOCK_REGISTRY));
+    enum { LIBC_CANCEL = 32, LIBC_SETXID = 33 };
+    return handler == (uintptr_t)SIG_DFL || handler == (uintptr_t)SIG_IGN ||
+           (handler >= (uintptr_t)__ehdr_start && handler < (uintptr_t)etext) ||
+           signal == LIBC_CANCEL || signal == LIBC_SETXID;
+}
+
+/* .inv.known */
+static bool all_handlers_known(void)
+{
+    struct signal_action action;
+    for (int signal = 1; signal <= KERNEL_RT_LAST; signal++)
+        if (signal_action(signal, NULL, &action) == 0 &&
+            !is_known(signal, (uintptr_t)action.handler))
+            return false;
+    return true;
+}
+
+static enum world_result try_stop(bool everybody, uint64_t deadline)
+{
     install();
     await_empty_handler();
     uint32_t generation = relaxed_load(&world.generation) + 1;
@@ -304,13 +358,25 @@ enum world_result world_stop(enum world_who who, uint64_t timeout_ns)
     relaxed_store(&world.answered, 0);
     world.gone = world.parked = 0;
     world.vanished = false;
-    bool parking = park_stop(generation) && who == WORLD_RUNNING && !world.everybody;
+    bool parking = park_stop(generation) && !everybody;
     if (!parking)
         relaxed_store(&park_interrupts, 1);
-    enum world_result result = stop_all(generation, parking, clock_now_ns() + timeout_ns);
+    enum world_result result = stop_all(generation, parking, deadline);
     if (result != WORLD_STOPPED)
         world_start();
     return result;
+}
+
+enum world_result world_stop(enum world_who who, uint64_t timeout_ns)
+{
+    GC_ASSERT(lock_held(LOCK_CYCLE) && lock_held(LOCK_REGISTRY));
+    uint64_t deadline = clock_now_ns() + timeout_ns;
+    enum world_result result = try_stop(who == WORLD_EVERYBODY, deadline);
+    if (result != WORLD_STOPPED || world.parked == 0 ||
+        (!park_forbidden() && all_handlers_known()))
+        return result;
+    world_start();
+    return try_stop(true, deadline);
 }
 
 void world_start(void)
@@ -330,24 +396,4 @@ void world_after_fork(void)
     relaxed_store(&world.count, 0);
     tid_table_clear(&world.index);
     atomic_store(&park_stopping, 0);
-}
-
-/* What runs on a signal in this library (thunks are there, too) or in libc is no code of the
- * program's. */
-static bool is_known(int signal, uintptr_t handler)
-{
-    enum { LIBC_CANCEL = 32, LIBC_SETXID = 33 };
-    return handler == (uintptr_t)SIG_DFL || handler == (uintptr_t)SIG_IGN ||
-           (handler >= (uintptr_t)__ehdr_start && handler < (uintptr_t)etext) ||
-           signal == LIBC_CANCEL || signal == LIBC_SETXID;
-}
-
-void world_check_handlers(void)
-{
-    struct signal_action action;
-    world.everybody = false;
-    for (int signal = 1; signal <= KERNEL_RT_LAST; signal++)
-        if (signal_action(signal, NULL, &action) == 0 &&
-            !is_known(signal, (uintptr_t)action.handler))
-            world.everybody = true;
 }

@@ -20,7 +20,7 @@ enum world_result {
 };
 
 enum world_who {
-    WORLD_RUNNING,   /* parked threads are left alone */
+    WORLD_RUNNING,   /* parked threads are left alone, if possible */
     WORLD_EVERYBODY, /* they, too, are brought into their handlers */
 };
 
@@ -51,9 +51,6 @@ enum world_result world_stop(enum world_who who, uint64_t timeout_ns);
 void world_start(void);
 /* The stopped tasks; valid until world_start. */
 const struct stopped_task *world_tasks(size_t *count);
-/* Once in a while, beside the program: are the handlers of all signals known to be run as the
- * program's code (mutator/handler.h)? If not, stops are of WORLD_EVERYBODY. */
-void world_check_handlers(void);
 /* In the child of fork. */
 void world_after_fork(void);
 

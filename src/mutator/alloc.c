@@ -73,8 +73,8 @@ static void attach_main_or_stranger(void)
         thread_cache.state = CACHE_STRANGER;
 }
 
-/* On all slow paths. Inside of a blocking call libc may free (pthread_join); what follows may wait
- * for the collector, and parks on its own account. */
+/* On all slow paths. A libc that allocates inside of a blocking call runs (park.c): what follows
+ * may wait for the collector, and parks on its own account. */
 static bool cached(void)
 {
     if (GC_UNLIKELY(park_self != NULL && relaxed_load(&park_self->frame) != 0))

@@ -28,11 +28,13 @@
  *                 breaks that: clone() without CLONE_SETTLS beside its parent forbids parking for
  *                 good; a child of vfork, whose parent waits, has no place meanwhile.
  *
+ *   .inv.copy     A child of a fork that libc does not know of (_Fork, a raw clone) has a copy of
+ *                 park_stopping, which nobody clears. `here` lies in a page that such a child finds
+ *                 wiped: there nobody waits.
+ *
  * Where a thread sleeps in libc, libc may run while the world is stopped: it takes a mutex after
- * having waited for a condition, copies a result. It moves no pointer that is not in the frame.
- * pthread_join frees what belonged to the thread: blocks that its descriptor still points to, so
- * that the mark has reached them, and a free of such a block may race a mark at any time. Where
- * free has to do more than that, it runs as it always does: alloc.c withdraws the frame.
+ * having waited for a condition, copies a result. It moves no pointer that is not in the frame, and
+ * allocates and frees nothing; if another libc's version does, alloc.c withdraws the frame.
  *
  * Cost: 4 ns a call that does not block. */
 #include "mutator/park.h"
@@ -40,6 +42,7 @@
 #include "base/check.h"
 #include "heap/meta.h"
 #include "sys/lock.h"
+#include "sys/mem.h"
 #include "sys/sandbox.h"
 #include "sys/syscall.h"
 
@@ -47,6 +50,7 @@
 #include <limits.h>
 #include <linux/membarrier.h>
 #include <signal.h>
+#include <sys/mman.h>
 
 __thread struct park *park_self;
 _Atomic uint32_t park_stopping, park_interrupts;
@@ -57,12 +61,15 @@ static struct {
     uint32_t count;         /* were ever taken */
     uint32_t first_free;    /* its number + 1, or 0 */
     _Atomic bool forbidden;
+    /* The stopper's. */
+    _Atomic(struct park *) stopper; /* its own place, if it has one */
+    _Atomic uint32_t *here; /* 1 in the process that stops, 0 in a copy of it: .inv.copy */
 } park;
 
-/* In a sandbox nobody is stopped, so that any number will do. */
+/* In a sandbox nobody is stopped, so that any number will do: one that is no task's. */
 int32_t park_task(void)
 {
-    return sandbox_on() ? 1 : (int32_t)syscall0(__NR_gettid);
+    return sandbox_on() ? INT32_MAX : (int32_t)syscall0(__NR_gettid);
 }
 
 struct park *park_take(uintptr_t stack_hint)
@@ -120,6 +127,10 @@ struct park *park_places(uint32_t *count)
  * that it does not meet the call that blocks. */
 void park_wait(void)
 {
+    if (acquire_load(&park_stopping) != 0 && relaxed_load(park.here) == 0)
+        atomic_store(&park_stopping, 0); /* .inv.copy */
+    if (park_self != NULL && park_self == relaxed_load(&park.stopper))
+        return; /* in a handler, for a fault of ours: whom should it wait for */
     for (uint32_t number; (number = acquire_load(&park_stopping)) != 0;) {
         futex_wait(&park_stopping, number);
         if (acquire_load(&park_stopping) == 0)
@@ -168,14 +179,34 @@ static bool fence_everybody(void)
            syscall2(__NR_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0) == 0;
 }
 
+/* Once. False: there is no such page. */
+static bool find_out_copies(void)
+{
+    if (park.here != NULL)
+        return true;
+    uint32_t *page = mem_map(PAGE_SIZE);
+    if (page == NULL)
+        return false;
+    bool wiped = syscall3(__NR_madvise, (long)page, PAGE_SIZE, MADV_WIPEONFORK) == 0;
+    if (!wiped)
+        park_forbid();
+    park.here = (_Atomic uint32_t *)page;
+    return true;
+}
+
 bool park_stop(uint32_t number)
 {
+    if (!find_out_copies())
+        return false;
+    relaxed_store(park.here, 1);
+    relaxed_store(&park.stopper, park_self);
     atomic_store(&park_stopping, number);
     return !atomic_load(&park.forbidden) && fence_everybody();
 }
 
 void park_start(void)
 {
+    relaxed_store(&park.stopper, NULL);
     atomic_store(&park_stopping, 0);
     futex_wake(&park_stopping, INT_MAX);
 }
@@ -183,4 +214,9 @@ void park_start(void)
 void park_forbid(void)
 {
     atomic_store(&park.forbidden, true);
+}
+
+bool park_forbidden(void)
+{
+    return atomic_load(&park.forbidden);
 }

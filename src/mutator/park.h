@@ -30,9 +30,10 @@ struct park {
     /* Its alternate signal stack, or 0. */
     _Atomic uintptr_t alternate;
     _Atomic size_t alternate_size;
-    /* Its own, of this sleep: a stop's signal has interrupted it; a handler of the program's has
-     * run; when it began, or 0: not known. All on one cache line. */
-    uint32_t woken, handled;
+    /* Its own, of this sleep: a stop's signal may have interrupted it; a handler of the program's
+     * has run; when it began, or 0: not known. All on one cache line. */
+    _Atomic uint32_t woken;  /* also set by the stopper, before the signal */
+    uint32_t handled;
     uint64_t begun_ns;
 };
 _Static_assert(offsetof(struct park, frame) == 0 && offsetof(struct park, away) == 12 &&
@@ -74,5 +75,6 @@ void park_start(void);
 /* From now on, for good, frames mean nothing: some thread may run the program's code while one is
  * set. */
 void park_forbid(void);
+bool park_forbidden(void);
 
 #endif

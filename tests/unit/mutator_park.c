@@ -140,6 +140,32 @@ static void without_place(void)
     EXPECT(park_self == NULL);
 }
 
+/* A copy of the process that libc does not know of is not stopped with it, nor for ever. */
+static void copied(void)
+{
+    start();
+    park_begin(FRAME);
+    EXPECT(park_stop(1));
+    pid_t child = (pid_t)syscall6(__NR_clone, SIGCHLD, 0, 0, 0, 0, 0);
+    if (child == 0) {
+        park_end();
+        syscall1(__NR_exit_group, atomic_load(&park_stopping) != 0);
+    }
+    int status = -1;
+    EXPECT(waitpid(child, &status, 0) == child && status == 0);
+    EXPECT(atomic_load(&park_stopping) == 1);
+    park_start();
+}
+
+/* In a handler on top of the stopper there is nobody to wait for. */
+static void stopper_itself(void)
+{
+    start();
+    EXPECT(park_stop(1));
+    park_wait();
+    park_start();
+}
+
 static void forbidden(void)
 {
     start();
@@ -244,6 +270,16 @@ static void test_without_place(void)
     EXPECT(child_passes(without_place));
 }
 
+static void test_copied(void)
+{
+    EXPECT(child_passes(copied));
+}
+
+static void test_stopper_itself(void)
+{
+    EXPECT(child_passes(stopper_itself));
+}
+
 static void test_forbidden(void)
 {
     EXPECT(child_passes(forbidden));
@@ -254,4 +290,6 @@ static void test_raced(void)
     EXPECT(child_passes(raced));
 }
 
-UNIT_MAIN(TEST(test_places), TEST(test_alternate), TEST(test_kept_out), TEST(test_kept_in), TEST(test_without_place), TEST(test_forbidden), TEST(test_raced))
+UNIT_MAIN(TEST(test_places), TEST(test_alternate), TEST(test_kept_out), TEST(test_kept_in),
+          TEST(test_without_place), TEST(test_copied), TEST(test_stopper_itself),
+          TEST(test_forbidden), TEST(test_raced))
