@@ -123,7 +123,9 @@ static void end_call(const struct stopped_task *task, ucontext_t *uc)
     static const unsigned char instruction[] = {0x0f, 0x05}; /* syscall */
     greg_t *pc = &uc->uc_mcontext.gregs[REG_RIP];
     if (task->place == NULL || relaxed_load(&task->place->frame) == 0 ||
-        memcmp((const void *)*pc, instruction, sizeof instruction) != 0 || !program_interrupts(uc))
+        memcmp((const void *)*pc, instruction, sizeof instruction) != 0)
+        return;
+    if (!program_interrupts(uc))
         return;
     *pc += sizeof instruction;
     uc->uc_mcontext.gregs[REG_RAX] = -EINTR;
