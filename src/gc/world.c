@@ -115,8 +115,8 @@ static bool program_interrupts(const ucontext_t *uc)
     return false;
 }
 
-/* Our signal has SA_RESTART, so the kernel has set the task back to in front of its call; one of the
- * program's that came later, while all were blocked, would find no call to end. A parked task's
+/* Our signal has SA_RESTART, so the kernel has set the task back to in front of its call; one of
+ * the program's that came later, while all were blocked, would find no call to end. A parked task's
  * call may end with EINTR. */
 static void end_call(const struct stopped_task *task, ucontext_t *uc)
 {
