@@ -6,6 +6,7 @@ and the whole battery takes about three minutes; `size` scales the work and is l
 
 import collections
 import os
+import re
 import shutil
 
 import leak_report
@@ -69,6 +70,28 @@ def python_leak_wide(stage, size):
                             '200'], timeout=300)
     if result.status != 0 or result.out_text != 'bounded\n':
         raise Trouble(f'not bounded: {result.out_text.strip()}', result.err_text)
+
+
+PYTHON_QUICK = 'test_json test_dict test_mmap test_ctypes test_fork1'
+PYTHON_WAITS = 'test_select test_epoll test_threading'
+PYTHON_WAITS_LONG = PYTHON_WAITS + ' test_signal test_socket test_subprocess test_asyncio test_faulthandler'
+
+
+def python_own_tests(modules, modules_long):
+    """CPython's own regression tests: they pass, as many of them as without the library. The ones
+    of VSOCK wait for ever in some virtual machines, also without it."""
+    def function(stage, size):
+        names = (modules if size == 1 else modules_long).split()
+        argv = ['/usr/bin/python3', '-m', 'test', '-v', '-i', 'ThreadedVSOCK*', *names]
+        result = stage.program(argv, env={'PYTHONMALLOC': 'malloc'}, timeout=600)
+        if result.status != 0:
+            raise Trouble(f'{" ".join(names)}: {signal_name(result.status)}',
+                          (result.out_text + result.err_text)[-6000:])
+        verdicts = re.findall(r'^(?:Ran (\d+ tests)|(OK.*))', result.err_text + result.out_text, re.M)
+        if len(verdicts) < 2 * len(names):
+            raise Trouble(f'{len(verdicts)} verdicts on {len(names)} modules', result.err_text[-6000:])
+        stage.observe('verdicts', ' '.join(count or verdict for count, verdict in verdicts))
+    return function
 
 
 def cycles_happen(stage, size):
@@ -198,6 +221,10 @@ CASES = [
     # What malloc returns is a number of Python's, digits of 30 bits, until it is stored.
     case('python_ctypes', script(['/usr/bin/python3'], 'python_ctypes.py'), 200,
          needs='/usr/bin/python3', confirm=2),
+    case('cpython', python_own_tests(PYTHON_QUICK, PYTHON_QUICK), 20000, needs='/usr/bin/python3',
+         confirm=2),
+    case('cpython_waits', python_own_tests(PYTHON_WAITS, PYTHON_WAITS_LONG), 5000,
+         needs='/usr/bin/python3', confirm=2, long_stress=()),
     case('python_leak', python_leak, 0, needs='/usr/bin/python3', plain=False, long_stress=()),
     case('python_leak_wide', python_leak_wide, 0, needs='/usr/bin/python3', plain=False,
          long_stress=()),
