@@ -13,6 +13,7 @@
 #include "cycle/collector.h"
 #include "cycle/pacer.h"
 #include "cycle/probation.h"
+#include "gc/mark.h"
 #include "gc/protected.h"
 #include "gc/roots.h"
 #include "gc/world.h"
@@ -189,6 +190,7 @@ static void start_collector(void)
     };
     if (runtime.no_arena != NULL || options.mode == MODE_OFF)
         return;
+    mark_set_align((size_t)options.align);
     pacer_start(&pacing);
     probation_start((unsigned)options.probation);
     world_set_signal((int)options.signal);

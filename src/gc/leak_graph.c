@@ -79,6 +79,7 @@ struct targets {
     void *data;
 };
 
+/* `words` may begin in the middle of a word. */
 static void targets_in(const uintptr_t *words, size_t count, const struct targets *t)
 {
     uintptr_t hits[SCAN_MOST];
@@ -94,9 +95,12 @@ static void targets_in(const uintptr_t *words, size_t count, const struct target
 static void targets_in_range(uintptr_t start, uintptr_t end, void *data)
 {
     const uintptr_t *words = (const uintptr_t *)start;
+    const uintptr_t *halves = (const uintptr_t *)(start + WORD_SIZE / 2);
     size_t count = (end - start) / WORD_SIZE;
     for (size_t at = 0; at < count; at += SCAN_MOST)
         targets_in(words + at, size_min(count - at, SCAN_MOST), data);
+    for (size_t at = 0; mark_overlap() != 0 && at + 1 < count; at += SCAN_MOST)
+        targets_in(halves + at, size_min(count - 1 - at, SCAN_MOST), data);
 }
 
 /* The program may run: see protected.h. What cannot be read leads nowhere. */

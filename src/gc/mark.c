@@ -23,11 +23,31 @@ enum {
     /* Ranges asked of the pagemap at a time. */
     SPARSE_RANGES = 32,
 };
-_Static_assert(BATCH * MARK_AT_ONCE / WORD_SIZE <= MARK_WORDS / 2, "a batch always fits");
+_Static_assert(BATCH * MARK_AT_ONCE / WORD_SIZE <= MARK_WORDS / 2, "a batch always fits, its words "
+                                                                   "taken twice");
 
 uint8_t mark_reach[256];
 
 static scan_filter_fn *filter;
+static uint32_t halves;
+
+void mark_set_align(size_t align)
+{
+    halves = align < WORD_SIZE;
+}
+
+size_t mark_overlap(void)
+{
+    return halves * WORD_SIZE;
+}
+
+/* As `filter`, for the words that begin in the middle of words[0..count); the last one's other half
+ * follows. */
+static size_t filter_halves(const uintptr_t *words, size_t count, size_t extent, uintptr_t *out)
+{
+    return filter((const uintptr_t *)((uintptr_t)words + WORD_SIZE / 2), count, arena.base, extent,
+                  out);
+}
 
 static void choose(struct marker *m)
 {
@@ -39,6 +59,7 @@ static void choose(struct marker *m)
         filter = scan_filter_best();
     }
     m->loop = filter == scan_filter_avx2 ? mark_loop_avx2 : mark_loop_portable;
+    m->halves = halves;
 }
 
 void marker_start(struct marker *m, struct pagemap *pagemap)
@@ -107,6 +128,15 @@ void mark_word(struct marker *m, uintptr_t word)
         feed(m, word);
 }
 
+static void feed_all(struct marker *m, const uintptr_t *hits, size_t found)
+{
+    for (size_t i = 0; i < found; i++)
+        __builtin_prefetch((const void *)(uintptr_t)slot_of(hits[i]), 1);
+    for (size_t i = 0; i < found; i++) /* most of what is written leads nowhere new */
+        if (relaxed_load(slot_of(hits[i])) != m->epoch)
+            feed(m, hits[i]);
+}
+
 void mark_words(struct marker *m, const uintptr_t *words, size_t count)
 {
     uintptr_t hits[SCAN_MOST];
@@ -114,12 +144,9 @@ void mark_words(struct marker *m, const uintptr_t *words, size_t count)
     m->scanned_bytes += count * WORD_SIZE;
     for (size_t piece; count != 0; count -= piece, words += piece) {
         piece = size_min(count, SCAN_MOST);
-        size_t found = filter(words, piece, arena.base, extent, hits);
-        for (size_t i = 0; i < found; i++)
-            __builtin_prefetch((const void *)(uintptr_t)slot_of(hits[i]), 1);
-        for (size_t i = 0; i < found; i++) /* most of what is written leads nowhere new */
-            if (relaxed_load(slot_of(hits[i])) != m->epoch)
-                feed(m, hits[i]);
+        feed_all(m, hits, filter(words, piece, arena.base, extent, hits));
+        if (m->halves)
+            feed_all(m, hits, filter_halves(words, piece - (count == piece), extent, hits));
         if (m->fed > UINT32_MAX / 2)
             mark_flush(m);
     }
@@ -154,10 +181,15 @@ static uintptr_t read_some(struct marker *m, uintptr_t start, uintptr_t end)
         return end;
     }
     uintptr_t at = start;
-    while (at < end && m->count + SCAN_MOST <= MARK_WORDS) {
-        size_t count = size_min((end - at) / WORD_SIZE, SCAN_MOST);
+    while (at < end) {
+        size_t left = (end - at) / WORD_SIZE, count = size_min(left, SCAN_MOST);
+        if (m->count + (count << m->halves) > MARK_WORDS)
+            break;
         m->count += (uint32_t)filter((const uintptr_t *)at, count, arena.base, extent,
                                      m->words + m->count);
+        if (m->halves)
+            m->count += (uint32_t)filter_halves((const uintptr_t *)at, count - (count == left),
+                                                extent, m->words + m->count);
         at += count * WORD_SIZE;
     }
     end_reading(m);
@@ -181,7 +213,7 @@ static bool look_up(struct marker *m, uintptr_t start, size_t size)
     if (next < start + size)
         worklist_push(&m->work, (struct work){next | WORK_SPARSE, start + size - next});
     for (long i = 0; i < found; i++) { /* the last page may hold more than the block */
-        uintptr_t to = size_min(ranges[i].end, start + size);
+        uintptr_t to = size_min(ranges[i].end + mark_overlap(), start + size);
         worklist_push(&m->work, (struct work){ranges[i].start, to - ranges[i].start});
     }
     return true;
@@ -197,8 +229,10 @@ static bool do_large(struct marker *m, struct work item)
         return false;
     }
     uintptr_t end = item.start + size_min(item.size, MARK_PIECE);
-    if (item.size > MARK_PIECE)
+    if (item.size > MARK_PIECE) {
         worklist_push(&m->work, (struct work){end, item.size - MARK_PIECE});
+        end += mark_overlap();
+    }
     uintptr_t at = read_some(m, item.start, end);
     if (at < end)
         worklist_push(&m->work, (struct work){at, end - at});
@@ -259,9 +293,16 @@ bool mark_run(struct marker *m)
 
 /* ---- full lists ---- */
 
+struct recovery {
+    struct marker *m;
+    uintptr_t end;      /* of the block */
+};
+
 static void read_whole(uintptr_t start, uintptr_t end, void *data)
 {
-    struct marker *m = data;
+    struct recovery *r = data;
+    struct marker *m = r->m;
+    end = size_min(end + mark_overlap(), r->end);
     while (start < end) {
         start = read_some(m, start, end);
         while (!m->loop(m))
@@ -271,10 +312,11 @@ static void read_whole(uintptr_t start, uintptr_t end, void *data)
 
 static void recover_block(struct marker *m, uintptr_t start, size_t size)
 {
+    struct recovery r = {m, start + align_down(size, WORD_SIZE)};
     uintptr_t end = align_up(start + size, PAGE_SIZE);
     if (size < SPARSE_LEAST || m->pagemap == NULL ||
-        !pagemap_each(m->pagemap, PAGEMAP_POPULATED, start, end, read_whole, m))
-        read_whole(start, start + align_down(size, WORD_SIZE), m);
+        !pagemap_each(m->pagemap, PAGEMAP_POPULATED, start, end, read_whole, &r))
+        read_whole(start, r.end, &r);
 }
 
 void mark_recover_span(struct marker *m, uint32_t index)
@@ -357,7 +399,7 @@ static void rescan_slots(struct marker *m, uintptr_t start, uintptr_t end, uint3
             to = size_max(to, next + object);
         }
     }
-    rescan(m, from, size_min(to, end));
+    rescan(m, from, size_min(to, end + mark_overlap()));
 }
 
 static void rescan_large(struct marker *m, uintptr_t start, uintptr_t end)
@@ -365,7 +407,8 @@ static void rescan_large(struct marker *m, uintptr_t start, uintptr_t end)
     struct work block;
     if (mark_find(start, &block) && relaxed_load(slot_of(block.start)) == m->epoch &&
         block.start + block.size > start)
-        rescan(m, start, size_min(end, align_down(block.start + block.size, WORD_SIZE)));
+        rescan(m, start, size_min(end + mark_overlap(),
+                                  align_down(block.start + block.size, WORD_SIZE)));
 }
 
 void mark_dirty_range(struct marker *m, uintptr_t start, uintptr_t end)

@@ -37,6 +37,7 @@ struct marker {
     bool guest;                     /* has not the leader's file descriptors: cannot use pagemap */
     uint32_t at_once;               /* blocks up to here are read as soon as they are marked */
     bool note_newborn;              /* scanning a stack or registers: see judge.h */
+    uint32_t halves;                /* 1: words may begin in the middle of others; else 0 */
     uint32_t count, fed;            /* in words[], feed[] */
     uint64_t marked_blocks, marked_bytes, scanned_bytes;
     struct pagemap *pagemap;        /* may be NULL: large blocks are then read whole */
@@ -52,9 +53,16 @@ struct marker {
     uintptr_t words[MARK_WORDS];    /* candidates, the last found on top */
 };
 
+/* From the next marker_start on, pointers are found at multiples of `align` bytes: 8, or 4. A
+ * program that packs its structs has them in the middle of two words. */
+void mark_set_align(size_t align);
+/* Bytes that a reader of a part of something adds to its end where it goes on: a word may begin in
+ * front of the end. */
+size_t mark_overlap(void);
 /* A new epoch: no work, counters 0. `work` was set up by worklist_init. */
 void marker_start(struct marker *m, struct pagemap *pagemap);
-/* Every word of words[0..count) may be a pointer: marks the blocks, and notes them as work. */
+/* Every word of words[0..count), and with `halves` every two halves of neighbours, may be a
+ * pointer: marks the blocks, and notes them as work. */
 void mark_words(struct marker *m, const uintptr_t *words, size_t count);
 /* One word that may be a pointer. */
 void mark_word(struct marker *m, uintptr_t word);

@@ -7,6 +7,12 @@
  * the words found go on the stack. So the cache misses of an object are under way together, and a
  * lone word (a chain) waits for the slowest of them only.
  *
+ * A pointer in a packed struct lies at a multiple of four only (Ruby's input buffers: what they hold
+ * was reclaimed). So each block is looked at a second time, from its fourth byte on: its lines are
+ * in the cache by then. Two halves of neighbours are in range only if one of them is the upper half
+ * of an address, so that hardly anything more is found. Whoever reads a part of something adds
+ * mark_overlap() to its end.
+ *
  * The stack is bounded: a block that does not fit, or is large, goes to the work list instead. The
  * list holds each block at most once, since only newly marked ones get there.
  *
@@ -94,6 +100,7 @@ LOOP_TARGET bool LOOP_NAME(struct marker *m)
     size_t extent = (size_t)relaxed_load(&arena.top) << SLAB_SHIFT, count = m->count;
     unsigned oldest = 0, live = 0, until_tick = MARK_TICK;
     uint8_t epoch = m->epoch, seen;
+    uint32_t halves = m->halves;
     bool stop = false;
     while (!stop) {
         struct work found;
@@ -109,12 +116,16 @@ LOOP_TARGET bool LOOP_NAME(struct marker *m)
         live--;
         if (mark_find(word, &found) && mark_claim(epoch, found.start, &seen)) {
             size_t size_in_words = found.size / WORD_SIZE;
-            if (found.size <= m->at_once && count + size_in_words <= MARK_WORDS - MARK_FIFO) {
+            if (found.size <= m->at_once &&
+                count + (size_in_words << halves) <= MARK_WORDS - MARK_FIFO) {
                 m->marked_blocks++;
                 m->marked_bytes += found.size;
                 m->scanned_bytes += found.size;
                 count += LOOP_HITS((const uintptr_t *)found.start, size_in_words, base, extent,
                                    words + count);
+                if (halves)
+                    count += LOOP_HITS((const uintptr_t *)(found.start + WORD_SIZE / 2),
+                                       size_in_words - 1, base, extent, words + count);
             } else {
                 mark_push(m, found);
             }

@@ -106,6 +106,7 @@ static struct {
     const struct barrier *barrier;
     enum pagemap_want want; /* of the mapping being scanned */
     bool has_stack;         /* the mapping being scanned holds a thread's own stack */
+    uintptr_t goes_on_to;   /* the end of what is being scanned, parts of which are read */
     bool failed;            /* the page map could not be read */
     struct marker *marker;
     struct roots_stats *stats;
@@ -128,7 +129,7 @@ static bool get_buffers(void)
     if (roots.core != NULL)
         return true;
     roots.maps_buffer = meta_alloc(MAPS_BUFFER);
-    roots.read_buffer = meta_alloc(READ_BUFFER);
+    roots.read_buffer = meta_alloc(READ_BUFFER + WORD_SIZE);
     if (roots.maps_buffer == NULL || roots.read_buffer == NULL)
         return false;
     roots.core = meta_alloc(CORE_PAGES);
@@ -167,11 +168,13 @@ static void scan_pages(uintptr_t start, uintptr_t end)
 {
     while (start < end) {
         size_t want = size_min(end - start, READ_BUFFER);
-        size_t got = proc_mem_read(&roots.files->memory, roots.read_buffer, start, want,
+        size_t more = start + want < roots.goes_on_to ? mark_overlap() : 0;
+        size_t got = proc_mem_read(&roots.files->memory, roots.read_buffer, start, want + more,
                                    roots.unreadable);
         got = align_down(got, WORD_SIZE);
         mark_words(roots.marker, (const uintptr_t *)(const void *)roots.read_buffer,
                    got / WORD_SIZE);
+        got = size_min(got, want);
         roots.stats->other_bytes += got;
         start = got == want ? start + got : align_down(start + got, PAGE_SIZE) + PAGE_SIZE;
     }
@@ -378,6 +381,8 @@ static void scan_anonymous(struct mapping *map)
 static void scan_mapping(struct mapping *map)
 {
     roots.unreadable = !map->readable;
+    /* A program's static data goes on in the next mapping. */
+    roots.goes_on_to = map->end + (map->kind == MAP_KIND_FILE_PRIVATE && map->writable);
     roots.has_stack = false;
     roots.want = map->kind == MAP_KIND_FILE_PRIVATE ? PAGEMAP_COPIED : PAGEMAP_POPULATED;
     if (map->kind == MAP_KIND_ANONYMOUS)
@@ -389,10 +394,11 @@ static void scan_mapping(struct mapping *map)
 /* For marker.read_carefully. Several markers may be here. */
 static void read_carefully(struct marker *m, struct work work)
 {
-    uintptr_t buffer[PAGE_SIZE / WORD_SIZE], end = work.start + work.size;
+    uintptr_t buffer[PAGE_SIZE / WORD_SIZE + 1], end = work.start + work.size;
     for (uintptr_t at = work.start, next; at < end; at = next) {
         next = size_min(align_down(at, PAGE_SIZE) + PAGE_SIZE, end);
-        size_t got = proc_mem_read(&roots.files->memory, buffer, at, next - at, true);
+        size_t more = next < end ? mark_overlap() : 0;
+        size_t got = proc_mem_read(&roots.files->memory, buffer, at, next - at + more, true);
         mark_words(m, buffer, got / WORD_SIZE);
     }
 }
@@ -548,6 +554,7 @@ static void scan_stack_in_arena(uintptr_t pointer, uintptr_t low)
     if (!arena_contains(pointer) || !block_find(pointer, &b))
         return;
     mark_word(roots.marker, pointer);
+    roots.goes_on_to = b.start + b.size;
     scan_pages(align_down(size_max(low, b.start), WORD_SIZE), b.start + b.size);
 }
 

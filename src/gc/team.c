@@ -146,7 +146,7 @@ static bool split(struct marker *m, struct work *far)
     if (near->size < 2 * MARK_PIECE)
         return false;
     *far = (struct work){near->start + half, near->size - half};
-    near->size = half;
+    near->size = half + mark_overlap();
     return true;
 }
 

@@ -293,9 +293,11 @@ static void kept_slots(void)
     EXPECT(byte_of(nodes[c].block) == SLOT_KEPT);
 }
 
-/* Only whole, aligned words are pointers; all words of a block are looked at, the last too. */
+/* With align=8 only whole, aligned words are pointers; all words of a block are looked at, the last
+ * too. */
 static void words_of_a_block(void)
 {
+    mark_set_align(8);
     start(true);
     int a = new_node(1024), b = new_node(64), c = new_node(64);
     char *value = nodes[b].block;
@@ -303,6 +305,54 @@ static void words_of_a_block(void)
     mark_from((int[]){a}, 1); /* b is no target of a: misaligned */
     link_nodes(a, 1024 / WORD_SIZE - 1, c, 63);
     mark_from((int[]){a}, 1);
+}
+
+/* The places in a block of this size where a word that begins in the middle of another crosses a
+ * border of what is read at once: the first, the last, pages, pieces. */
+static size_t odd_places(size_t size, size_t *places)
+{
+    const size_t borders[] = {8, PAGE_SIZE, 2 * PAGE_SIZE, MARK_PIECE, 2 * MARK_PIECE,
+                              SPARSE_LEAST + PAGE_SIZE, align_down(size, WORD_SIZE) - 8};
+    size_t count = 0;
+    for (size_t i = 0; i < GC_COUNT(borders); i++)
+        if (borders[i] + 8 <= size)
+            places[count++] = borders[i] - 4;
+    return count;
+}
+
+/* align=4: what is found at each of them, from a root, in a whole block and in dirty pages. */
+static void halves_of_words(void)
+{
+    static const size_t odd_sizes[] = {24, 100, 1000, 5000, 40000, 300000, 3 * MIB};
+    static struct pagemap pagemap;
+    size_t places[8];
+    mark_set_align(4);
+    start(true);
+    EXPECT(pagemap_open(&pagemap));
+    for (size_t s = 0; s < GC_COUNT(odd_sizes); s++) {
+        size_t count = odd_places(odd_sizes[s], places);
+        for (size_t i = 0; i < count; i++) {
+            int a = new_node(odd_sizes[s]), b = new_node(48);
+            char *value = nodes[b].block;
+            memcpy(nodes[a].block + places[i], &value, WORD_SIZE);
+            nodes[a].target[0] = b;
+            mark_from((int[]){a}, 1);
+            begin(ROOMY);
+            marker.pagemap = &pagemap;
+            mark_word(&marker, (uintptr_t)nodes[a].block);
+            mark_drain(&marker);
+            expect_marked();
+            /* The page on which it begins is dirty, and the next one, which is looked at later. */
+            relaxed_store(slot_of((uintptr_t)value), (uint8_t)(marker.epoch - 1));
+            uintptr_t page = align_down((uintptr_t)nodes[a].block + places[i], PAGE_SIZE);
+            mark_dirty_range(&marker, page, page + PAGE_SIZE);
+            mark_drain(&marker);
+            EXPECT(byte_of(value) == marker.epoch);
+            marker.pagemap = NULL;
+        }
+    }
+    mark_set_align(8);
+    pagemap_close(&pagemap);
 }
 
 /* ---- large blocks ---- */
@@ -383,6 +433,7 @@ IN_CHILD(nowhere)
 IN_CHILD(free_slots)
 IN_CHILD(kept_slots)
 IN_CHILD(words_of_a_block)
+IN_CHILD(halves_of_words)
 IN_CHILD(sparse)
 IN_CHILD(sparse_unknown)
 IN_CHILD(root_areas)
@@ -390,4 +441,5 @@ IN_CHILD(root_areas)
 UNIT_MAIN(TEST(test_chains), TEST(test_trees_and_rings), TEST(test_random_graphs),
           TEST(test_interior), TEST(test_past_end_without_pad), TEST(test_nowhere),
           TEST(test_free_slots), TEST(test_kept_slots), TEST(test_words_of_a_block),
-          TEST(test_sparse), TEST(test_sparse_unknown), TEST(test_root_areas))
+          TEST(test_halves_of_words), TEST(test_sparse), TEST(test_sparse_unknown),
+          TEST(test_root_areas))

@@ -2,7 +2,7 @@
  *
  * The AVX2 filter compares signed, works in blocks of sixteen and four words, and leaves the rest
  * to the portable one; so the words that matter lie at the bounds and around the sign bit, and
- * every count up to SCAN_MOST, at every alignment of 8 bytes, is tried. */
+ * every count up to SCAN_MOST, at every alignment of 4 bytes, is tried. */
 #include "gc/scan.h"
 
 #include "base/rng.h"
@@ -17,9 +17,12 @@ static size_t by_definition(const uintptr_t *from, size_t count, uintptr_t base,
                             uintptr_t *out)
 {
     size_t found = 0;
-    for (size_t i = 0; i < count; i++)
-        if (from[i] >= base && from[i] - base < extent)
-            out[found++] = from[i];
+    for (size_t i = 0; i < count; i++) {
+        uintptr_t word;
+        memcpy(&word, (const char *)from + i * WORD_SIZE, sizeof word);
+        if (word >= base && word - base < extent)
+            out[found++] = word;
+    }
     return found;
 }
 
@@ -100,8 +103,9 @@ static void test_counts(void)
         size_t a = count % GC_COUNT(arenas);
         for (size_t i = 0; i < GC_COUNT(words); i++)
             words[i] = adversarial(arenas[a].base, arenas[a].extent);
-        for (size_t offset = 0; offset < 4; offset++)
-            compare(words + offset, count, arenas[a].base, arenas[a].extent);
+        for (size_t offset = 0; offset < 8; offset++)
+            compare((const uintptr_t *)((uintptr_t)words + 4 * offset), count, arenas[a].base,
+                    arenas[a].extent);
     }
 }
 
