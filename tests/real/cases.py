@@ -236,6 +236,8 @@ CASES = [
     case('perl', script(['perl'], 'work.pl'), 5000, needs='perl'),
     case('bash', shell('long.sh', 4, status=7), 2000, needs='bash', long_stress=(2000, 20000)),
     case('node', script([node_path()], 'work.js'), 2000, needs=node_path()),
+    case('ruby', script(['ruby'], 'work.rb'), 2000, needs='ruby'),
+    case('tcl', script(['tclsh'], 'work.tcl'), 2000, needs='tclsh'),
     case('php', script(['php', '-d', 'phar.readonly=0'], 'work.php', status=5), 1000, needs='php'),
     case('archives', shell('archive.sh'), 10, needs='tar xz zstd', long_stress=(10, 1000)),
     case('openssl', openssl, 2000, needs='openssl'),
