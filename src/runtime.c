@@ -25,6 +25,7 @@
 #include "mutator/alloc.h"
 #include "mutator/foreign.h"
 #include "mutator/thread.h"
+#include "sys/follow.h"
 #include "sys/lock.h"
 #include "sys/options.h"
 #include "sys/print.h"
@@ -264,6 +265,8 @@ void runtime_start(void)
     struct environment e = find_environment();
     print_note_stderr();
     options_parse(e.secure ? NULL : e.envp, 2);
+    if (!options.follow)
+        follow_stop(e.envp, "libgcmalloc.so");
     if (!heap_init(options.arena, options.past_end))
         runtime.no_arena = "there is no address space for the arena (a limit is too small)";
     unwind_init((uintptr_t)__ehdr_start, (uintptr_t)etext);

@@ -331,6 +331,11 @@ def option_tests():
     yield test('options_report_file', 'plain 5', f'{EAGER},report=SCRATCH/leaks.%p.txt',
                both(output_of_plain, report_in_file), True)
     yield test('options_report_nowhere', 'plain 5', f'{EAGER},report=/nonexistent/file', runs)
+    for follow, answer in [(0, 'without\n'), (1, 'with\n')]:
+        yield test(f'options_follow_{follow}', 'children', f'{EAGER},report=off,follow={follow}',
+                   ends_well(answer), True)
+    # Also without the library: what it prints then begins with the same letters.
+    yield test('children', 'children', f'{EAGER},report=off,stress=500', ends_well('with'))
     yield test('options_help', 'plain 1', 'help=1,report=off', both(output_of_plain, prints_options),
                True)
     yield test('options_conf_missing', 'plain 1', 'report=off', output_of_plain,
