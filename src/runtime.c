@@ -375,8 +375,10 @@ void runtime_sandbox(bool on)
     if (!runtime.collects)
         return;
     collector_disable(on ? "a filter of system calls (seccomp) is in force" : NULL);
-    if (on)
-        runtime_retire_collector();
+    if (!on)
+        return;
+    runtime_retire_collector();
+    world_await_left(); /* with system calls that the filter may not know */
 }
 
 void runtime_heap_mapping_begin(void)

@@ -67,6 +67,9 @@ enum {
     PATIENCE = 4,
     NAP_SHARE = 3,
     NAP_NS = 10000000,
+    /* Attempts to stop the world for the barrier's end, of stop_ms at most, and what is between. */
+    END_TRIES = 20,
+    END_PAUSE_NS = 1000000,
     /* Pages that can be read in a pause of 500 us, ~2 us each, besides all else. */
     PAGES_PER_PAUSE_US = 4,
     /* Between two looks at whether the barrier still holds. */
@@ -228,13 +231,27 @@ static const char *begin_barrier(const struct barrier *barrier)
     return reason;
 }
 
-/* If the world cannot be stopped now, the barrier must come down all the same. */
+/* A task that is not stopped for the end may have a caught call behind it, and die of its signal.
+ * So it is tried again, beside a program that nothing holds up any more. */
+static bool stop_for_end(uint64_t *begun)
+{
+    _Atomic uint32_t nothing = 0;
+    for (int i = 0; i < END_TRIES; i++) {
+        *begun = clock_now_ns();
+        if (stop_world(WORLD_EVERYBODY) == NULL)
+            return true;
+        futex_wait_for(&nothing, 0, END_PAUSE_NS);
+    }
+    return false;
+}
+
+/* If the world cannot be stopped at all, the barrier must come down all the same. */
 static void end_barrier(const struct barrier *barrier)
 {
     if (barrier->disarm != NULL)
         barrier->disarm();
     uint64_t begun = clock_now_ns();
-    bool stopped = barrier->stops && stop_world(WORLD_EVERYBODY) == NULL;
+    bool stopped = barrier->stops && stop_for_end(&begun);
     if (barrier->end != NULL)
         barrier->end();
     if (!stopped)

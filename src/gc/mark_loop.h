@@ -7,10 +7,10 @@
  * the words found go on the stack. So the cache misses of an object are under way together, and a
  * lone word (a chain) waits for the slowest of them only.
  *
- * A pointer in a packed struct lies at a multiple of four only (Ruby's input buffers: what they hold
- * was reclaimed). So each block is looked at a second time, from its fourth byte on: its lines are
- * in the cache by then. Two halves of neighbours are in range only if one of them is the upper half
- * of an address, so that hardly anything more is found. Whoever reads a part of something adds
+ * A pointer in a packed struct lies at a multiple of four only (Ruby's input buffers: what they
+ * hold was reclaimed). So each block is looked at a second time, from its fourth byte on: its lines
+ * are in the cache by then. Two halves of neighbours are in range only if one of them is the upper
+ * half of an address, so that hardly anything more is found. Whoever reads a part of something adds
  * mark_overlap() to its end.
  *
  * The stack is bounded: a block that does not fit, or is large, goes to the work list instead. The

@@ -177,7 +177,7 @@ static void install(void)
     GC_CHECK(signal_install(world.signal, SA_RESTART, on_stop) == 0);
 }
 
-static void await_empty_handler(void)
+void world_await_left(void)
 {
     for (uint32_t inside; (inside = atomic_load(&world.inside)) != 0;)
         futex_wait(&world.inside, inside);
@@ -351,7 +351,7 @@ static bool all_handlers_known(void)
 static enum world_result try_stop(bool everybody, uint64_t deadline)
 {
     install();
-    await_empty_handler();
+    world_await_left();
     uint32_t generation = relaxed_load(&world.generation) + 1;
     generation += generation == 0;
     relaxed_store(&world.generation, generation);

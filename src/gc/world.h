@@ -49,6 +49,8 @@ int world_signal(void);
 /* Stops all other tasks, or none. The REGISTRY lock is held, until world_start. */
 enum world_result world_stop(enum world_who who, uint64_t timeout_ns);
 void world_start(void);
+/* Waits until every task has left the last stop's handler. */
+void world_await_left(void);
 /* The stopped tasks; valid until world_start. */
 const struct stopped_task *world_tasks(size_t *count);
 /* In the child of fork. */

@@ -44,8 +44,8 @@ MUTANTS = {
                               'if (!map->readable)\n        return;', STOPPED),
     'no-alternate-stack': ('src/gc/roots.c', '    mark_word(roots.marker, alternate);\n', '', STOPPED),
     # Not told by the movers: a stack in a block that is not scanned as one (scan_stack_in_arena).
-    'stack-cut-short': ('src/gc/roots.c', 'start = size_min(align_down(stack->low, WORD_SIZE), end);',
-                        'start = size_min(align_down(stack->low, WORD_SIZE) + 2048, end);', STOPPED),
+    'stack-cut-short': ('src/gc/roots.c', 'low = size_min(align_down(stack->low, WORD_SIZE), high);',
+                        'low = size_min(align_down(stack->low, WORD_SIZE) + 2048, high);', STOPPED),
     'a-page-in-64': ('src/gc/roots.c', 'static void scan_range(uintptr_t start, uintptr_t end, '
                      'void *data)\n{\n', 'static void scan_range(uintptr_t start, uintptr_t end, '
                      'void *data)\n{\n    if ((start >> PAGE_SHIFT) % 64 == 7)\n'
@@ -73,8 +73,8 @@ MUTANTS = {
                               '    cycle.unfinished = true;\n    cycle.look_ns = 0;\n'
                               '    begin_epoch();\n    rescan_arm(barrier);\n', UFFD),
     'last-look-without-stacks': ('src/gc/roots.c',
-                                 '    if (roots.pass == ROOTS_CONCURRENT)\n        return;\n    if (certain',
-                                 '    if (roots.pass != ROOTS_ALL)\n        return;\n    if (certain', UFFD),
+                                 '    if (roots.pass != ROOTS_CONCURRENT)\n        scan_own_stack',
+                                 '    if (roots.pass == ROOTS_ALL)\n        scan_own_stack', UFFD),
     'last-look-without-heap': ('src/cycle/cycle.c',
                                '    rescan_heap(order->barrier, team_leader(), false, deadline, &complete);\n',
                                '    complete = true;\n', UFFD),
