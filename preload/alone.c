@@ -41,10 +41,11 @@ ALONE(setns, (int fd, int type), (fd, type))
 
 /* One filter may follow another. The result may be a descriptor. */
 #define FILTERED(type, call) \
-    bool before = sandbox_on(); \
+    if (sandbox_on()) \
+        return call; \
     runtime_sandbox(true); \
     type result = call; \
-    if (result < 0 && !before) \
+    if (result < 0) \
         runtime_sandbox(false); \
     return result
 
@@ -70,4 +71,16 @@ long alone_seccomp(long number, unsigned long operation, unsigned long flags, vo
     if (operation != SECCOMP_SET_MODE_STRICT && operation != SECCOMP_SET_MODE_FILTER)
         return real.syscall(number, operation, flags, arguments);
     FILTERED(long, real.syscall(number, operation, flags, arguments));
+}
+
+/* syscall(SYS_prctl), likewise. */
+long alone_prctl(long number, unsigned long option, unsigned long a, unsigned long b,
+                 unsigned long c, unsigned long d);
+long alone_prctl(long number, unsigned long option, unsigned long a, unsigned long b,
+                 unsigned long c, unsigned long d)
+{
+    real_resolve();
+    if (option != PR_SET_SECCOMP)
+        return real.syscall(number, option, a, b, c, d);
+    FILTERED(long, real.syscall(number, option, a, b, c, d));
 }

@@ -100,6 +100,8 @@ STUB(syscall, "", syscall, "cmp $202, %rdi\n\t" /* futex */
                            "je park_call_7\n\t"
                            "cmp $317, %rdi\n\t" /* seccomp */
                            "je alone_seccomp\n\t"
+                           "cmp $157, %rdi\n\t" /* prctl */
+                           "je alone_prctl\n\t"
                            "jmp park_pass\n\t")
 
 /* At a function's first call; all registers that may hold arguments are kept: rax, too, which tells

@@ -252,7 +252,7 @@ static void unlock_in_child(void)
     reset_and_release(leak_lock());
     heap_unlock_all_in_child();
     reset_and_release(thread_registry_lock());
-    if (runtime.collects)
+    if (runtime.collects && !sandbox_on())
         collector_after_fork_in_child();
     thread_after_fork();
 }
@@ -322,15 +322,11 @@ static const char *why_not_collected(void)
 
 void runtime_exit(void)
 {
-    if (runtime.exited || !runtime.started || lock_any_held() ||
+    /* In a sandbox not a word: it would take system calls, and a report files. */
+    if (runtime.exited || !runtime.started || sandbox_on() || lock_any_held() ||
         !(wants_report() || options.gctrace))
         return;
     runtime.exited = true;
-    if (sandbox_on()) { /* a report needs files */
-        if (wants_report())
-            print_error("nothing was collected at exit: %s", collector_reason_not_run());
-        return;
-    }
     /* A process that allocated nothing, or gave all back, is not made to wait: 0.1 ms, a tenth of
      * what /bin/true takes. */
     if (heap_used() != 0)
@@ -354,7 +350,7 @@ void runtime_exit(void)
 
 bool runtime_hold_stops(void)
 {
-    return runtime.started && collector_hold_stops();
+    return runtime.started && !sandbox_on() && collector_hold_stops();
 }
 
 void runtime_release_stops(bool held)
@@ -365,20 +361,19 @@ void runtime_release_stops(bool held)
 
 void runtime_retire_collector(void)
 {
-    if (runtime.started && !lock_any_held())
+    if (runtime.started && !sandbox_on() && !lock_any_held())
         collector_retire();
 }
 
 void runtime_sandbox(bool on)
 {
+    if (runtime.collects)
+        collector_disable(on ? "a filter of system calls (seccomp) is in force" : NULL);
+    if (on && runtime.collects) {
+        runtime_retire_collector();
+        world_await_left(); /* with system calls that the filter may not know */
+    }
     sandbox_set(on);
-    if (!runtime.collects)
-        return;
-    collector_disable(on ? "a filter of system calls (seccomp) is in force" : NULL);
-    if (!on)
-        return;
-    runtime_retire_collector();
-    world_await_left(); /* with system calls that the filter may not know */
 }
 
 void runtime_heap_mapping_begin(void)

@@ -264,6 +264,7 @@ static void end_barrier(const struct barrier *barrier)
 
 static void begin_epoch(void)
 {
+    kernel_roots_end(); /* of a mark that was given up: all is read anew */
     relaxed_store(&hot.window, 1); /* .inv.window */
     release_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
     if (cycle.settings.oracle && !oracle_begin())

@@ -14,12 +14,14 @@
  *   .inv.noted     A slot of noted[] is claimed and filled by one compare-and-swap. If there is
  *                  none free, `overflowed` is set, and /proc is read again.
  *
- * A program that has used neither, by libc's functions, costs nothing. The descriptors are those of
+ * A program that never put a pointer into the heap there, by libc's functions, costs nothing. The
+ * descriptors are those of
  * a task of the program's, for the collector's thread has a table of its own. */
 #include "gc/kernel_roots.h"
 
 #include "base/atomic.h"
 #include "base/check.h"
+#include "heap/meta.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
 
@@ -59,9 +61,11 @@ static bool note(uintptr_t word)
 
 void kernel_roots_shade(enum kernel_roots_kind kind, uintptr_t word)
 {
+    if (!arena_contains(word)) /* a number of a file, for the most part */
+        return;
     if ((relaxed_load(&kernel.kinds) & kind) == 0)
         atomic_fetch_or(&kernel.kinds, kind);
-    if (word != 0 && atomic_load(&kernel.marking) && !note(word))
+    if (atomic_load(&kernel.marking) && !note(word))
         atomic_store(&kernel.overflowed, true);
 }
 
@@ -91,13 +95,13 @@ static void mark_line(const char *line, const char *key)
         mark_word(kernel.marker, word);
 }
 
-/* Marks the number behind `key` in each line of the file. */
-static bool mark_file(const char *path, const char *key)
+/* Marks the number behind `key` in each line of the file, which `may_be_gone`. */
+static bool mark_file(const char *path, const char *key, bool may_be_gone)
 {
     size_t have = 0;
     long got, fd = syscall3(__NR_open, (long)path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
-        return fd == -ENOENT; /* closed meanwhile */
+        return may_be_gone && fd == -ENOENT;
     while ((got = syscall3(__NR_read, fd, (long)kernel.text + (long)have,
                            (long)(READ_MOST - 1 - have))) > 0) {
         have += (size_t)got;
@@ -133,21 +137,25 @@ static struct path path_of(int32_t task, const char *folder, const char *name)
     return path;
 }
 
-static bool is_epoll(int32_t task, const char *name)
+/* What the descriptor is: 1 an epoll set, 0 not, or closed meanwhile; -1: that is not told. */
+static int is_epoll(int32_t task, const char *name)
 {
     static const char wanted[] = "anon_inode:[eventpoll]";
     char target[sizeof wanted];
     struct path path = path_of(task, "fd", name);
     long got = syscall3(__NR_readlink, (long)path.text, (long)target, sizeof target);
+    if (got < 0)
+        return got == -ENOENT ? 0 : -1;
     return got == sizeof wanted - 1 && memcmp(target, wanted, sizeof wanted - 1) == 0;
 }
 
 static bool mark_entry(int32_t task, const char *name)
 {
-    if (name[0] == '.' || !is_epoll(task, name))
-        return true;
+    int epoll = name[0] == '.' ? 0 : is_epoll(task, name);
+    if (epoll <= 0)
+        return epoll == 0;
     struct path path = path_of(task, "fdinfo", name);
-    return mark_file(path.text, " data:");
+    return mark_file(path.text, " data:", true);
 }
 
 static bool mark_entries(int32_t task, size_t length)
@@ -168,11 +176,6 @@ static const char *mark_epolls(int32_t task)
     bool good = true;
     struct path path = path_of(task, "fdinfo", "");
     long got = -1, fd = syscall3(__NR_open, (long)path.text, flags, 0);
-    if (fd < 0 && task != 0) { /* it has ended meanwhile */
-        task = (int32_t)syscall0(__NR_getpid);
-        path = path_of(task, "fdinfo", "");
-        fd = syscall3(__NR_open, (long)path.text, flags, 0);
-    }
     while (good && fd >= 0 &&
            (got = syscall3(__NR_getdents64, fd, (long)kernel.entries, ENTRIES_MOST)) > 0)
         good = mark_entries(task, (size_t)got);
@@ -187,9 +190,10 @@ static const char *mark_all(struct marker *m, int32_t task)
     const char *reason = NULL;
     kernel.marker = m;
     if (kinds & KERNEL_ROOTS_EPOLL)
-        reason = mark_epolls(task);
+        reason = task < 0 ? "no thread of the program's is known, whose descriptors could be read"
+                          : mark_epolls(task);
     if (reason == NULL && (kinds & KERNEL_ROOTS_TIMERS) &&
-        !mark_file("/proc/self/timers", "/"))
+        !mark_file("/proc/self/timers", "/", false))
         reason = "the kernel does not tell what timers hold (/proc/self/timers)";
     return reason;
 }
@@ -200,7 +204,10 @@ static const char *begin(struct marker *m, int32_t task)
         relaxed_store(&kernel.noted[i], 0);
     relaxed_store(&kernel.overflowed, false);
     atomic_store(&kernel.marking, true);
-    return mark_all(m, task);
+    const char *reason = mark_all(m, task);
+    if (reason != NULL)
+        kernel_roots_end();
+    return reason;
 }
 
 const char *kernel_roots_scan(struct marker *m, int32_t task)

@@ -213,7 +213,7 @@ static bool look_up(struct marker *m, uintptr_t start, size_t size)
     if (next < start + size)
         worklist_push(&m->work, (struct work){next | WORK_SPARSE, start + size - next});
     for (long i = 0; i < found; i++) { /* the last page may hold more than the block */
-        uintptr_t to = size_min(ranges[i].end + mark_overlap(), start + size);
+        uintptr_t to = size_min(ranges[i].end, start + size);
         worklist_push(&m->work, (struct work){ranges[i].start, to - ranges[i].start});
     }
     return true;
@@ -302,7 +302,7 @@ static void read_whole(uintptr_t start, uintptr_t end, void *data)
 {
     struct recovery *r = data;
     struct marker *m = r->m;
-    end = size_min(end + mark_overlap(), r->end);
+    end = size_min(end, r->end);
     while (start < end) {
         start = read_some(m, start, end);
         while (!m->loop(m))
@@ -384,8 +384,11 @@ static void rescan_slots(struct marker *m, uintptr_t start, uintptr_t end, uint3
 {
     struct work block;
     uintptr_t from = start, to = start; /* found, and not yet scanned */
-    if (mark_find(start, &block) && relaxed_load(slot_of(block.start)) == m->epoch)
+    if (mark_find(start, &block) && relaxed_load(slot_of(block.start)) == m->epoch) {
         to = block.start + block.size;
+        if (block.start < start) /* half of a word may be all that was written */
+            from -= mark_overlap();
+    }
     size_t last = (end - arena.base) >> GRANULE_SHIFT;
     for (size_t granule = (start - arena.base) >> GRANULE_SHIFT; granule < last; granule += 16) {
         for (unsigned marked = marked_ones(granule, last, m->epoch); marked != 0;
@@ -407,8 +410,8 @@ static void rescan_large(struct marker *m, uintptr_t start, uintptr_t end)
     struct work block;
     if (mark_find(start, &block) && relaxed_load(slot_of(block.start)) == m->epoch &&
         block.start + block.size > start)
-        rescan(m, start, size_min(end + mark_overlap(),
-                                  align_down(block.start + block.size, WORD_SIZE)));
+        rescan(m, block.start < start ? start - mark_overlap() : start,
+               size_min(end + mark_overlap(), align_down(block.start + block.size, WORD_SIZE)));
 }
 
 void mark_dirty_range(struct marker *m, uintptr_t start, uintptr_t end)

@@ -106,7 +106,7 @@ static struct {
     const struct barrier *barrier;
     enum pagemap_want want; /* of the mapping being scanned */
     bool has_stack;         /* the mapping being scanned holds a thread's own stack */
-    uintptr_t goes_on_to;   /* the end of what is being scanned, parts of which are read */
+    struct page_range widen; /* its written pages are read with their neighbours' edges; or none */
     bool failed;            /* the page map could not be read */
     struct marker *marker;
     struct roots_stats *stats;
@@ -168,7 +168,7 @@ static void scan_pages(uintptr_t start, uintptr_t end)
 {
     while (start < end) {
         size_t want = size_min(end - start, READ_BUFFER);
-        size_t more = start + want < roots.goes_on_to ? mark_overlap() : 0;
+        size_t more = start + want < end ? mark_overlap() : 0;
         size_t got = proc_mem_read(&roots.files->memory, roots.read_buffer, start, want + more,
                                    roots.unreadable);
         got = align_down(got, WORD_SIZE);
@@ -199,6 +199,10 @@ static void scan_allowed(uintptr_t start, uintptr_t end, unsigned from)
 static void scan_range(uintptr_t start, uintptr_t end, void *data)
 {
     (void)data;
+    if (start > roots.widen.start)
+        start -= mark_overlap();
+    if (end < roots.widen.end)
+        end += mark_overlap();
     scan_allowed(start, end, 0);
 }
 
@@ -210,14 +214,22 @@ static void scan_populated(uintptr_t start, uintptr_t end)
 
 static void scan_in_core(uintptr_t start, uintptr_t end)
 {
+    uintptr_t from = UINTPTR_MAX; /* of a run of pages that are there */
     for (uintptr_t at = start; at < end; at += (uintptr_t)CORE_PAGES << PAGE_SHIFT) {
         size_t pages = size_min((end - at) >> PAGE_SHIFT, CORE_PAGES);
         bool known = syscall3(__NR_mincore, (long)at, (long)(pages << PAGE_SHIFT),
                               (long)roots.core) == 0;
-        for (size_t i = 0; i < pages; i++)
-            if (!known || (roots.core[i] & 1))
-                scan_pages(at + (i << PAGE_SHIFT), at + ((i + 1) << PAGE_SHIFT));
+        for (size_t i = 0; i < pages; i++) {
+            uintptr_t page = at + (i << PAGE_SHIFT);
+            if (!known || (roots.core[i] & 1)) {
+                from = size_min(from, page);
+                continue;
+            }
+            scan_pages(from, page);
+            from = UINTPTR_MAX;
+        }
     }
+    scan_pages(from, end);
 }
 
 static void scan_shared(uintptr_t start, uintptr_t end)
@@ -239,8 +251,13 @@ static void scan_whole(const struct mapping *map, uintptr_t start, uintptr_t end
 /* Written since it was armed; a hole counts as written. */
 static void scan_written(uintptr_t start, uintptr_t end, void *data)
 {
+    const struct mapping *map = data;
     roots.stats->written_pages += (end - start) >> PAGE_SHIFT;
-    scan_whole(data, start, end);
+    /* Half of a word may be all that was written. To read a page of shared memory makes it. */
+    if (map->kind != MAP_KIND_SHARED_MEMORY)
+        roots.widen = (struct page_range){map->start, map->end};
+    scan_whole(map, start, end);
+    roots.widen = (struct page_range){UINTPTR_MAX, 0};
 }
 
 static bool overlaps(const struct mapping *map, struct page_range range)
@@ -347,7 +364,7 @@ static void scan_own_stack(uintptr_t start, uintptr_t end)
     uintptr_t page = size_min(align_up(start, PAGE_SIZE), end);
     if (end - start <= STACK_AT_ONCE)
         page = end;
-    scan_allowed(start, page, 0);
+    scan_allowed(start, size_min(page + mark_overlap(), end), 0);
     if (page < end)
         scan_populated(page, end);
     roots.stats->stack_bytes += roots.stats->other_bytes - before;
@@ -381,8 +398,6 @@ static void scan_anonymous(struct mapping *map)
 static void scan_mapping(struct mapping *map)
 {
     roots.unreadable = !map->readable;
-    /* A program's static data goes on in the next mapping. */
-    roots.goes_on_to = map->end + (map->kind == MAP_KIND_FILE_PRIVATE && map->writable);
     roots.has_stack = false;
     roots.want = map->kind == MAP_KIND_FILE_PRIVATE ? PAGEMAP_COPIED : PAGEMAP_POPULATED;
     if (map->kind == MAP_KIND_ANONYMOUS)
@@ -554,7 +569,6 @@ static void scan_stack_in_arena(uintptr_t pointer, uintptr_t low)
     if (!arena_contains(pointer) || !block_find(pointer, &b))
         return;
     mark_word(roots.marker, pointer);
-    roots.goes_on_to = b.start + b.size;
     scan_pages(align_down(size_max(low, b.start), WORD_SIZE), b.start + b.size);
 }
 
@@ -592,7 +606,26 @@ static void collect_stacks(const struct own_stack *self)
 /* The collector's thread has descriptors of its own, any of the program's has the program's. */
 static int32_t task_with_files(const struct own_stack *self)
 {
-    return self->low != 0 || roots.stack_count == 0 ? 0 : roots.stacks[0].tid;
+    if (self->low != 0)
+        return 0;
+    return roots.stack_count == 0 ? -1 : roots.stacks[0].tid;
+}
+
+/* A task on its way out has no descriptors any more, which looks like none: but it leaves its place
+ * before that. */
+static const char *scan_kernel(struct marker *m, const struct own_stack *self)
+{
+    int32_t task = task_with_files(self);
+    const char *reason = kernel_roots_scan(m, task);
+    if (reason != NULL || task <= 0 || roots.pass != ROOTS_CONCURRENT)
+        return reason;
+    uint32_t count, found = 0;
+    lock_acquire(thread_registry_lock());
+    struct park *places = park_places(&count);
+    for (uint32_t i = 0; i < count; i++)
+        found += relaxed_load(&places[i].tid) == task;
+    lock_release(thread_registry_lock());
+    return found != 0 ? NULL : "a thread ended while its descriptors were read";
 }
 
 const char *roots_scan(struct marker *m, const struct roots_request *request,
@@ -610,12 +643,13 @@ const char *roots_scan(struct marker *m, const struct roots_request *request,
     collect_stacks(&request->self);
     m->note_newborn = request->pass != ROOTS_CONCURRENT;
     roots.unreadable = false;
+    roots.widen = (struct page_range){UINTPTR_MAX, 0};
     roots.want = PAGEMAP_POPULATED;
     for (size_t i = 0; i < roots.stack_count; i++)
         scan_stack_in_arena(roots.stacks[i].pointer, roots.stacks[i].low);
     for (size_t i = 0; i < roots.stack_count; i++) /* .inv.handed */
         scan_stack_in_arena(roots.stacks[i].frame, roots.stacks[i].frame);
-    const char *reason = kernel_roots_scan(m, task_with_files(&request->self));
+    const char *reason = scan_kernel(m, &request->self);
     if (reason == NULL)
         reason = scan_maps();
     protected_pass_end();

@@ -123,10 +123,12 @@ static void end_call(const struct stopped_task *task, ucontext_t *uc)
     static const unsigned char instruction[] = {0x0f, 0x05}; /* syscall */
     greg_t *pc = &uc->uc_mcontext.gregs[REG_RIP];
     if (task->place == NULL || relaxed_load(&task->place->frame) == 0 ||
-        memcmp((const void *)*pc, instruction, sizeof instruction) != 0)
+        memcmp((const void *)*pc, instruction, sizeof instruction) != 0 ||
+        uc->uc_mcontext.gregs[REG_RCX] != *pc + (greg_t)sizeof instruction) /* not made yet */
         return;
     if (!program_interrupts(uc))
         return;
+    task->place->handled = 0; /* unless that handler runs here */
     *pc += sizeof instruction;
     uc->uc_mcontext.gregs[REG_RAX] = -EINTR;
 }
@@ -231,13 +233,14 @@ static enum world_result stop_registered(uint32_t generation, int32_t self, bool
 {
     uint32_t count;
     struct park *places = park_places(&count);
+    for (uint32_t i = 0; i < count; i++) /* before anybody is signalled */
+        if (relaxed_load(&places[i].tid) != 0 && acquire_load(&places[i].away) != 0)
+            return WORLD_LATE;
     for (uint32_t i = 0; i < count; i++) {
         struct park *p = &places[i];
         int32_t tid = relaxed_load(&p->tid);
         if (tid == 0 || tid == self || find_task(tid) != NULL)
             continue;
-        if (acquire_load(&p->away) != 0)
-            return WORLD_LATE;
         uintptr_t frame = parking ? acquire_load(&p->frame) : 0;
         if (!(frame != 0 ? keep_parked(p, tid, frame, generation)
                          : signal_task(tid, p, generation)))
