@@ -115,21 +115,25 @@ static bool program_interrupts(const ucontext_t *uc)
     return false;
 }
 
-/* Our signal has SA_RESTART, so the kernel has set the task back to in front of its call; one of
- * the program's that came later, while all were blocked, would find no call to end. A parked task's
- * call may end with EINTR. */
+static const unsigned char syscall_instruction[] = {0x0f, 0x05};
+
+/* Was the task in a call, and has the kernel set it back to in front of it? A call leaves the
+ * address behind it in rcx. */
+static bool is_restarted(const ucontext_t *uc)
+{
+    greg_t pc = uc->uc_mcontext.gregs[REG_RIP];
+    return uc->uc_mcontext.gregs[REG_RCX] == pc + (greg_t)sizeof syscall_instruction &&
+           memcmp((const void *)pc, syscall_instruction, sizeof syscall_instruction) == 0;
+}
+
+/* Our signal has SA_RESTART, so that calls are set back; a signal of the program's that came later,
+ * while all were blocked, would find no call to end. A parked task's call may end with EINTR. */
 static void end_call(const struct stopped_task *task, ucontext_t *uc)
 {
-    static const unsigned char instruction[] = {0x0f, 0x05}; /* syscall */
-    greg_t *pc = &uc->uc_mcontext.gregs[REG_RIP];
-    if (task->place == NULL || relaxed_load(&task->place->frame) == 0 ||
-        memcmp((const void *)*pc, instruction, sizeof instruction) != 0 ||
-        uc->uc_mcontext.gregs[REG_RCX] != *pc + (greg_t)sizeof instruction) /* not made yet */
-        return;
-    if (!program_interrupts(uc))
+    if (task->place == NULL || relaxed_load(&task->place->frame) == 0 || !program_interrupts(uc))
         return;
     task->place->handled = 0; /* unless that handler runs here */
-    *pc += sizeof instruction;
+    uc->uc_mcontext.gregs[REG_RIP] += (greg_t)sizeof syscall_instruction;
     uc->uc_mcontext.gregs[REG_RAX] = -EINTR;
 }
 
@@ -148,10 +152,12 @@ static void on_stop(int signal, siginfo_t *info, void *context)
         task->alternate = (uintptr_t)uc->uc_stack.ss_sp;
         task->alternate_size = uc->uc_stack.ss_size;
         task->thread_pointer = thread_pointer();
+        bool restarted = is_restarted(uc);
         wait_here(task, generation);
-        if (world.leave != NULL)
+        if (world.leave != NULL) /* the call may stand elsewhere after that */
             world.leave(context);
-        end_call(task, context);
+        if (restarted)
+            end_call(task, context);
     }
     if (atomic_fetch_sub(&world.inside, 1) == 1)
         futex_wake(&world.inside, 1);
