@@ -22,14 +22,19 @@ GC_EXPORT int nanosleep(const struct timespec *time, struct timespec *left)
     return result;
 }
 
-GC_EXPORT int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time,
-                              struct timespec *left)
+static int sleep_on(clockid_t clock, int flags, const struct timespec *time, struct timespec *left)
 {
     struct timespec rest;
     int result = real_clock_nanosleep(clock, flags, time, &rest);
     if (result == EINTR && left != NULL && !(flags & TIMER_ABSTIME))
         *left = rest;
     return result;
+}
+
+GC_EXPORT int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time,
+                              struct timespec *left)
+{
+    return sleep_on(clock, flags, time, left);
 }
 
 /* The rest is rounded down, as glibc does it. */
@@ -47,9 +52,6 @@ GC_EXPORT int usleep(useconds_t microseconds)
 
 GC_EXPORT int thrd_sleep(const struct timespec *time, struct timespec *left)
 {
-    struct timespec rest;
-    int result = real_clock_nanosleep(CLOCK_REALTIME, 0, time, &rest);
-    if (result == EINTR && left != NULL)
-        *left = rest;
+    int result = sleep_on(CLOCK_REALTIME, 0, time, left);
     return result == 0 ? 0 : result == EINTR ? -1 : -2;
 }

@@ -15,13 +15,13 @@
  *                  none free, `overflowed` is set, and /proc is read again.
  *
  * A program that never put a pointer into the heap there, by libc's functions, costs nothing. The
- * descriptors are those of
- * a task of the program's, for the collector's thread has a table of its own. */
+ * descriptors are those of a task of the program's, for the collector's thread has a table of its
+ * own. */
 #include "gc/kernel_roots.h"
 
 #include "base/atomic.h"
-#include "base/check.h"
 #include "heap/meta.h"
+#include "sys/directory.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
 
@@ -32,9 +32,6 @@
 enum {
     NOTED_MOST = 256,
     READ_MOST = 4096,      /* no line is longer */
-    ENTRIES_MOST = 2048,   /* bytes of directory entries at a time */
-    DIRENT_LENGTH = 16,
-    DIRENT_NAME = 19,
 };
 
 static struct {
@@ -43,7 +40,8 @@ static struct {
     _Atomic uint32_t next;       /* where to look for a free slot: a guess */
     _Atomic uintptr_t noted[NOTED_MOST];
     struct marker *marker;       /* the collector's, while it reads */
-    char text[READ_MOST], entries[ENTRIES_MOST];
+    int32_t task;                /* whose descriptors it reads */
+    char text[READ_MOST];
 } kernel;
 
 static bool note(uintptr_t word)
@@ -149,39 +147,25 @@ static int is_epoll(int32_t task, const char *name)
     return got == sizeof wanted - 1 && memcmp(target, wanted, sizeof wanted - 1) == 0;
 }
 
-static bool mark_entry(int32_t task, const char *name)
+static bool mark_entry(const char *name, void *data)
 {
-    int epoll = name[0] == '.' ? 0 : is_epoll(task, name);
+    (void)data;
+    int epoll = name[0] == '.' ? 0 : is_epoll(kernel.task, name);
     if (epoll <= 0)
         return epoll == 0;
-    struct path path = path_of(task, "fdinfo", name);
+    struct path path = path_of(kernel.task, "fdinfo", name);
     return mark_file(path.text, " data:", true);
-}
-
-static bool mark_entries(int32_t task, size_t length)
-{
-    uint16_t record;
-    bool good = true;
-    for (size_t at = 0; good && at < length; at += record) {
-        memcpy(&record, kernel.entries + at + DIRENT_LENGTH, sizeof record);
-        GC_CHECK(record > DIRENT_NAME && record <= length - at);
-        good = mark_entry(task, kernel.entries + at + DIRENT_NAME);
-    }
-    return good;
 }
 
 static const char *mark_epolls(int32_t task)
 {
-    const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-    bool good = true;
+    if (task < 0)
+        return "no thread of the program's is known, whose descriptors could be read";
     struct path path = path_of(task, "fdinfo", "");
-    long got = -1, fd = syscall3(__NR_open, (long)path.text, flags, 0);
-    while (good && fd >= 0 &&
-           (got = syscall3(__NR_getdents64, fd, (long)kernel.entries, ENTRIES_MOST)) > 0)
-        good = mark_entries(task, (size_t)got);
-    if (fd >= 0)
-        syscall1(__NR_close, fd);
-    return good && got == 0 ? NULL : "the kernel does not tell what epoll holds (fdinfo)";
+    kernel.task = task;
+    return directory_each(path.text, mark_entry, NULL)
+               ? NULL
+               : "the kernel does not tell what epoll holds (fdinfo)";
 }
 
 static const char *mark_all(struct marker *m, int32_t task)
@@ -190,8 +174,7 @@ static const char *mark_all(struct marker *m, int32_t task)
     const char *reason = NULL;
     kernel.marker = m;
     if (kinds & KERNEL_ROOTS_EPOLL)
-        reason = task < 0 ? "no thread of the program's is known, whose descriptors could be read"
-                          : mark_epolls(task);
+        reason = mark_epolls(task);
     if (reason == NULL && (kinds & KERNEL_ROOTS_TIMERS) &&
         !mark_file("/proc/self/timers", "/", false))
         reason = "the kernel does not tell what timers hold (/proc/self/timers)";

@@ -293,16 +293,9 @@ bool mark_run(struct marker *m)
 
 /* ---- full lists ---- */
 
-struct recovery {
-    struct marker *m;
-    uintptr_t end;      /* of the block */
-};
-
 static void read_whole(uintptr_t start, uintptr_t end, void *data)
 {
-    struct recovery *r = data;
-    struct marker *m = r->m;
-    end = size_min(end, r->end);
+    struct marker *m = data;
     while (start < end) {
         start = read_some(m, start, end);
         while (!m->loop(m))
@@ -312,11 +305,10 @@ static void read_whole(uintptr_t start, uintptr_t end, void *data)
 
 static void recover_block(struct marker *m, uintptr_t start, size_t size)
 {
-    struct recovery r = {m, start + align_down(size, WORD_SIZE)};
     uintptr_t end = align_up(start + size, PAGE_SIZE);
     if (size < SPARSE_LEAST || m->pagemap == NULL ||
-        !pagemap_each(m->pagemap, PAGEMAP_POPULATED, start, end, read_whole, &r))
-        read_whole(start, r.end, &r);
+        !pagemap_each(m->pagemap, PAGEMAP_POPULATED, start, end, read_whole, m))
+        read_whole(start, start + align_down(size, WORD_SIZE), m);
 }
 
 void mark_recover_span(struct marker *m, uint32_t index)

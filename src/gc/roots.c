@@ -388,10 +388,11 @@ static void scan_anonymous(struct mapping *map)
     scan_ordinary(map, map->start, low);
     if (certain && stack->low > low)
         low = size_min(align_down(stack->low, WORD_SIZE), high);
-    if (roots.pass != ROOTS_CONCURRENT && map->end - low <= STACK_AT_ONCE)
-        high = map->end; /* what is above it along with it */
-    if (roots.pass != ROOTS_CONCURRENT)
+    if (roots.pass != ROOTS_CONCURRENT) {
+        if (map->end - low <= STACK_AT_ONCE)
+            high = map->end; /* what is above it along with it */
         scan_own_stack(low, high);
+    }
     scan_ordinary(map, high, map->end);
 }
 

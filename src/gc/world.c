@@ -304,16 +304,15 @@ static void count_gone(uint32_t generation)
 
 static bool await_answers(uint32_t generation, uint64_t deadline)
 {
-    while (!all_answered()) {
-        uint32_t answered = atomic_load(&world.answered);
+    for (;;) {
+        uint32_t answered = atomic_load(&world.answered); /* before it is looked at */
         if (all_answered())
-            break;
+            return true;
         if (!futex_wait_for(&world.answered, answered, PATIENCE_NS))
             count_gone(generation);
         if (!all_answered() && clock_now_ns() > deadline)
             return false;
     }
-    return true;
 }
 
 static enum world_result stop_all(uint32_t generation, bool parking, uint64_t deadline)

@@ -4,9 +4,8 @@
  * one of what the program has set: flags, masks, one-shot handlers, inheritance are as ever, and
  * nothing has to be changed in two places at once.
  *
- *   .inv.thunk   handlers[i], once set, never changes: thunk i may be run at any time by a thread
- *                that was told of it.
- *
+ *   .inv.thunk   handler_addresses[i], once set, never changes: thunk i may be run at any time by
+ *                a thread that was told of it.
  *   .inv.counted While the world is stopped no handler begins. A thread that was counted as parked
  *                may have withdrawn its frame since, and wait in the wrapper, or in a thunk below.
  *                It withdrew it after the stop's barrier, so the thunk on top reads park_stopping.

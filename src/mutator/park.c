@@ -36,7 +36,7 @@
  * having waited for a condition, copies a result. It moves no pointer that is not in the frame, and
  * allocates and frees nothing; if another libc's version does, alloc.c withdraws the frame.
  *
- * Cost: 4 ns a call that does not block. */
+ * Cost: 2 ns a call that does not block. */
 #include "mutator/park.h"
 
 #include "base/check.h"

@@ -17,7 +17,7 @@ enum { PARKS_MOST = 8192 };
 
 struct park {
     /* While parked: the lowest address of its stack that the program needs, with all registers of
-     * the program's above it. 0: it runs. First: the assembly below knows it. */
+     * the program's above it. 0: it runs. First: assembly knows it. */
     _Atomic uintptr_t frame;
     _Atomic int32_t tid;     /* 0: nobody's place */
     union {

@@ -14,7 +14,7 @@
  * Thread safety: no state. */
 #include "sys/task.h"
 
-#include "base/check.h"
+#include "sys/directory.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
 
@@ -24,11 +24,6 @@
 #include <sys/stat.h>
 
 enum {
-    /* Entries take 24 bytes: 170 threads a system call, on the stack. */
-    DIRECTORY_BATCH = 4096,
-    /* struct linux_dirent64: the record's length, and its name. */
-    DIRENT_LENGTH = 16,
-    DIRENT_NAME = 19,
     /* "2147483647 (fifteen letters!) S", with ample room for longer names. */
     STAT_MAX = 128,
 };
@@ -42,36 +37,28 @@ static int32_t tid_of_name(const char *name)
     return *name == '\0' ? (int32_t)tid : 0;
 }
 
-/* Takes the thread ids of a buffer full of directory entries; returns the new count. */
-static size_t take_entries(const char *entries, size_t length, int32_t *tids, size_t capacity,
-                           size_t count)
+struct list {
+    int32_t *tids;
+    size_t capacity, count;
+};
+
+static bool take_entry(const char *name, void *data)
 {
-    uint16_t record;
-    for (size_t at = 0; at < length; at += record) {
-        memcpy(&record, entries + at + DIRENT_LENGTH, sizeof record);
-        GC_CHECK(record > DIRENT_NAME && record <= length - at);
-        int32_t tid = tid_of_name(entries + at + DIRENT_NAME);
-        if (tid == 0)
-            continue;
-        if (count < capacity)
-            tids[count] = tid;
-        count++;
-    }
-    return count;
+    struct list *list = data;
+    int32_t tid = tid_of_name(name);
+    if (tid == 0)
+        return true;
+    if (list->count < list->capacity)
+        list->tids[list->count] = tid;
+    list->count++;
+    return true;
 }
 
 long task_list(int32_t *tids, size_t capacity)
 {
-    char entries[DIRECTORY_BATCH];
-    size_t count = 0;
-    long got, fd = syscall3(__NR_open, (long)"/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-                            0);
-    if (fd < 0)
-        return -1;
-    while ((got = syscall3(__NR_getdents64, fd, (long)entries, sizeof entries)) > 0)
-        count = take_entries(entries, (size_t)got, tids, capacity, count);
-    syscall1(__NR_close, fd);
-    return got == 0 && count > 0 ? (long)count : -1;
+    struct list list = {tids, capacity, 0};
+    bool read = directory_each("/proc/self/task", take_entry, &list);
+    return read && list.count > 0 ? (long)list.count : -1;
 }
 
 /* The directory has a link for each, and two as any. */

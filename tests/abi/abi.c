@@ -54,3 +54,16 @@ NOINLINE void pressure(size_t total, int leak)
         done += size;
     }
 }
+
+void run_kind(const struct kind *kinds, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(kinds[i].name, name) != 0)
+            continue;
+        kinds[i].run();
+        puts("done");
+        exit(0);
+    }
+    CHECK(!"a known kind");
+    abort();
+}

@@ -77,6 +77,17 @@ EXPORT void run_and_forget(void (*function)(void));
 /* Allocates `total` bytes in blocks of mixed sizes, all bytes written; frees them unless `leak`. */
 EXPORT void pressure(size_t total, int leak);
 
+/* What a program can be told to do, by the name of a function kind_NAME. */
+struct kind {
+    const char *name;
+    void (*run)(void);
+};
+#define KIND(name) { #name, kind_##name }
+
+/* Runs the kind of that name, and ends the process well. */
+EXPORT __attribute__((noreturn)) void run_kind(const struct kind *kinds, size_t count,
+                                               const char *name);
+
 /* A small generator, so that every run does the same. */
 static inline uint32_t random_next(uint32_t *state)
 {

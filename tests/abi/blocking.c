@@ -489,25 +489,12 @@ void kind_vfork(void)
 
 /* ---- */
 
-#define KIND(name) { #name, kind_##name }
-
-static const struct {
-    const char *name;
-    void (*run)(void);
-} kinds[] = {
+static const struct kind kinds[] = {
     KIND(sleepers), KIND(handlers), KIND(actions), KIND(after_exec), KIND(cancel), KIND(vfork),
 };
 
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(kinds[i].name, argv[1]) != 0)
-            continue;
-        kinds[i].run();
-        puts("done");
-        return 0;
-    }
-    CHECK(!"a known kind");
-    return 1;
+    run_kind(kinds, sizeof kinds / sizeof kinds[0], argv[1]);
 }

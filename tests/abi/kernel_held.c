@@ -248,25 +248,13 @@ static void kind_timer_moving(void)
 
 /* ---- */
 
-#define KIND(name) { #name, kind_##name }
-
-static const struct {
-    const char *name;
-    void (*run)(void);
-} kinds[] = {
+static const struct kind kinds[] = {
     KIND(epoll), KIND(epoll_many), KIND(epoll_dup), KIND(epoll_fork), KIND(epoll_moving),
     KIND(timer), KIND(timer_moving),
 };
 
 int main(int argc, char **argv)
 {
-    for (size_t i = 0; argc == 2 && i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(kinds[i].name, argv[1]) != 0)
-            continue;
-        kinds[i].run();
-        puts("done");
-        return 0;
-    }
-    CHECK(!"a known kind");
-    return 1;
+    CHECK(argc == 2);
+    run_kind(kinds, sizeof kinds / sizeof kinds[0], argv[1]);
 }

@@ -655,12 +655,7 @@ static void kind_hidden(void)
 
 /* ---- */
 
-#define KIND(name) { #name, kind_##name }
-
-static const struct {
-    const char *name;
-    void (*run)(void);
-} kinds[] = {
+static const struct kind kinds[] = {
     KIND(data), KIND(bss), KIND(tls), KIND(tls_data), KIND(plugin_data), KIND(plugin_bss),
     KIND(plugin_tls), KIND(interior), KIND(last_byte), KIND(past_end), KIND(large_interior),
     KIND(pool_private),
@@ -679,12 +674,5 @@ int main(int argc, char **argv)
     CHECK(sem_init(&filled, 0, 0) == 0 && sem_init(&check_now, 0, 0) == 0);
     CHECK(sem_init(&checked, 0, 0) == 0);
     CHECK((plugin = dlopen(argv[3], RTLD_NOW | RTLD_LOCAL)) != NULL);
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(kinds[i].name, argv[1]) != 0)
-            continue;
-        kinds[i].run();
-        finish();
-    }
-    CHECK(!"a known kind");
-    return 1;
+    run_kind(kinds, sizeof kinds / sizeof kinds[0], argv[1]);
 }

@@ -266,12 +266,7 @@ static void kind_masked(void)
 
 /* ---- */
 
-#define KIND(name) { #name, kind_##name }
-
-static const struct {
-    const char *name;
-    void (*run)(void);
-} kinds[] = {
+static const struct kind kinds[] = {
     KIND(exchange), KIND(short), KIND(detached), KIND(destructors), KIND(main_leaves),
     KIND(cancel), KIND(masked),
 };
@@ -279,13 +274,5 @@ static const struct {
 int main(int argc, char **argv)
 {
     CHECK(argc == 2);
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (strcmp(kinds[i].name, argv[1]) != 0)
-            continue;
-        kinds[i].run();
-        puts("done");
-        return 0;
-    }
-    CHECK(!"a known kind");
-    return 1;
+    run_kind(kinds, sizeof kinds / sizeof kinds[0], argv[1]);
 }

@@ -73,8 +73,8 @@ MUTANTS = {
                               '    cycle.unfinished = true;\n    cycle.look_ns = 0;\n'
                               '    begin_epoch();\n    rescan_arm(barrier);\n', UFFD),
     'last-look-without-stacks': ('src/gc/roots.c',
-                                 '    if (roots.pass != ROOTS_CONCURRENT)\n        scan_own_stack',
-                                 '    if (roots.pass == ROOTS_ALL)\n        scan_own_stack', UFFD),
+                                 '    if (roots.pass != ROOTS_CONCURRENT) {\n        if (map',
+                                 '    if (roots.pass == ROOTS_ALL) {\n        if (map', UFFD),
     'last-look-without-heap': ('src/cycle/cycle.c',
                                '    rescan_heap(order->barrier, team_leader(), false, deadline, &complete);\n',
                                '    complete = true;\n', UFFD),
