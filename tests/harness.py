@@ -22,6 +22,9 @@ MOST_READ = 64 << 20
 
 CLEAN_PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
 
+# A shell starts what it puts in the background with SIGINT ignored, and programs inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class Result:
     """How one program ended. `status` is the exit status, or minus the signal."""
