@@ -47,17 +47,17 @@
     X(poll) X(__poll_chk) X(select) X(epoll_wait) \
     X(pause) \
     X(wait) X(waitpid) X(wait3) X(wait4) X(waitid) \
-    X(semop) X(semtimedop) X(msgsnd) X(msgrcv) \
-    X(mq_send) X(mq_timedsend) X(mq_receive) X(mq_timedreceive) \
+    X(semop) X(semtimedop) \
     X(sem_wait) X(sem_timedwait) X(sem_clockwait) \
     X(pthread_cond_wait) X(pthread_cond_timedwait) X(pthread_cond_clockwait) \
     X(cnd_wait) X(cnd_timedwait) \
     X(pthread_barrier_wait) X(aio_suspend) X(aio_suspend64)
 
-/* Called from signals.c and sleep.c, as real_NAME. */
+/* Called from signals.c, sleep.c and messages.c, as real_NAME. */
 #define BLOCKING_HIDDEN(X) \
     X(ppoll) X(__ppoll_chk) X(pselect) X(epoll_pwait) X(epoll_pwait2) X(sigsuspend) \
-    X(sigwait) X(sigwaitinfo) X(sigtimedwait) X(nanosleep) X(clock_nanosleep)
+    X(sigwait) X(sigwaitinfo) X(sigtimedwait) X(nanosleep) X(clock_nanosleep) \
+    X(mq_send) X(mq_timedsend) X(mq_receive) X(mq_timedreceive) X(msgsnd) X(msgrcv)
 
 #define BLOCKING_ALL(X) BLOCKING(X) BLOCKING_HIDDEN(X) X(__recvfrom_chk) X(syscall) X(vfork)
 

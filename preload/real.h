@@ -7,6 +7,7 @@
 
 #include <dlfcn.h>
 #include <grp.h>
+#include <mqueue.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,7 +26,8 @@
     X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) \
     X(setuid) X(setgid) X(seteuid) X(setegid) X(setreuid) X(setregid) X(setresuid) X(setresgid) \
     X(setgroups) X(initgroups) X(unshare) X(setns) X(prctl) X(syscall) \
-    X(epoll_ctl) X(timer_create) \
+    X(epoll_ctl) X(timer_create) X(pipe) X(pipe2) X(socketpair) X(socket) \
+    X(mq_notify) X(sigqueue) X(pthread_sigqueue) \
     X(mmap) X(munmap) X(mprotect) X(pkey_mprotect) X(mremap) \
     X(dlopen) X(dlclose)
 

@@ -245,16 +245,24 @@ def thread_tests(long):
                both(ends_well('done'), reports_leaks), True)
 
 
+KERNEL_HELD = {
+    'kernel_held': 'epoll epoll_many epoll_dup epoll_fork epoll_moving timer timer_moving',
+    'in_flight': 'pipe packets fifo big_pipe duplicated half_closed stream datagrams sequence rights named '
+                 'connections inherited posix system value thread_value notified notified_thread moving '
+                 'moving_posix moving_system moving_value ends',
+}
+
+
 def kernel_held_tests(long):
-    kinds = 'epoll epoll_many epoll_dup epoll_fork epoll_moving timer timer_moving'.split()
     settings = [('uffd', 20000), ('full', 20000)]
     if long:
         settings += [('mprotect', 20000), ('uffd', 2000), ('full', 2000)]
     for barrier, stress in settings:
-        for kind in kinds:
-            yield test(f'kernel_held_{kind}_{barrier}_{stress}', f'kernel_held {kind}',
-                       f'{EAGER},report=off,barrier={barrier},stress={stress}',
-                       both(ends_well('done'), silent))
+        for program, kinds in KERNEL_HELD.items():
+            for kind in kinds.split():
+                yield test(f'{program}_{kind}_{barrier}_{stress}', f'{program} {kind}',
+                           f'{EAGER},report=off,barrier={barrier},stress={stress}',
+                           both(ends_well('done'), silent))
 
 
 def sandbox_tests():

@@ -37,6 +37,7 @@
 #include "gc/leak_graph.h"
 #include "gc/map_gate.h"
 #include "gc/oracle.h"
+#include "gc/queues.h"
 #include "gc/rescan.h"
 #include "gc/roots.h"
 #include "gc/team.h"
@@ -264,6 +265,7 @@ static void end_barrier(const struct barrier *barrier)
 
 static void begin_epoch(void)
 {
+    queues_end();
     kernel_roots_end(); /* of a mark that was given up: all is read anew */
     relaxed_store(&hot.window, 1); /* .inv.window */
     release_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
@@ -296,7 +298,9 @@ static void judge_mark(const struct cycle_order *order)
     r->unreached_bytes = counts.bytes;
     r->due_blocks = counts.due_blocks;
     r->due_bytes = counts.due_bytes;
-    r->reclaiming = cycle.settings.mode == MODE_COLLECT && probation_passed();
+    r->interlock = cycle.roots.interlock;
+    r->reclaiming = cycle.settings.mode == MODE_COLLECT && probation_passed() &&
+                    r->interlock == NULL;
     if (cycle.settings.classify && counts.due_blocks != 0 && (at_exit || r->reclaiming))
         leak_graph_build(&team_leader()->work, &order->files->pagemap);
 }
@@ -383,6 +387,10 @@ static bool look_again(const struct cycle_order *order, bool first, uint64_t dea
 {
     bool complete;
     judge_forget_newborn();
+    struct roots_request request = roots_of(ROOTS_FINAL, order);
+    *reason = roots_scan_queues(team_leader(), &request);
+    if (*reason != NULL)
+        return false;
     if (first)
         *reason = scan_roots(ROOTS_FINAL, order);
     if (*reason != NULL)
@@ -657,6 +665,7 @@ static const char *mark(const struct cycle_order *order)
     if (reason == NULL)
         reason = order->barrier != NULL ? mark_beside(order) : mark_in_one_stop(order);
     kernel_roots_end();
+    queues_end();
     team_end();
     return reason;
 }
@@ -697,6 +706,7 @@ void cycle_after_fork_in_child(void)
     relaxed_store(&cycle.aborted, false);
     relaxed_store(&cycle.waiting, 0);
     kernel_roots_end();
+    queues_end();
     /* Whoever marked or judged is not here to finish it. */
     cycle.unfinished = relaxed_load(&judge.epoch) != relaxed_load(&hot.epoch);
     set_plan(pacer_retry(heap_net(), heap_used()));

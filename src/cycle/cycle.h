@@ -46,6 +46,7 @@ struct cycle_record {
     uint64_t unreached_blocks, unreached_bytes;
     uint64_t due_blocks, due_bytes;
     bool reclaiming;
+    const char *interlock;     /* why nothing may be reclaimed, though all was marked; or NULL */
 };
 
 struct cycle_settings {

@@ -22,8 +22,8 @@
 #include "base/atomic.h"
 #include "heap/meta.h"
 #include "sys/directory.h"
-#include "sys/print.h"
 #include "sys/syscall.h"
+#include "sys/task.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -116,31 +116,12 @@ static bool mark_file(const char *path, const char *key, bool may_be_gone)
     return got == 0;
 }
 
-struct path {
-    char text[96];
-};
-
-/* /proc/self/task/TASK/FOLDER[/NAME] */
-static struct path path_of(int32_t task, const char *folder, const char *name)
-{
-    struct printer p;
-    struct path path;
-    printer_start(&p, -1);
-    if (task == 0)
-        printer_printf(&p, "/proc/thread-self/%s/%s", folder, name);
-    else
-        printer_printf(&p, "/proc/self/task/%d/%s/%s", task, folder, name);
-    memcpy(path.text, p.text, size_min(strlen(p.text) + 1, sizeof path.text));
-    path.text[sizeof path.text - 1] = '\0';
-    return path;
-}
-
 /* What the descriptor is: 1 an epoll set, 0 not, or closed meanwhile; -1: that is not told. */
 static int is_epoll(int32_t task, const char *name)
 {
     static const char wanted[] = "anon_inode:[eventpoll]";
     char target[sizeof wanted];
-    struct path path = path_of(task, "fd", name);
+    struct task_path path = task_path(task, "fd", name);
     long got = syscall3(__NR_readlink, (long)path.text, (long)target, sizeof target);
     if (got < 0)
         return got == -ENOENT ? 0 : -1;
@@ -153,15 +134,13 @@ static bool mark_entry(const char *name, void *data)
     int epoll = name[0] == '.' ? 0 : is_epoll(kernel.task, name);
     if (epoll <= 0)
         return epoll == 0;
-    struct path path = path_of(kernel.task, "fdinfo", name);
+    struct task_path path = task_path(kernel.task, "fdinfo", name);
     return mark_file(path.text, " data:", true);
 }
 
 static const char *mark_epolls(int32_t task)
 {
-    if (task < 0)
-        return "no thread of the program's is known, whose descriptors could be read";
-    struct path path = path_of(task, "fdinfo", "");
+    struct task_path path = task_path(task, "fdinfo", NULL);
     kernel.task = task;
     return directory_each(path.text, mark_entry, NULL)
                ? NULL

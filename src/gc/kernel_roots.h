@@ -12,8 +12,8 @@ enum kernel_roots_kind { KERNEL_ROOTS_EPOLL = 1, KERNEL_ROOTS_TIMERS = 2 };
  * where the program had it. */
 void kernel_roots_shade(enum kernel_roots_kind kind, uintptr_t word);
 /* Marks from what the kernel holds: first in a mark, from all of it; after that, until _end, from
- * what it was given since. `task` is one of the program's, with its descriptors; 0: the caller is;
- * -1: none is known. NULL, or why the kernel does not tell: a static text. */
+ * what it was given since. `task` is one of the program's, with its descriptors; 0: the caller is.
+ * NULL, or why the kernel does not tell: a static text. */
 const char *kernel_roots_scan(struct marker *m, int32_t task);
 /* The mark has ended. */
 void kernel_roots_end(void);

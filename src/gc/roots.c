@@ -43,9 +43,11 @@
 
 #include "base/check.h"
 #include "gc/armed.h"
+#include "gc/held.h"
 #include "gc/kernel_roots.h"
 #include "gc/map_gate.h"
 #include "gc/protected.h"
+#include "gc/queues.h"
 #include "gc/world.h"
 #include "heap/slab.h"
 #include "mutator/thread.h"
@@ -56,6 +58,7 @@
 
 #include <linux/sysinfo.h>
 #include <signal.h>
+#include <string.h>
 
 enum {
     RED_ZONE = 128,
@@ -112,6 +115,9 @@ static struct {
     struct roots_stats *stats;
     bool unreadable;        /* the mapping being scanned is PROT_NONE */
 } roots;
+
+static const char requests_unseen[] =
+    "the program uses io_uring or kernel aio, whose requests nobody can see";
 
 void roots_exclude(uintptr_t start, uintptr_t end)
 {
@@ -447,6 +453,8 @@ static const char *scan_line(const struct mapping *map)
     scan_between(map, arena.reserved_end, UINTPTR_MAX);
     own.start = size_max(map->start, arena.reserved);
     own.end = size_min(map->end, arena.reserved_end);
+    if (strncmp(map->name, "/[aio]", 6) == 0 || strcmp(map->name, "anon_inode:[io_uring]") == 0)
+        roots.stats->interlock = requests_unseen;
     return own.start < own.end ? note_own(&own) : NULL;
 }
 
@@ -605,28 +613,64 @@ static void collect_stacks(const struct own_stack *self)
 }
 
 /* The collector's thread has descriptors of its own, any of the program's has the program's. */
-static int32_t task_with_files(const struct own_stack *self)
+static int32_t task_with_files(const struct own_stack *self, int32_t known)
 {
     if (self->low != 0)
         return 0;
-    return roots.stack_count == 0 ? -1 : roots.stacks[0].tid;
+    return known != 0 ? known : (int32_t)syscall0(__NR_getpid);
 }
 
-/* A task on its way out has no descriptors any more, which looks like none: but it leaves its place
- * before that. */
-static const char *scan_kernel(struct marker *m, const struct own_stack *self)
+static int32_t known_task(void)
 {
-    int32_t task = task_with_files(self);
-    const char *reason = kernel_roots_scan(m, task);
-    if (reason != NULL || task <= 0 || roots.pass != ROOTS_CONCURRENT)
-        return reason;
-    uint32_t count, found = 0;
+    return roots.stack_count == 0 ? 0 : roots.stacks[0].tid;
+}
+
+const char *roots_scan_queues(struct marker *m, const struct roots_request *request)
+{
+    size_t count;
+    const struct stopped_task *tasks = world_tasks(&count);
+    return queues_scan(m, task_with_files(&request->self, count == 0 ? 0 : tasks[0].tid));
+}
+
+static bool has_place(int32_t task)
+{
+    uint32_t count;
+    bool found = false;
     lock_acquire(thread_registry_lock());
     struct park *places = park_places(&count);
-    for (uint32_t i = 0; i < count; i++)
-        found += relaxed_load(&places[i].tid) == task;
+    for (uint32_t i = 0; i < count && !found; i++)
+        found = relaxed_load(&places[i].tid) == task;
     lock_release(thread_registry_lock());
-    return found != 0 ? NULL : "a thread ended while its descriptors were read";
+    return found;
+}
+
+/* Beside the program. A task on its way out has no descriptors any more, which looks like none: but
+ * it leaves its place before that. */
+static const char *scan_kernel_concurrently(struct marker *m, int32_t task, bool registered)
+{
+    held_forget_signals();
+    const char *reason = kernel_roots_scan(m, task);
+    if (reason == NULL)
+        reason = queues_find(task);
+    if (reason != NULL || !registered || has_place(task))
+        return reason;
+    return "a thread ended while its descriptors were read";
+}
+
+static const char *scan_kernel(struct marker *m, const struct own_stack *self)
+{
+    int32_t known = known_task(), task = task_with_files(self, known);
+    const char *reason;
+    if (roots.pass == ROOTS_CONCURRENT) {
+        reason = scan_kernel_concurrently(m, task, task != 0 && known != 0);
+    } else {
+        reason = kernel_roots_scan(m, task);
+        if (reason == NULL && roots.pass == ROOTS_ALL)
+            reason = queues_scan(m, task);
+    }
+    if (queues_have_ring())
+        roots.stats->interlock = requests_unseen;
+    return reason == NULL ? held_mark(m) : reason;
 }
 
 const char *roots_scan(struct marker *m, const struct roots_request *request,

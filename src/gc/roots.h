@@ -33,6 +33,8 @@ struct roots_request {
 struct roots_stats {
     uint64_t stack_bytes, other_bytes;  /* scanned */
     uint64_t written_pages;             /* of armed memory: since the last pass */
+    /* Why it is not known whether all was found, so that nothing may be reclaimed; or NULL. */
+    const char *interlock;
 };
 
 /* Gets the buffers; before the world is stopped. NULL, or why not: a static text. */
@@ -53,6 +55,9 @@ void roots_exclude(uintptr_t start, uintptr_t end);
 /* [start, end) is the library itself: read like other mappings, but never armed, since what handles
  * a write to protected memory lives there. */
 void roots_never_arm(uintptr_t start, uintptr_t end);
+/* World stopped: marks from what is in pipes and sockets. Before any memory is read in this stop,
+ * dirty pages included; ROOTS_ALL does it itself. NULL, or why that was not possible. */
+const char *roots_scan_queues(struct marker *m, const struct roots_request *request);
 /* Marks from the roots. NULL, or the reason why that was not possible. */
 const char *roots_scan(struct marker *m, const struct roots_request *request,
                        struct roots_stats *stats);

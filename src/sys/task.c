@@ -14,6 +14,7 @@
  * Thread safety: no state. */
 #include "sys/task.h"
 
+#include "base/check.h"
 #include "sys/directory.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
@@ -29,7 +30,7 @@ enum {
 };
 
 /* The number a name spells, or 0 for "." and "..": no thread has id 0. */
-static int32_t tid_of_name(const char *name)
+int32_t task_of_name(const char *name)
 {
     uint32_t tid = 0;
     for (; *name >= '0' && *name <= '9'; name++)
@@ -45,7 +46,7 @@ struct list {
 static bool take_entry(const char *name, void *data)
 {
     struct list *list = data;
-    int32_t tid = tid_of_name(name);
+    int32_t tid = task_of_name(name);
     if (tid == 0)
         return true;
     if (list->count < list->capacity)
@@ -85,6 +86,22 @@ char task_state(int32_t tid)
     text[got] = '\0';
     const char *name_end = strrchr(text, ')');
     return name_end != NULL && name_end[1] == ' ' ? name_end[2] : 0;
+}
+
+struct task_path task_path(int32_t tid, const char *folder, const char *name)
+{
+    struct printer p;
+    struct task_path path;
+    printer_start(&p, -1);
+    if (tid == 0)
+        printer_printf(&p, "/proc/thread-self/%s", folder);
+    else
+        printer_printf(&p, "/proc/self/task/%d/%s", tid, folder);
+    if (name != NULL)
+        printer_printf(&p, "/%s", name);
+    GC_CHECK(p.used < sizeof path.text);
+    memcpy(path.text, p.text, p.used + 1);
+    return path;
 }
 
 /* linux/sched/types.h, in its first version. */

@@ -12,6 +12,14 @@ long task_count(void);
 /* The state letter of /proc/self/task/TID/stat ('R', 'S', 'D', 'Z', 'X'), 0 if it is gone, '?' if
  * that could not be found out. */
 char task_state(int32_t tid);
+/* /proc/self/task/TID/FOLDER/NAME, or without NAME if that is NULL; tid 0: the calling thread's.
+ * */
+struct task_path {
+    char text[96];
+};
+struct task_path task_path(int32_t tid, const char *folder, const char *name);
+/* The thread id that a name in /proc/self/task spells; 0: none. */
+int32_t task_of_name(const char *name);
 /* Processors that the calling thread may run on. */
 unsigned task_processors(void);
 /* Lets the calling thread run for `ns` at a time (0.1 to 100 ms) when others want its processor,

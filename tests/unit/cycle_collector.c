@@ -854,6 +854,7 @@ static void child_in_the_middle(void)
     hold_at = HOLD_NOWHERE;
     finished_count = 0;
     collector_after_fork_in_child();
+    thread_after_fork();
     expect_live();
     EXPECT(tasks() == 1);
     EXPECT(CYCLE_NOW(CYCLE_STRESS) && tasks() == 2);
