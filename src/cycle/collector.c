@@ -4,7 +4,7 @@
  * `finished` is the last number served. So a cycle is under way or due while the two differ, and
  * whoever waits for a number waits for a cycle that began after it asked.
  *
- *   .inv.signals   Signals, other than the one that stops the world, are blocked while a program's
+ *   .inv.signals   Signals, other than those that stop the world, are blocked while a program's
  *                  thread collects, helps or waits here: no handler runs on top, or leaves by a
  *                  jump.
  *   .inv.vfork     In a vfork child, which shares our memory but is another process, no cycle runs:
@@ -192,7 +192,7 @@ static void thread_main(void *data)
 
 static uint64_t block_signals(void)
 {
-    uint64_t blocked = signal_block(~SIGNAL_BIT(world_signal()));
+    uint64_t blocked = signal_block(~world_signals());
     thread_cache.in_hook = 1;
     return blocked;
 }

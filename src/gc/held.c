@@ -27,10 +27,8 @@
 #include "base/rng.h"
 #include "heap/meta.h"
 #include "sys/directory.h"
-#include "sys/syscall.h"
 #include "sys/task.h"
 
-#include <fcntl.h>
 #include <string.h>
 
 enum {
@@ -38,7 +36,6 @@ enum {
     WINDOW = 64,                /* slots that an address may be in */
     CLAIMED = 1,
     WORD_BITS = 48,
-    STATUS_MOST = 4096,
 };
 
 struct slot {
@@ -54,7 +51,6 @@ static struct {
     struct slot slots[SLOTS];
     /* The collector's. */
     uint64_t pending, looked; /* of the last time */
-    char text[STATUS_MOST];
 } held;
 
 static uintptr_t word_at(const void *bytes, size_t at)
@@ -189,43 +185,14 @@ void held_forget(struct held_place place, uint64_t until)
 
 /* ---- signals ---- */
 
-/* Adds the set that stands behind `key`. */
-static void note_pending(const char *key)
-{
-    const char *at = strstr(held.text, key);
-    if (at == NULL)
-        return;
-    uint64_t set = 0;
-    for (at += strlen(key); *at == ' ' || *at == '\t'; at++)
-        continue;
-    for (;; at++) {
-        unsigned digit = (unsigned)*at - '0', letter = ((unsigned)*at | 0x20) - 'a';
-        if (digit > 9 && letter > 5)
-            break;
-        set = set << 4 | (digit <= 9 ? digit : letter + 10);
-    }
-    held.pending |= set;
-}
-
-/* One task's; false: it cannot be read, though it is there. */
 static bool note_task(const char *name, void *data)
 {
-    (void)data;
+    struct task_signals signals;
     int32_t task = task_of_name(name);
-    if (task == 0)
-        return true;
-    struct task_path path = task_path(task, "status", NULL);
-    long fd = syscall3(__NR_open, (long)path.text, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return true; /* it has ended */
-    long got = syscall3(__NR_read, fd, (long)held.text, sizeof held.text - 1);
-    syscall1(__NR_close, fd);
-    held.text[got < 0 ? 0 : got] = '\0';
-    if (got <= 0)
-        return true;
-    note_pending("\nSigPnd:");
-    note_pending("\nShdPnd:");
-    return strstr(held.text, "\nShdPnd:") != NULL;
+    (void)data;
+    if (task != 0 && task_signals(task, &signals)) /* else it has ended */
+        held.pending |= signals.pending | signals.pending_for_all;
+    return true;
 }
 
 static bool has_signals(void)

@@ -272,7 +272,7 @@ static void finish(struct caught *c, long result)
 
 void trap_await_end(ucontext_t *context)
 {
-    uint64_t all = SIGNAL_ALL, few = SIGNAL_ALL & ~SIGNAL_BIT(world_signal());
+    uint64_t all = SIGNAL_ALL, few = SIGNAL_ALL & ~world_signals();
     uint64_t hidden = veil_hidden();
     uint32_t ended = acquire_load(&trap.ended);
     shield_break();

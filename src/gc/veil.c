@@ -357,7 +357,7 @@ static void take_over(int signal, veil_handler_fn *handler)
 {
     int i = index_of(signal);
     GC_CHECK(signal_action(signal, NULL, &veil.program[i]) == 0 &&
-             signal_install(signal, 0, handler) == 0);
+             signal_install(signal, 0, SIGNAL_ALL, handler) == 0);
 }
 
 const char *veil_begin(veil_handler_fn *on_segv, veil_handler_fn *on_sys)

@@ -21,6 +21,9 @@
  *                   so, everybody is stopped anew.
  *   .inv.table      The table changes only while no task is inside the handler past the look-up
  *                   (`inside` == 0), or by appending (`count` is published last).
+ *   .inv.deaf       Helper threads of libc's (timers, aio, name look-up) block all signals, for good,
+ *                   but for the two of libc's own. Who is silent because of that is sent libc's
+ *                   second one, with a value by which our handler, in front of libc's, knows it.
  *   .inv.late       A signal that arrives after its stop was given up finds no stop under way, or
  *                   answers the next one: both are harmless.
  *
@@ -55,6 +58,10 @@ enum {
     KERNEL_RT_LAST = 64,
     /* The library's choice: programs count up from SIGRTMIN, libc uses 32 and 33, valgrind 64. */
     DEFAULT_SIGNAL = KERNEL_RT_LAST - 2,
+    /* Of libc's: by which setuid() reaches all threads. */
+    LIBC_CANCEL = 32,
+    LIBC_SETXID = 33,
+    DEAF_MOST = 64,
     /* First wait before asking the kernel what a silent task is doing. */
     PATIENCE_NS = 2000000,
 };
@@ -75,6 +82,9 @@ static struct {
     uint32_t gone;               /* zombies among the tasks: never going to answer */
     bool vanished;               /* one could not be signalled */
     int signal;
+    int32_t deaf[DEAF_MOST];     /* .inv.deaf: the last that were seen to be */
+    uint32_t deaf_next;
+    struct signal_action libcs;  /* what libc does at LIBC_SETXID */
 } world;
 
 static struct stopped_task *find_task(int32_t tid)
@@ -178,11 +188,75 @@ int world_signal(void)
     return world.signal;
 }
 
+uint64_t world_signals(void)
+{
+    return SIGNAL_BIT(world.signal) | SIGNAL_BIT(LIBC_SETXID);
+}
+
 /* At each stop: libc's signal() and its kin reach the kernel past our wrapper of sigaction. Blocks
  * libc's own signals too: a cancellation must not unwind us. */
 static void install(void)
 {
-    GC_CHECK(signal_install(world.signal, SA_RESTART, on_stop) == 0);
+    GC_CHECK(signal_install(world.signal, SA_RESTART, SIGNAL_ALL, on_stop) == 0);
+}
+
+/* .inv.deaf */
+static void on_libcs(int signal, siginfo_t *info, void *context)
+{
+    if (info->si_code == SI_QUEUE && info->si_value.sival_ptr == &world)
+        on_stop(signal, info, context);
+    else if ((uintptr_t)world.libcs.handler > (uintptr_t)SIG_IGN)
+        world.libcs.handler(signal, info, context);
+}
+
+/* libc installs its handler when the first thread is made. It makes system calls, which may be
+ * caught. */
+static bool stand_before_libc(void)
+{
+    struct signal_action action;
+    if (signal_action(LIBC_SETXID, NULL, &action) != 0)
+        return false;
+    if (action.handler == on_libcs)
+        return true;
+    world.libcs = action;
+    return signal_install(LIBC_SETXID, SA_RESTART,
+                          SIGNAL_ALL & ~(SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGSYS)), on_libcs) == 0;
+}
+
+static bool is_deaf(int32_t tid)
+{
+    for (uint32_t i = 0; i < DEAF_MOST; i++)
+        if (world.deaf[i] == tid)
+            return true;
+    return false;
+}
+
+static long signal_deaf(int32_t tid)
+{
+    long pid = syscall0(__NR_getpid);
+    siginfo_t info = {.si_signo = LIBC_SETXID, .si_code = SI_QUEUE};
+    info.si_pid = (pid_t)pid;
+    info.si_value.sival_ptr = &world;
+    return syscall4(__NR_rt_tgsigqueueinfo, pid, tid, LIBC_SETXID, (long)&info);
+}
+
+/* The task does not answer: because it has our signal blocked, and was not known to? */
+static void try_deaf(int32_t tid)
+{
+    struct task_signals signals;
+    if (is_deaf(tid) || !task_signals(tid, &signals) || !stand_before_libc() ||
+        !(signals.blocked & SIGNAL_BIT(world.signal)) ||
+        (signals.blocked & SIGNAL_BIT(LIBC_SETXID)))
+        return;
+    world.deaf[world.deaf_next++ % DEAF_MOST] = tid;
+    signal_deaf(tid);
+}
+
+static long send_stop(int32_t tid)
+{
+    if (is_deaf(tid) && stand_before_libc())
+        return signal_deaf(tid);
+    return syscall3(__NR_tgkill, syscall0(__NR_getpid), tid, world.signal);
 }
 
 void world_await_left(void)
@@ -212,8 +286,7 @@ static bool signal_task(int32_t tid, struct park *place, uint32_t generation)
         return false;
     if (place != NULL)
         relaxed_store(&place->woken, 1);
-    long pid = syscall0(__NR_getpid);
-    if (syscall3(__NR_tgkill, pid, tid, world.signal) == -ESRCH) {
+    if (send_stop(tid) == -ESRCH) {
         world.gone++;
         world.vanished = true;
     }
@@ -286,8 +359,8 @@ static bool all_answered(void)
     return atomic_load(&world.answered) + world.parked + world.gone >= relaxed_load(&world.count);
 }
 
-/* Tasks that have ended since they were listed will not answer. */
-static void count_gone(uint32_t generation)
+/* Tasks that have ended since they were listed will not answer; some must be asked otherwise. */
+static void look_at_silent(uint32_t generation)
 {
     world.gone = 0;
     for (uint32_t i = 0; i < relaxed_load(&world.count); i++) {
@@ -295,8 +368,10 @@ static void count_gone(uint32_t generation)
         if (acquire_load(&task->here) == generation)
             continue;
         char state = task_state(task->tid);
-        if (state != 0 && state != 'Z' && state != 'X')
+        if (state != 0 && state != 'Z' && state != 'X') {
+            try_deaf(task->tid);
             continue;
+        }
         world.gone++;
         world.vanished = true; /* .inv.counted */
     }
@@ -309,7 +384,7 @@ static bool await_answers(uint32_t generation, uint64_t deadline)
         if (all_answered())
             return true;
         if (!futex_wait_for(&world.answered, answered, PATIENCE_NS))
-            count_gone(generation);
+            look_at_silent(generation);
         if (!all_answered() && clock_now_ns() > deadline)
             return false;
     }
@@ -339,7 +414,6 @@ static enum world_result stop_all(uint32_t generation, bool parking, uint64_t de
  * program's. */
 static bool is_known(int signal, uintptr_t handler)
 {
-    enum { LIBC_CANCEL = 32, LIBC_SETXID = 33 };
     return handler == (uintptr_t)SIG_DFL || handler == (uintptr_t)SIG_IGN ||
            (handler >= (uintptr_t)__ehdr_start && handler < (uintptr_t)etext) ||
            signal == LIBC_CANCEL || signal == LIBC_SETXID;

@@ -46,6 +46,8 @@ void world_on_leave(world_leave_fn *leave);
 /* The signal to use: 0 = the library's choice. Before the first stop. */
 void world_set_signal(int signal);
 int world_signal(void);
+/* Those which a task that waits for others must not block, lest no stop succeeds: a mask. */
+uint64_t world_signals(void);
 /* Stops all other tasks, or none. The REGISTRY lock is held, until world_start. */
 enum world_result world_stop(enum world_who who, uint64_t timeout_ns);
 void world_start(void);

@@ -26,11 +26,11 @@ long signal_action(int signal, const struct signal_action *set, struct signal_ac
     return syscall4(__NR_rt_sigaction, signal, (long)set, (long)old, sizeof(set->mask));
 }
 
-long signal_install(int signal, uint64_t flags,
+long signal_install(int signal, uint64_t flags, uint64_t mask,
                     void (*handler)(int signal, siginfo_t *info, void *context))
 {
     struct signal_action action = {handler, flags | SA_SIGINFO | SA_ONSTACK | KERNEL_RESTORER,
-                                   signal_restorer, SIGNAL_ALL};
+                                   signal_restorer, mask};
     return signal_action(signal, &action, NULL);
 }
 

@@ -27,6 +27,8 @@
 enum {
     /* "2147483647 (fifteen letters!) S", with ample room for longer names. */
     STAT_MAX = 128,
+    /* Its first 1.3 KiB hold the signals, unless there are many groups. */
+    STATUS_MAX = 8192,
 };
 
 /* The number a name spells, or 0 for "." and "..": no thread has id 0. */
@@ -70,24 +72,6 @@ long task_count(void)
     return result == 0 ? (long)s.st_nlink - 2 : -1;
 }
 
-char task_state(int32_t tid)
-{
-    struct printer path;
-    char text[STAT_MAX];
-    printer_start(&path, -1);
-    printer_printf(&path, "/proc/self/task/%d/stat", tid);
-    long fd = syscall3(__NR_open, (long)path.text, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return fd == -ENOENT || fd == -ESRCH ? 0 : '?';
-    long got = syscall3(__NR_read, fd, (long)text, sizeof text - 1);
-    syscall1(__NR_close, fd);
-    if (got <= 0)
-        return got == 0 || got == -ESRCH ? 0 : '?'; /* it ended between open and read */
-    text[got] = '\0';
-    const char *name_end = strrchr(text, ')');
-    return name_end != NULL && name_end[1] == ' ' ? name_end[2] : 0;
-}
-
 struct task_path task_path(int32_t tid, const char *folder, const char *name)
 {
     struct printer p;
@@ -102,6 +86,54 @@ struct task_path task_path(int32_t tid, const char *folder, const char *name)
     GC_CHECK(p.used < sizeof path.text);
     memcpy(path.text, p.text, p.used + 1);
     return path;
+}
+
+char task_state(int32_t tid)
+{
+    char text[STAT_MAX];
+    struct task_path path = task_path(tid, "stat", NULL);
+    long fd = syscall3(__NR_open, (long)path.text, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd == -ENOENT || fd == -ESRCH ? 0 : '?';
+    long got = syscall3(__NR_read, fd, (long)text, sizeof text - 1);
+    syscall1(__NR_close, fd);
+    if (got <= 0)
+        return got == 0 || got == -ESRCH ? 0 : '?'; /* it ended between open and read */
+    text[got] = '\0';
+    const char *name_end = strrchr(text, ')');
+    return name_end != NULL && name_end[1] == ' ' ? name_end[2] : 0;
+}
+
+/* The number behind `key`, in the middle of a text. */
+static bool find_set(const char *text, const char *key, uint64_t *set)
+{
+    const char *at = strstr(text, key);
+    if (at == NULL)
+        return false;
+    *set = 0;
+    for (at += strlen(key); *at == ' ' || *at == '\t'; at++)
+        continue;
+    for (;; at++) {
+        unsigned digit = (unsigned)*at - '0', letter = ((unsigned)*at | 0x20) - 'a';
+        if (digit > 9 && letter > 5)
+            return *at == '\n';
+        *set = *set << 4 | (digit <= 9 ? digit : letter + 10);
+    }
+}
+
+bool task_signals(int32_t tid, struct task_signals *out)
+{
+    char text[STATUS_MAX];
+    struct task_path path = task_path(tid, "status", NULL);
+    long fd = syscall3(__NR_open, (long)path.text, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    long got = syscall3(__NR_read, fd, (long)text, sizeof text - 1);
+    syscall1(__NR_close, fd);
+    text[got < 0 ? 0 : got] = '\0';
+    return find_set(text, "\nSigPnd:", &out->pending) &&
+           find_set(text, "\nShdPnd:", &out->pending_for_all) &&
+           find_set(text, "\nSigBlk:", &out->blocked);
 }
 
 /* linux/sched/types.h, in its first version. */

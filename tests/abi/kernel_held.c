@@ -10,8 +10,14 @@
  *   epoll_fork     the child of fork goes on with what its parent put there
  *   epoll_moving   pointers go from set to set, by way of a register, as fast as they can
  *   timer          the values of timers' signals
- *   timer_moving   timers are deleted and made anew with the value that their signal brought */
+ *   timer_moving   timers are deleted and made anew with the value that their signal brought
+ *   timer_thread   the values of timers that libc's helper thread waits for
+ *   aio            requests that libc's helper threads have, with their buffers
+ *   names          names that are looked up by libc's helper threads, again and again */
+#include <aio.h>
+#include <netdb.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
@@ -246,11 +252,109 @@ static void kind_timer_moving(void)
         CHECK(pattern_holds(timer_fire(i), kept_sizes[i], i));
 }
 
+static void *_Atomic arrived;
+
+static void on_timer(union sigval value)
+{
+    atomic_store(&arrived, value.sival_ptr);
+}
+
+static void thread_timers_fill(void)
+{
+    for (unsigned i = 0; i < TIMERS; i++) {
+        struct sigevent event = { .sigev_notify = SIGEV_THREAD };
+        event.sigev_notify_function = on_timer;
+        event.sigev_value.sival_ptr = block_make(kept_sizes[i], i);
+        CHECK(timer_create(CLOCK_MONOTONIC, &event, &timers[i]) == 0);
+    }
+}
+
+static NOINLINE void *await_arrival(void)
+{
+    while (atomic_load(&arrived) == NULL)
+        sched_yield();
+    return atomic_exchange(&arrived, NULL);
+}
+
+static void kind_timer_thread(void)
+{
+    struct itimerspec soon = { .it_value.tv_nsec = 1 };
+    run_and_forget(thread_timers_fill);
+    load();
+    for (unsigned i = 0; i < TIMERS; i++) {
+        CHECK(timer_settime(timers[i], 0, &soon, NULL) == 0);
+        CHECK(pattern_holds(await_arrival(), kept_sizes[i], i));
+    }
+}
+
+/* ---- what libc's helper threads have ---- */
+
+enum { REQUESTS = 3, READ_SIZE = 4096, LOOK_UPS = 20 };
+
+static int pipes[REQUESTS][2];
+
+static void requests_fill(void)
+{
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        struct aiocb *request = calloc(1, sizeof *request);
+        CHECK(request != NULL && pipe(pipes[i]) == 0);
+        request->aio_fildes = pipes[i][0];
+        request->aio_buf = block_make(READ_SIZE, i);
+        request->aio_nbytes = 1;
+        request->aio_sigevent.sigev_notify = SIGEV_THREAD;
+        request->aio_sigevent.sigev_notify_function = on_timer;
+        request->aio_sigevent.sigev_value.sival_ptr = request;
+        CHECK(aio_read(request) == 0);
+    }
+}
+
+static void kind_aio(void)
+{
+    run_and_forget(requests_fill);
+    load();
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        CHECK(write(pipes[i][1], "\3", 1) == 1); /* not what is there */
+        struct aiocb *request = await_arrival();
+        unsigned char *bytes = (unsigned char *)request->aio_buf;
+        CHECK(aio_return(request) == 1 && bytes[0] == 3);
+        bytes[0] = pattern_byte(0, i);
+        CHECK(pattern_holds(bytes, READ_SIZE, i));
+    }
+}
+
+static NOINLINE void look_up(void)
+{
+    struct gaicb *request = calloc(1, sizeof *request), *list[] = { request };
+    struct sigevent event = { .sigev_notify = SIGEV_THREAD };
+    event.sigev_notify_function = on_timer;
+    event.sigev_value.sival_ptr = request;
+    CHECK(request != NULL);
+    request->ar_name = strdup("127.0.0.1");
+    CHECK(request->ar_name != NULL && getaddrinfo_a(GAI_NOWAIT, list, 1, &event) == 0);
+    list[0] = request = NULL;
+}
+
+static void kind_names(void)
+{
+    pthread_t thread = load_begin();
+    for (int i = 0; i < LOOK_UPS || !atomic_load(&loaded); i++) {
+        look_up();
+        stack_clear();
+        struct gaicb *request = await_arrival();
+        CHECK(gai_error(request) == 0 && strcmp(request->ar_name, "127.0.0.1") == 0);
+        CHECK(request->ar_result != NULL);
+        freeaddrinfo(request->ar_result);
+        free((char *)request->ar_name);
+        free(request);
+    }
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
 /* ---- */
 
 static const struct kind kinds[] = {
     KIND(epoll), KIND(epoll_many), KIND(epoll_dup), KIND(epoll_fork), KIND(epoll_moving),
-    KIND(timer), KIND(timer_moving),
+    KIND(timer), KIND(timer_moving), KIND(timer_thread), KIND(aio), KIND(names),
 };
 
 int main(int argc, char **argv)
