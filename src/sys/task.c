@@ -91,6 +91,8 @@ struct task_path task_path(int32_t tid, const char *folder, const char *name)
 char task_state(int32_t tid)
 {
     char text[STAT_MAX];
+    if (tid == 0)
+        return 0;
     struct task_path path = task_path(tid, "stat", NULL);
     long fd = syscall3(__NR_open, (long)path.text, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)

@@ -1,6 +1,8 @@
 /* sys_task.c -- the list of threads, with threads that live, end, and have odd names. */
 #include "sys/task.h"
 
+#include "sys/syscall.h"
+
 #include "unit.h"
 
 #include <asm/unistd.h>
@@ -248,5 +250,32 @@ static void test_slice(void)
     EXPECT(scheduling(after) && memcmp(before, after, sizeof before) == 0);
 }
 
-UNIT_MAIN(TEST(test_alone), TEST(test_names), TEST(test_many), TEST(test_churn),
+static void test_signals(void)
+{
+    struct task_signals before, after;
+    int32_t self = (int32_t)syscall0(__NR_gettid);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGRTMAX);
+    EXPECT(task_signals(self, &before) && before.pending == 0 && before.pending_for_all == 0);
+    EXPECT(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+    EXPECT(kill(getpid(), SIGUSR1) == 0 && pthread_kill(pthread_self(), SIGRTMAX) == 0);
+    EXPECT(task_signals(self, &after));
+    EXPECT(after.blocked == (before.blocked | 1 << (SIGUSR1 - 1) | (uint64_t)1 << 63));
+    EXPECT(after.pending_for_all == 1 << (SIGUSR1 - 1) && after.pending == (uint64_t)1 << 63);
+    EXPECT(!task_signals(INT32_MAX, &after));
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGRTMAX, SIG_IGN);
+    EXPECT(pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0);
+}
+
+static void test_paths(void)
+{
+    EXPECT(strcmp(task_path(0, "fd", "7").text, "/proc/thread-self/fd/7") == 0);
+    EXPECT(strcmp(task_path(12, "status", NULL).text, "/proc/self/task/12/status") == 0);
+    EXPECT(task_of_name("123") == 123 && task_of_name("..") == 0 && task_of_name("1x") == 0);
+}
+
+UNIT_MAIN(TEST(test_signals), TEST(test_paths), TEST(test_alone), TEST(test_names), TEST(test_many), TEST(test_churn),
           TEST(test_leader_gone), TEST(test_processors), TEST(test_slice))

@@ -1,0 +1,250 @@
+/* gc_queues.c -- what is in pipes and sockets is found, and nobody can tell that it was looked at.
+ *
+ * The test's own descriptors are read, by number as a thread of the program's does (task 0), and by
+ * borrowing as the collector's does. No memory is scanned. */
+#include "gc/queues.h"
+
+#include "child.h"
+#include "hidden.h"
+#include "sys/syscall.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct marker *marker;
+
+static void start(void)
+{
+    EXPECT(hidden_heap(256 * MIB, true));
+    marker = meta_alloc(sizeof *marker);
+    worklist_init(&marker->work, arena.mark_stack, arena.mark_stack_size);
+}
+
+/* One mark. Listed before `change` is called, if there is one. */
+static void mark(int32_t task, void (*change)(void))
+{
+    relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
+    marker_start(marker, NULL);
+    EXPECT(queues_find(task) == NULL);
+    if (change != NULL)
+        change();
+    EXPECT(queues_scan(marker, task) == NULL);
+    mark_drain(marker);
+    queues_end();
+}
+
+static bool is_marked(hidden h)
+{
+    return hidden_byte(h) == relaxed_load(&hot.epoch);
+}
+
+/* By number, and by borrowing. */
+static bool reached(hidden h)
+{
+    mark(0, NULL);
+    bool found = is_marked(h);
+    mark((int32_t)syscall0(__NR_getpid), NULL);
+    EXPECT(is_marked(h) == found);
+    return found;
+}
+
+static void put(int fd, hidden h)
+{
+    char *p = reveal(h);
+    EXPECT(write(fd, &p, sizeof p) == sizeof p);
+}
+
+static bool get(int fd, hidden h)
+{
+    char *p = NULL;
+    return read(fd, &p, sizeof p) == sizeof p && p == reveal(h);
+}
+
+static void pipes(void)
+{
+    start();
+    int a[2], b[2];
+    hidden h[3] = {hidden_new(64), hidden_new(64), hidden_new(64)};
+    EXPECT(pipe(a) == 0 && pipe2(b, O_NONBLOCK) == 0);
+    EXPECT(!reached(h[0]));
+    put(a[1], h[0]);
+    EXPECT(write(b[1], "xyz", 3) == 3);
+    put(b[1], h[1]);
+    EXPECT(reached(h[0]) && reached(h[1]) && !reached(h[2]));
+    EXPECT(get(a[0], h[0]) && read(b[0], (char[3]){0}, 3) == 3 && get(b[0], h[1]));
+    EXPECT(!reached(h[0]) && !reached(h[1]));
+}
+
+/* One full of messages, of its largest size; the last one, too. */
+static void large_pipe(void)
+{
+    start();
+    int a[2];
+    hidden first = hidden_new(64), last = hidden_new(64);
+    EXPECT(pipe2(a, O_NONBLOCK) == 0 && fcntl(a[0], F_SETPIPE_SZ, 1 << 20) == 1 << 20);
+    put(a[1], first);
+    for (size_t i = sizeof(void *); i < (1 << 20) - sizeof(void *); i += sizeof(void *))
+        EXPECT(write(a[1], "nothing.", 8) == 8);
+    put(a[1], last);
+    EXPECT(write(a[1], "x", 1) == -1 && errno == EAGAIN);
+    EXPECT(reached(first) && reached(last));
+    EXPECT(get(a[0], first));
+}
+
+/* A word that lies across two of our reads. */
+static void across_reads(void)
+{
+    start();
+    int a[2];
+    static char much[(64 << 10) - 3];
+    hidden h = hidden_new(64);
+    EXPECT(pipe2(a, O_NONBLOCK) == 0 && fcntl(a[0], F_SETPIPE_SZ, 1 << 20) == 1 << 20);
+    EXPECT(write(a[1], much, sizeof much) == sizeof much);
+    put(a[1], h);
+    EXPECT(reached(h));
+}
+
+static void sockets_of(int type)
+{
+    int a[2];
+    hidden h[20], not_sent = hidden_new(64);
+    EXPECT(socketpair(AF_UNIX, type, 0, a) == 0);
+    if (type != SOCK_STREAM)
+        EXPECT(send(a[1], "", 0, 0) == 0);
+    for (size_t i = 0; i < GC_COUNT(h); i++) {
+        h[i] = hidden_new(64);
+        put(a[i % 2], h[i]);
+    }
+    for (size_t i = 0; i < GC_COUNT(h); i++)
+        EXPECT(reached(h[i]));
+    EXPECT(!reached(not_sent));
+    if (type != SOCK_STREAM)
+        EXPECT(recv(a[0], (char[1]){0}, 1, 0) == 0);
+    for (size_t i = 0; i < GC_COUNT(h); i++)
+        EXPECT(get(a[(i + 1) % 2], h[i]));
+    for (size_t i = 0; i < GC_COUNT(h); i++)
+        EXPECT(!reached(h[i]));
+    EXPECT(recv(a[0], (char[1]){0}, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN);
+}
+
+static void sockets(void)
+{
+    start();
+    sockets_of(SOCK_STREAM);
+    sockets_of(SOCK_DGRAM);
+    sockets_of(SOCK_SEQPACKET);
+}
+
+/* ---- between the list and the pause ---- */
+
+static int ends[2], others[2];
+static hidden passed;
+
+static void make_one(void)
+{
+    EXPECT(pipe(ends) == 0);
+    queues_note_new();
+    put(ends[1], passed);
+}
+
+static void move_it(void)
+{
+    int copy = dup(ends[0]);
+    EXPECT(copy >= 0 && dup2(others[0], ends[0]) == ends[0]);
+    ends[0] = copy;
+}
+
+static void close_it(void)
+{
+    int copy = dup(ends[0]);
+    EXPECT(copy >= 0 && close(ends[0]) == 0);
+    ends[0] = copy;
+}
+
+static void changed_meanwhile(void)
+{
+    start();
+    for (int32_t borrow = 0; borrow < 2; borrow++) {
+        int32_t task = borrow ? (int32_t)syscall0(__NR_getpid) : 0;
+        passed = hidden_new(64);
+        EXPECT(pipe(others) == 0);
+        mark(task, make_one);
+        EXPECT(is_marked(passed));
+        mark(task, move_it); /* its number is another's now */
+        EXPECT(is_marked(passed));
+        mark(task, close_it);
+        EXPECT(is_marked(passed));
+        EXPECT(get(ends[0], passed));
+        mark(task, NULL);
+        EXPECT(!is_marked(passed));
+    }
+}
+
+/* ---- what is left alone ---- */
+
+/* The other end is another process's: what comes from there is none of ours. */
+static void foreign_end(void)
+{
+    start();
+    int a[2], pid;
+    hidden h = hidden_new(64);
+    EXPECT(socketpair(AF_UNIX, SOCK_STREAM, 0, a) == 0);
+    put(a[1], h);
+    EXPECT(reached(h));
+    EXPECT((pid = fork()) >= 0);
+    if (pid == 0) {
+        close(a[0]);
+        pause();
+    }
+    close(a[1]);
+    EXPECT(!reached(h)); /* its end is not closed: the child has it */
+    EXPECT(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+    EXPECT(reached(h)); /* now it is; it might have been ours */
+    EXPECT(get(a[0], h));
+}
+
+static void error_is_left(void)
+{
+    start();
+    int a[2], error = 0;
+    socklen_t size = sizeof error;
+    EXPECT(socketpair(AF_UNIX, SOCK_STREAM, 0, a) == 0 && write(a[0], "x", 1) == 1);
+    EXPECT(write(a[1], "yy", 2) == 2 && close(a[1]) == 0);
+    mark(0, NULL);
+    EXPECT(getsockopt(a[0], SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == ECONNRESET);
+    EXPECT(read(a[0], (char[2]){0}, 2) == 2 && read(a[0], (char[1]){0}, 1) == 0);
+    mark(0, NULL);
+}
+
+static void offset_is_left(void)
+{
+    start();
+    int a[2], offset = 3;
+    socklen_t size = sizeof offset;
+    for (int type = SOCK_STREAM; type <= SOCK_DGRAM; type++) {
+        EXPECT(socketpair(AF_UNIX, type, 0, a) == 0 && write(a[1], "abcdef", 6) == 6);
+        EXPECT(setsockopt(a[0], SOL_SOCKET, SO_PEEK_OFF, &(int){3}, size) == 0);
+        mark(0, NULL);
+        EXPECT(getsockopt(a[0], SOL_SOCKET, SO_PEEK_OFF, &offset, &size) == 0 && offset == 3);
+    }
+}
+
+#define IN_CHILD(name) \
+    static void test_##name(void) \
+    { \
+        EXPECT(child_passes(name)); \
+    }
+IN_CHILD(pipes)
+IN_CHILD(large_pipe)
+IN_CHILD(across_reads)
+IN_CHILD(sockets)
+IN_CHILD(changed_meanwhile)
+IN_CHILD(foreign_end)
+IN_CHILD(error_is_left)
+IN_CHILD(offset_is_left)
+
+UNIT_MAIN(TEST(test_pipes), TEST(test_large_pipe), TEST(test_across_reads), TEST(test_sockets),
+          TEST(test_changed_meanwhile), TEST(test_foreign_end), TEST(test_error_is_left),
+          TEST(test_offset_is_left))
