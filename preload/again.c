@@ -17,17 +17,20 @@
 #include "again.h"
 
 #include "base/check.h"
+#include "gc/withheld.h"
 #include "mutator/park.h"
 #include "sys/clock.h"
 #include "sys/syscall.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
 
 enum timeout {
@@ -87,6 +90,9 @@ struct call {
     uint64_t elapsed_ns;
     struct timespec left;
 };
+
+/* Times that a call is made again because an argument was withheld: it has seven. */
+enum { REFUSED_MOST = 8 };
 
 /* When the call began. */
 static __thread int errno_before;
@@ -248,6 +254,39 @@ static long make_rest(struct call *c, long result)
     return result;
 }
 
+/* ---- an argument that is withheld ---- */
+
+static bool give_back_parts(const struct iovec *parts, size_t count)
+{
+    bool given_back = false;
+    for (size_t i = 0; i < count && i < IOV_MAX; i++)
+        given_back |= withheld_argument((uintptr_t)parts[i].iov_base);
+    return given_back;
+}
+
+/* Those of the calls that take a vector; the array itself is an argument, and was given back. */
+static bool give_back_vector(const struct call *c)
+{
+    const long *a = c->arguments;
+    bool is_vector = strstr(c->target->name, "readv") != NULL ||
+                     strstr(c->target->name, "writev") != NULL;
+    if (is(c, "sendmsg") || is(c, "recvmsg")) {
+        const struct msghdr *m = (const struct msghdr *)a[1];
+        return give_back_parts(m->msg_iov, m->msg_iovlen);
+    }
+    return is_vector && give_back_parts((const struct iovec *)a[1], (size_t)a[2]);
+}
+
+static bool was_refused(const struct call *c, long result)
+{
+    if ((int)result != -1 || errno != EFAULT || !withheld_on())
+        return false;
+    bool given_back = false;
+    for (size_t i = 0; i < GC_COUNT(c->arguments); i++)
+        given_back |= withheld_argument((uintptr_t)c->arguments[i]);
+    return given_back || give_back_vector(c);
+}
+
 /* ---- */
 
 static const struct again *find(const char *name)
@@ -260,6 +299,8 @@ static const struct again *find(const char *name)
 
 void again_begin(void)
 {
+    if (withheld_on()) /* the call may be refused an argument */
+        relaxed_store(&park_self->woken, 1);
     park_self->begun_ns = clock_now_ns();
     errno_before = errno;
 }
@@ -282,5 +323,7 @@ long again_if_woken(const struct blocking_target *t, const struct blocking_argum
         result = make(&c);
     }
     memcpy(c.arguments, original, sizeof original);
+    for (int i = 0; i < REFUSED_MOST && was_refused(&c, result); i++)
+        result = make(&c);
     return make_rest(&c, result);
 }

@@ -8,6 +8,7 @@
  * The kernel is given a thunk for each handler (mutator/handler.h), and the program is shown the
  * handler again, whichever function it asks by. */
 #include "base/base.h"
+#include "gc/withheld.h"
 #include "gc/world.h"
 #include "mutator/handler.h"
 #include "mutator/park.h"
@@ -17,6 +18,7 @@
 
 #include <poll.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
@@ -43,6 +45,8 @@ static const sigset_t *without_ours(const sigset_t *set, sigset_t *copy)
         return set;
     *copy = *set;
     sigdelset(copy, world_signal());
+    if (withheld_on()) /* a fault while it is blocked ends the process */
+        sigdelset(copy, SIGSEGV);
     return copy;
 }
 
@@ -121,12 +125,41 @@ static void swap_ours(const struct sigaction *act, struct sigaction *old)
         *old = before;
 }
 
+/* withheld.h */
+static bool is_withheld(int signal)
+{
+    return signal == SIGSEGV && withheld_on();
+}
+
+static void swap_withheld(const struct sigaction *act, struct sigaction *old)
+{
+    struct signal_action set = {0}, before;
+    if (act != NULL) {
+        struct sigaction copy = *act;
+        copy.sa_handler = wrapped(act->sa_handler);
+        set.handler = copy.sa_sigaction;
+        set.flags = (uint64_t)(unsigned)act->sa_flags;
+        memcpy(&set.mask, &act->sa_mask, sizeof set.mask);
+    }
+    withheld_swap_action(act == NULL ? NULL : &set, &before);
+    if (old == NULL)
+        return;
+    *old = (struct sigaction){.sa_flags = (int)before.flags};
+    old->sa_sigaction = before.handler;
+    old->sa_handler = unwrapped(old->sa_handler);
+    memcpy(&old->sa_mask, &before.mask, sizeof before.mask);
+}
+
 GC_EXPORT int sigaction(int signal, const struct sigaction *act, struct sigaction *old)
 {
     struct sigaction copy;
     real_resolve();
     if (is_ours(signal)) {
         swap_ours(act, old);
+        return 0;
+    }
+    if (is_withheld(signal)) {
+        swap_withheld(act, old);
         return 0;
     }
     if (act != NULL) {
@@ -156,6 +189,11 @@ static __sighandler_t set_handler(__typeof__(signal) *set, int signal, __sighand
     if (is_ours(signal)) {
         struct sigaction action = {.sa_handler = handler}, old;
         swap_ours(&action, &old);
+        return old.sa_handler;
+    }
+    if (is_withheld(signal)) {
+        struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART}, old;
+        swap_withheld(&action, &old);
         return old.sa_handler;
     }
     return unwrapped(set(signal, wrapped(handler)));

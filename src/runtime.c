@@ -16,6 +16,7 @@
 #include "gc/mark.h"
 #include "gc/protected.h"
 #include "gc/roots.h"
+#include "gc/withheld.h"
 #include "gc/world.h"
 #include "heap/heap.h"
 #include "heap/heap_stats.h"
@@ -33,6 +34,7 @@
 #include "sys/signal.h"
 #include "sys/task.h"
 #include "watch/leak.h"
+#include "watch/shakedown.h"
 #include "watch/stack_table.h"
 #include "watch/trace.h"
 #include "watch/symbol.h"
@@ -137,7 +139,21 @@ static bool wants_report(void)
 
 static bool wants_stacks(void)
 {
-    return wants_report() && options.stacks != STACKS_NONE;
+    return (wants_report() || options.mode == MODE_SHAKEDOWN) && options.stacks != STACKS_NONE;
+}
+
+/* The program freed or resized a block that the last mark did not reach. */
+static void on_contradiction(const struct block *block)
+{
+    probation_contradiction(block);
+    withheld_free(block);
+}
+
+static void on_touched(const struct block *block, const struct withheld_access *access)
+{
+    if (access->how != TOUCH_FREE) /* which has been counted */
+        probation_contradiction(block);
+    shakedown_touched(block, access);
 }
 
 static void start_allocator(void)
@@ -147,7 +163,7 @@ static void start_allocator(void)
         .hooks = {.pressure = collects ? collector_on_pressure : NULL,
                   .stress = collects ? collector_on_stress : NULL,
                   .exhausted = collects ? collector_on_exhausted : NULL,
-                  .contradiction = probation_contradiction,
+                  .contradiction = on_contradiction,
                   .capture = capture_stack},
         .sampling = !wants_stacks()                ? ALLOC_SAMPLE_NONE
                     : options.stacks == STACKS_ALL ? ALLOC_SAMPLE_ALL
@@ -155,6 +171,7 @@ static void start_allocator(void)
         .sample_bytes = options.sample,
         .stress = collects ? (uint64_t)options.stress : 0,
         .arena = runtime.no_arena == NULL,
+        .whole_pages = options.mode == MODE_SHAKEDOWN,
     };
     alloc_start(&s);
 }
@@ -166,6 +183,20 @@ static unsigned marking_workers(void)
     if (options.workers != 0)
         return (unsigned)options.workers;
     return quarter == 0 ? 1 : quarter;
+}
+
+/* The mprotect back end has SIGSEGV to itself, and opens what is withheld. */
+static enum collector_barrier chosen_barrier(void)
+{
+    enum collector_barrier chosen = (enum collector_barrier)options.barrier;
+    if (options.mode != MODE_SHAKEDOWN)
+        return chosen;
+    if (chosen == BARRIER_MPROTECT)
+        print_error("barrier=mprotect does not go with mode=shakedown: the world is stopped for "
+                    "whole marks");
+    if (chosen == BARRIER_AUTO)
+        return BARRIER_UFFD;
+    return chosen == BARRIER_MPROTECT ? BARRIER_FULL : chosen;
 }
 
 static void start_collector(void)
@@ -184,8 +215,9 @@ static void start_collector(void)
                   .classify = wants_report(),
                   .oracle = options.oracle != 0,
                   .judged = wants_report() ? leak_note : NULL,
+                  .withhold = options.mode == MODE_SHAKEDOWN ? withheld_add : NULL,
                   .set_trigger = alloc_set_trigger},
-        .barrier = (enum collector_barrier)options.barrier,
+        .barrier = chosen_barrier(),
         .min_heap = min_heap,
         .finished = on_finished,
     };
@@ -193,11 +225,13 @@ static void start_collector(void)
         return;
     mark_set_align((size_t)options.align);
     pacer_start(&pacing);
-    probation_start((unsigned)options.probation);
+    probation_start(options.mode == MODE_SHAKEDOWN ? 0 : (unsigned)options.probation);
     world_set_signal((int)options.signal);
     signal_unblock(SIGNAL_BIT(world_signal())); /* as some parents leave it */
     roots_exclude((uintptr_t)__bss_start, (uintptr_t)_end);
     roots_never_arm((uintptr_t)__ehdr_start, align_up((uintptr_t)_end, PAGE_SIZE));
+    if (options.mode == MODE_SHAKEDOWN)
+        withheld_start(on_touched);
     runtime.collects = collector_start(&s);
     if (!runtime.collects)
         collector_disable("no memory for the collector's own stack");
@@ -327,6 +361,7 @@ void runtime_exit(void)
         !(wants_report() || options.gctrace))
         return;
     runtime.exited = true;
+    withheld_end(); /* the report reads what leaked */
     /* A process that allocated nothing, or gave all back, is not made to wait: 0.1 ms, a tenth of
      * what /bin/true takes. */
     if (heap_used() != 0)

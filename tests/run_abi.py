@@ -266,6 +266,60 @@ def kernel_held_tests(long):
                            both(ends_well('done'), silent))
 
 
+def names_touches(words, stack):
+    """Each of the three blocks is named once, with its size and both stacks."""
+    def judge(result, context):
+        texts = result.err_text.split('libgcmalloc: shakedown: ')[1:]
+        if len(texts) != 3:
+            return f'{len(texts)} of 3 blocks are named'
+        for text, size in zip(texts, (24, 5000, 300000)):
+            used, _, made = text.partition('  allocated from:\n')
+            if f'the program {words} a block' not in used or f'{size} bytes at 0x' not in used:
+                return f'the text for {size} bytes begins {text[:120]!r}'
+            if f' in {stack} ' not in used or ' in hide ' not in made:
+                return f'a stack is missing in the text for {size} bytes: {text!r}'
+        return None
+    return judge
+
+
+def speaks_of(*parts):
+    """Ends well, and says each of these once."""
+    def judge(result, context):
+        if result.status != 0 or 'done' not in result.out_text:
+            return f'ended with {signal_name(result.status)}'
+        for part in parts:
+            if result.err_text.count(part) != 1:
+                return f'{part!r} is said {result.err_text.count(part)} times'
+        return None
+    return judge
+
+
+def is_caught(result, context):
+    return 'a reclaimed block was used, and nobody noticed' if result.status == 0 else None
+
+
+def hidden_tests():
+    """Pointers kept as complements: reclaimed without mercy, seen in probation, named by shakedown."""
+    touches = {'read': ('reads from', 'read_them'), 'write': ('writes to', 'write_them'),
+               'free': ('frees, or resizes,', 'kind_free'), 'resize': ('frees, or resizes,', 'kind_resize'),
+               'call': ('gives the kernel', 'pass'), 'vector': ('gives the kernel', 'pass'),
+               'handler': ('reads from', 'read_them'), 'faults': ('reads from', 'read_them'),
+               'blocked': ('writes to', 'write_them')}
+    for barrier in ['uffd', 'full']:
+        for kind, (words, stack) in touches.items():
+            yield test(f'hidden_{kind}_shakedown_{barrier}', f'hidden {kind}',
+                       f'mode=shakedown,report=off,min_heap=0,stacks=all,confirm=1,stress=1000,barrier={barrier}',
+                       both(speaks_of(), names_touches(words, stack)), True)
+    yield test('hidden_none_shakedown', 'hidden none',
+               'mode=shakedown,report=off,min_heap=0,stacks=all,confirm=1,stress=1000',
+               both(ends_well('done'), silent))
+    yield test('hidden_read_reclaimed', 'hidden read', f'{EAGER},report=off,stress=1000', is_caught, True)
+    for kind in ['free', 'resize']:
+        yield test(f'hidden_{kind}_probation', f'hidden {kind}',
+                   'min_heap=0,confirm=1,probation=1000,stress=1000',
+                   speaks_of('from now on leaks are only reported', '3 contradiction(s)'), True)
+
+
 def sandbox_tests():
     for how in ['prctl', 'syscall']:
         for name, options in [('defaults', 'min_heap=0'), ('stress', f'{EAGER},stress=500'),
@@ -380,6 +434,7 @@ def all_tests(long):
     yield from option_tests()
     yield from limit_tests()
     yield from sandbox_tests()
+    yield from hidden_tests()
     yield from kernel_held_tests(long)
     yield from thread_tests(long)
     yield from blocking_tests(long)

@@ -142,8 +142,13 @@ enum cycle_phase cycle_phase(void)
 /* The judge asks of each block that is due. At exit none is reclaimed: they are the report. */
 static bool on_judged(const struct block *block, unsigned age)
 {
-    bool reclaim = cycle.record.reason != CYCLE_EXIT && !probation_is_pinned(block);
-    if (cycle.settings.judged != NULL && (reclaim || cycle.record.reason == CYCLE_EXIT))
+    bool at_exit = cycle.record.reason == CYCLE_EXIT;
+    if (cycle.settings.withhold != NULL && !at_exit) {
+        cycle.settings.withhold(block);
+        return false;
+    }
+    bool reclaim = !at_exit && !probation_is_pinned(block);
+    if (cycle.settings.judged != NULL && (reclaim || at_exit))
         cycle.settings.judged(block, age, leak_graph_is_indirect(block->start), reclaim);
     return reclaim;
 }
@@ -299,7 +304,7 @@ static void judge_mark(const struct cycle_order *order)
     r->due_blocks = counts.due_blocks;
     r->due_bytes = counts.due_bytes;
     r->interlock = cycle.roots.interlock;
-    r->reclaiming = cycle.settings.mode == MODE_COLLECT && probation_passed() &&
+    r->reclaiming = cycle.settings.mode >= MODE_COLLECT && probation_passed() &&
                     r->interlock == NULL;
     if (cycle.settings.classify && counts.due_blocks != 0 && (at_exit || r->reclaiming))
         leak_graph_build(&team_leader()->work, &order->files->pagemap);
@@ -312,7 +317,8 @@ static void set_terms(void)
     judge.reclaim = at_exit || cycle.record.reclaiming;
     judge.confirm = at_exit ? 1 : cycle.settings.confirm;
     judge.least = at_exit ? SLOT_KEPT : EPOCH_FIRST;
-    bool told = at_exit || cycle.settings.judged != NULL || probation_has_pins();
+    bool told = at_exit || cycle.settings.judged != NULL || cycle.settings.withhold != NULL ||
+                probation_has_pins();
     judge.reclaiming = told ? on_judged : NULL;
     release_store(&judge.epoch, relaxed_load(&hot.epoch));
     sweep_begin(); /* last: who takes a slab from the sweep's cursor judges it by that epoch */
@@ -616,7 +622,8 @@ static int64_t memory_room(const struct cycle_order *order)
 static void finish(const struct cycle_order *order)
 {
     struct cycle_record *r = &cycle.record;
-    uint64_t reclaimed = r->reclaiming ? r->due_bytes : 0;
+    bool frees = r->reclaiming && cycle.settings.mode == MODE_COLLECT;
+    uint64_t reclaimed = frees ? r->due_bytes : 0;
     r->live = (int64_t)r->marked_bytes + (int64_t)(r->unreached_bytes - reclaimed);
     /* What waits to be confirmed, or for the end of probation, must not buy the heap room to
      * grow: a leaking program would double three times before the first block comes back. What

@@ -50,7 +50,7 @@ struct cycle_record {
 };
 
 struct cycle_settings {
-    int mode;                  /* MODE_OFF, MODE_REPORT, MODE_COLLECT */
+    int mode;                  /* MODE_OFF, MODE_REPORT, MODE_COLLECT, MODE_SHAKEDOWN */
     unsigned confirm;
     unsigned workers;
     uint64_t stop_timeout_ns;
@@ -61,6 +61,8 @@ struct cycle_settings {
     /* Observers, set once; may be NULL. */
     /* A block was judged for good: reclaimed, or (at exit) left. A central lock is held. */
     void (*judged)(const struct block *block, unsigned age, bool indirect, bool reclaimed);
+    /* A block is to be withheld, and not reclaimed. The same. */
+    void (*withhold)(const struct block *block);
     /* For the pacer. */
     void (*set_trigger)(int64_t net_bytes);
 };

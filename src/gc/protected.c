@@ -6,7 +6,7 @@
 #include "sys/syscall.h"
 
 /* A program that protects more pieces of its heap than this is only reported on, not collected. */
-enum { PROTECTED_MOST = 1024, READERS_MOST = 16 };
+enum { PROTECTED_MOST = 16384, READERS_MOST = 16 };
 
 static struct {
     struct page_range ranges[PROTECTED_MOST];

@@ -21,9 +21,10 @@
  *                   so, everybody is stopped anew.
  *   .inv.table      The table changes only while no task is inside the handler past the look-up
  *                   (`inside` == 0), or by appending (`count` is published last).
- *   .inv.deaf       Helper threads of libc's (timers, aio, name look-up) block all signals for good,
- *                   but for the two of libc's own. Who is silent because of that is sent libc's
- *                   second one, with a value by which our handler, in front of libc's, knows it.
+ *   .inv.deaf       Helper threads of libc's (timers, aio, name look-up) block all signals for
+ *                   good, but for the two of libc's own. Who is silent because of that is sent
+ *                   libc's second one, with a value by which our handler, in front of libc's, knows
+ *                   it.
  *   .inv.late       A signal that arrives after its stop was given up finds no stop under way, or
  *                   answers the next one: both are harmless.
  *

@@ -41,7 +41,7 @@ void *large_alloc(size_t size, size_t alignment, bool *zeroed)
     if (head == NO_SLAB)
         return NULL;
     slab_make_large(head, slabs, bytes);
-    slab_at(head)->slack = (uint8_t)(bytes - size);
+    slab_at(head)->slack = (uint32_t)(bytes - size);
     note_added((int64_t)bytes);
     relaxed_add(&heap_stats.large_count, 1);
     uintptr_t start = slab_address(head);
@@ -93,7 +93,7 @@ bool large_resize(struct slab *head, size_t size)
         return false;
     note_added((int64_t)bytes - (int64_t)head->bytes);
     head->bytes = bytes;
-    head->slack = (uint8_t)(bytes - size);
+    head->slack = (uint32_t)(bytes - size);
     if (slabs < head->slabs)
         shrink(head, slabs);
     return true;

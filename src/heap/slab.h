@@ -50,7 +50,7 @@ struct slab {
             size_t bytes;           /* that the program may use */
             uint32_t slabs;         /* in the run */
             uint32_t stack;         /* stack id of the allocation, or 0 */
-            uint8_t slack;          /* bytes more than the program asked for */
+            uint32_t slack;         /* bytes more than the program asked for */
         };
         struct {            /* SLAB_UNUSED in a free run. PAGE_HEAP lock */
             uint32_t left, right;   /* tree of free runs; index + 1, 0 = none */

@@ -183,20 +183,21 @@ static void *take_small(unsigned size_class, size_t size)
     return block != NULL ? block : take_cached(size_class);
 }
 
-static void note_large(void *block, uint32_t stack)
+static void note_large(void *block, uint32_t stack, size_t asked)
 {
     struct slab *head = slab_at(slab_index_of((uintptr_t)block));
     head->stack = stack;
-    head->slack = (uint8_t)(head->slack + hot.pad);
+    head->slack = (uint32_t)(head->bytes - asked);
 }
 
-static void *take_large(size_t size, size_t alignment, bool *zeroed)
+/* `size` bytes, of which the program has asked for `asked`. */
+static void *take_large(size_t size, size_t asked, size_t alignment, bool *zeroed)
 {
     uint32_t stack = settings.sampling == ALLOC_SAMPLE_NONE ? 0 : capture();
     poll(size);
     void *block = large_alloc(size, alignment, zeroed);
     if (block != NULL)
-        note_large(block, stack);
+        note_large(block, stack, asked);
     return make_live(block);
 }
 
@@ -205,11 +206,15 @@ static void *take(size_t size, size_t alignment, bool *zeroed)
 {
     *zeroed = false;
     size_t padded = size + hot.pad;
+    if (settings.whole_pages) {
+        padded = align_up(padded, PAGE_SIZE);
+        alignment = size_max(alignment, PAGE_SIZE);
+    }
     unsigned class = alignment <= GRANULE
                          ? (padded <= SIZE_CLASS_MAX ? size_class_of(padded) : 0)
                          : size_class_of_aligned(padded, alignment);
     return class != 0 ? take_small(class, size)
-                      : take_large(padded, size_max(alignment, GRANULE), zeroed);
+                      : take_large(padded, size, size_max(alignment, GRANULE), zeroed);
 }
 
 static void *take_foreign(size_t size, size_t alignment, bool *zeroed)
@@ -413,7 +418,7 @@ static void *move_large(const struct block *b, size_t size)
     bool zeroed;
     if (size_min(b->size, size) < MOVE_PAGES_LEAST)
         return NULL;
-    void *to = take_large(size + hot.pad, GRANULE, &zeroed);
+    void *to = take_large(size + hot.pad, size, GRANULE, &zeroed);
     if (to == NULL)
         return NULL;
     size_t bytes = align_up(size_min(b->size, size), PAGE_SIZE);
@@ -429,7 +434,7 @@ static void *move_large(const struct block *b, size_t size)
 static void note_size(const struct block *b, size_t size)
 {
     if (slab_kind(b->head) == SLAB_LARGE)
-        b->head->slack = (uint8_t)(b->head->bytes - size);
+        b->head->slack = (uint32_t)(b->head->bytes - size);
     else if (b->head->traced)
         b->head->records[b->slot].size = (uint32_t)size;
 }

@@ -35,6 +35,7 @@ struct alloc_settings {
     uint64_t sample_bytes;   /* mean distance */
     uint64_t stress;         /* allocations between two calls of hooks.stress; 0 = never */
     bool arena;              /* false: everything goes to libc's malloc */
+    bool whole_pages;        /* every block has pages of its own */
 };
 
 /* Before the first allocation, by the only thread. */

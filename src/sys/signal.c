@@ -26,12 +26,19 @@ long signal_action(int signal, const struct signal_action *set, struct signal_ac
     return syscall4(__NR_rt_sigaction, signal, (long)set, (long)old, sizeof(set->mask));
 }
 
+long signal_put(int signal, struct signal_action set)
+{
+    set.flags |= KERNEL_RESTORER;
+    set.restorer = signal_restorer;
+    return signal_action(signal, &set, NULL);
+}
+
 long signal_install(int signal, uint64_t flags, uint64_t mask,
                     void (*handler)(int signal, siginfo_t *info, void *context))
 {
-    struct signal_action action = {handler, flags | SA_SIGINFO | SA_ONSTACK | KERNEL_RESTORER,
-                                   signal_restorer, mask};
-    return signal_action(signal, &action, NULL);
+    return signal_put(signal, (struct signal_action){.handler = handler,
+                                                     .flags = flags | SA_SIGINFO | SA_ONSTACK,
+                                                     .mask = mask});
 }
 
 uint64_t signal_block(uint64_t set)

@@ -29,6 +29,8 @@ uint64_t signal_block(uint64_t set);
 void signal_unblock(uint64_t blocked);
 /* The kernel's answer. Either pointer may be NULL. */
 long signal_action(int signal, const struct signal_action *set, struct signal_action *old);
+/* The same, for what the program asked libc to set: with a restorer. */
+long signal_put(int signal, struct signal_action set);
 /* A handler of the library's own: SA_SIGINFO, SA_ONSTACK and `flags`, with `mask` blocked. */
 long signal_install(int signal, uint64_t flags, uint64_t mask,
                     void (*handler)(int signal, siginfo_t *info, void *context));

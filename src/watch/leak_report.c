@@ -110,6 +110,15 @@ static void print_frame(struct printer *out, unsigned number, uintptr_t return_a
     printer_printf(out, "\n");
 }
 
+void leak_report_print_stack(struct printer *out, const uintptr_t *pcs, unsigned depth)
+{
+    struct symbol_reader reader;
+    symbol_reader_open(&reader);
+    for (unsigned i = 0; i < depth; i++)
+        print_frame(out, i, pcs[i], &reader);
+    symbol_reader_close(&reader);
+}
+
 static void print_unsampled(struct printer *out, const struct leak_group *g)
 {
     printer_printf(out, "    (no stack recorded");

@@ -29,4 +29,8 @@ struct leak_report {
  * a signal handler and not while the world is stopped (symbol.h). The caller flushes. */
 void leak_report_print(const struct leak_report *report, struct printer *out);
 
+/* Return addresses, innermost first, a line each, in the report's form. Under the same conditions,
+ * except that a handler of a fault in the program's own code may call it. */
+void leak_report_print_stack(struct printer *out, const uintptr_t *pcs, unsigned depth);
+
 #endif

@@ -116,7 +116,7 @@ static void test_complaints(void)
     EXPECT(parse(&o, "confirm=9,confirm=65") == 1 && o.confirm == 9);
     EXPECT_TEXT(said, G "confirm=65 is not a whole number from 1 to 64; using 9\n");
     EXPECT(parse(&o, "mode=kill") == 1 && o.mode == MODE_COLLECT);
-    EXPECT_TEXT(said, G "mode=kill is not one of off, report, collect; using collect\n");
+    EXPECT_TEXT(said, G "mode=kill is not one of off, report, collect, shakedown; using collect\n");
     EXPECT(parse(&o, "sample=0") == 1);
     EXPECT_TEXT(said, G "sample=0 is not a size (bytes, or with K, M, G, T) from 1 to 1T; "
                         "using 512K\n");
@@ -261,7 +261,7 @@ static void test_help(void)
     };
     for (size_t i = 0; i < GC_COUNT(names); i++)
         EXPECT(strstr(said, names[i]) != NULL);
-    EXPECT(strstr(said, "\nmode       report     collect    off, report, collect   what ") != NULL);
+    EXPECT(strstr(said, "\nmode       report     collect    off, report, collect, shakedown what ") != NULL);
     EXPECT(strstr(said, "\nmin_heap   96M        32M        0..1T ") != NULL);
 }
 
