@@ -228,6 +228,12 @@ GC_EXPORT void malloc_stats(void)
     fprintf(stderr, "Total (incl. mmap):\nsystem bytes     = %10zu\nin use bytes     = %10zu\n",
             m.arena + m.hblkhd, m.uordblks + m.hblkhd);
     fprintf(stderr, "large blocks     = %10zu\nlarge bytes      = %10zu\n", m.hblks, m.hblkhd);
+    struct runtime_trust t = runtime_trust();
+    fprintf(stderr, "Collector:\ncycles           = %10u\nreclaimed blocks = %10lu\n", t.cycles,
+            t.reclaimed_blocks);
+    fprintf(stderr, "contradictions   = %10lu\nprobation passed = %10u of %u\n", t.contradictions,
+            t.passed, t.needed);
+    fprintf(stderr, "interlock        = %s\n", t.interlock != NULL ? t.interlock : "none");
 }
 
 GC_EXPORT int malloc_info(int flags, FILE *stream)

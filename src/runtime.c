@@ -373,7 +373,10 @@ void runtime_exit(void)
         .not_collected = why_not_collected(),
         .reachable_blocks = last.marked_blocks,
         .reachable_bytes = last.marked_bytes,
-        .contradictions = probation_contradictions(),
+        .interlock = last.interlock,
+        .contradictions = probation_status().contradictions,
+        .withheld = withheld_counts().blocks,
+        .touched = withheld_counts().touched,
         .max_groups = (unsigned)options.max_leaks,
     };
     if (!wants_report())
@@ -381,6 +384,20 @@ void runtime_exit(void)
     if (leak_any())
         find_demangler();
     leak_report_write(&summary);
+}
+
+struct runtime_trust runtime_trust(void)
+{
+    struct probation_status status = probation_status();
+    struct cycle_record last = cycle_last();
+    return (struct runtime_trust){
+        .cycles = last.number,
+        .reclaimed_blocks = (uint64_t)heap_stats.reclaimed_count,
+        .contradictions = status.contradictions,
+        .passed = status.passed,
+        .needed = status.needed,
+        .interlock = last.interlock != NULL ? last.interlock : why_not_collected(),
+    };
 }
 
 bool runtime_hold_stops(void)

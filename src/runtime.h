@@ -14,6 +14,15 @@ bool runtime_started(void);
 void runtime_thread_begin(void);
 /* The process ends: the last cycle, and the report. */
 void runtime_exit(void);
+/* What stands between leaks and their reclaim. Any thread; numbers of one moment each. */
+struct runtime_trust {
+    uint32_t cycles;
+    uint64_t reclaimed_blocks;
+    uint64_t contradictions;
+    unsigned passed, needed;  /* cycles of probation */
+    const char *interlock;    /* why nothing is reclaimed now, or NULL */
+};
+struct runtime_trust runtime_trust(void);
 /* Between the two, no thread of this process is stopped; what the first returned goes to the
  * second. */
 bool runtime_hold_stops(void);

@@ -644,6 +644,7 @@ static void finish(const struct cycle_order *order)
     r->goal = r->live + plan.growth;
     set_plan(plan);
     probation_note_cycle(r->due_blocks);
+    r->trust = probation_status();
 }
 
 /* Beside the running program. If the barrier does not hold, the mark begins anew, in one stop. */

@@ -6,6 +6,7 @@
 #define GC_CYCLE_H
 
 #include "base/base.h"
+#include "cycle/probation.h"
 #include "gc/roots.h"
 #include "heap/slab.h"
 
@@ -47,6 +48,7 @@ struct cycle_record {
     uint64_t due_blocks, due_bytes;
     bool reclaiming;
     const char *interlock;     /* why nothing may be reclaimed, though all was marked; or NULL */
+    struct probation_status trust;
 };
 
 struct cycle_settings {

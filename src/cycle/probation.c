@@ -19,7 +19,10 @@ enum {
 static struct {
     unsigned needed, passed;
     _Atomic uint64_t contradictions;
-    _Atomic uint32_t pinned[PINNED_MOST]; /* stack ids */
+    struct {
+        _Atomic uint32_t stack;
+        _Atomic uint64_t count;
+    } pinned[PINNED_MOST];
     _Atomic uint32_t pinned_count;
 } probation;
 
@@ -35,20 +38,31 @@ void probation_note_cycle(uint64_t due_blocks)
         probation.passed++;
 }
 
+/* Its number; PINNED_MOST: it is not pinned. */
+static uint32_t find(uint32_t stack)
+{
+    uint32_t count = size_min(relaxed_load(&probation.pinned_count), PINNED_MOST);
+    for (uint32_t i = 0; stack != 0 && i < count; i++)
+        if (acquire_load(&probation.pinned[i].stack) == stack)
+            return i;
+    return PINNED_MOST;
+}
+
 static void pin(uint32_t stack)
 {
-    if (stack == 0)
+    uint32_t at = find(stack);
+    if (at == PINNED_MOST && stack != 0)
+        at = relaxed_add(&probation.pinned_count, 1);
+    if (at >= PINNED_MOST)
         return;
-    uint32_t at = relaxed_add(&probation.pinned_count, 1);
-    if (at < PINNED_MOST)
-        release_store(&probation.pinned[at], stack);
+    relaxed_add(&probation.pinned[at].count, 1);
+    release_store(&probation.pinned[at].stack, stack);
 }
 
 void probation_contradiction(const struct block *block)
 {
     uint64_t before = relaxed_add(&probation.contradictions, 1);
-    if (!probation_is_pinned(block))
-        pin(block_stack(block));
+    pin(block_stack(block));
     if (before == 0 && probation.needed != 0)
         print_error("the program used a block of %zu bytes at %p to which no pointer was found: it "
                     "hides pointers, so from now on leaks are only reported, not reclaimed",
@@ -64,12 +78,16 @@ bool probation_passed(void)
 
 bool probation_is_pinned(const struct block *block)
 {
-    uint32_t stack = block_stack(block);
-    uint32_t count = relaxed_load(&probation.pinned_count);
-    for (uint32_t i = 0; stack != 0 && i < count && i < PINNED_MOST; i++)
-        if (acquire_load(&probation.pinned[i]) == stack)
-            return true;
-    return false;
+    return find(block_stack(block)) != PINNED_MOST;
+}
+
+bool probation_site(uint32_t i, uint32_t *stack, uint64_t *contradictions)
+{
+    if (i >= size_min(relaxed_load(&probation.pinned_count), PINNED_MOST))
+        return false;
+    *stack = acquire_load(&probation.pinned[i].stack);
+    *contradictions = relaxed_load(&probation.pinned[i].count);
+    return true;
 }
 
 bool probation_has_pins(void)
@@ -77,9 +95,10 @@ bool probation_has_pins(void)
     return relaxed_load(&probation.pinned_count) != 0;
 }
 
-uint64_t probation_contradictions(void)
+struct probation_status probation_status(void)
 {
-    return relaxed_load(&probation.contradictions);
+    return (struct probation_status){probation.needed, probation.passed,
+                                     relaxed_load(&probation.contradictions)};
 }
 
 const char *probation_reason(void)

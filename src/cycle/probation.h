@@ -18,7 +18,15 @@ bool probation_passed(void);
 bool probation_is_pinned(const struct block *block);
 /* Are there such sites? */
 bool probation_has_pins(void);
-uint64_t probation_contradictions(void);
+/* Any thread. */
+struct probation_status {
+    unsigned needed, passed;   /* cycles of good conduct */
+    uint64_t contradictions;
+};
+struct probation_status probation_status(void);
+/* Site number `i`, from 0, of those that were caught, as far as their stacks are known: the stack's
+ * id, and how often. False: there are no more. */
+bool probation_site(uint32_t i, uint32_t *stack, uint64_t *contradictions);
 /* For the report: why nothing is being reclaimed, or NULL. A static text. */
 const char *probation_reason(void);
 

@@ -8,12 +8,14 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "cycle/probation.h"
 #include "heap/meta.h"
 #include "sys/lock.h"
 #include "sys/options.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
 #include "watch/leak_report.h"
+#include "watch/stack_table.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -137,6 +139,23 @@ static int open_destination(const char *destination)
     return 2;
 }
 
+/* Where the blocks come from that were used though no pointer to them had been found. */
+static void print_contradictions(struct printer *p, const struct leak_summary *s)
+{
+    uint32_t stack;
+    uint64_t count;
+    printer_printf(p, "libgcmalloc: %lu contradiction(s): the program used a block to which no "
+                      "pointer had been found.\n", s->contradictions);
+    for (uint32_t i = 0; probation_site(i, &stack, &count); i++) {
+        const uintptr_t *pcs;
+        if (s->max_groups != 0 && i == s->max_groups)
+            break;
+        printer_printf(p, "%lu of them with blocks allocated from:\n", count);
+        unsigned depth = stack_table_get(stack, &pcs);
+        leak_report_print_stack(p, pcs, depth);
+    }
+}
+
 static void write_report(const struct leak_summary *s, int fd)
 {
     struct printer p;
@@ -154,9 +173,13 @@ static void write_report(const struct leak_summary *s, int fd)
     if (leaks.dropped != 0)
         printer_printf(&p, "libgcmalloc: %lu leaked block(s) more, for which there was no memory "
                            "to record the site.\n", leaks.dropped);
+    if (s->interlock != NULL)
+        printer_printf(&p, "libgcmalloc: nothing was reclaimed: %s\n", s->interlock);
     if (s->contradictions != 0)
-        printer_printf(&p, "libgcmalloc: %lu contradiction(s): the program used a block to which "
-                           "no pointer had been found.\n", s->contradictions);
+        print_contradictions(&p, s);
+    if (s->withheld != 0)
+        printer_printf(&p, "libgcmalloc: %lu block(s) were withheld, %lu of them were used.\n",
+                       s->withheld, s->touched);
     printer_flush(&p);
 }
 

@@ -18,7 +18,9 @@ struct leak_summary {
     const char *destination;      /* "stderr", "off", or a path in which %p is the process id */
     const char *not_collected;    /* why nothing was collected, or NULL */
     uint64_t reachable_blocks, reachable_bytes;
-    uint64_t contradictions;
+    const char *interlock;        /* why nothing was reclaimed in the end, or NULL */
+    uint64_t contradictions;      /* their sites: cycle/probation.h */
+    uint64_t withheld, touched;   /* blocks, by mode=shakedown */
     unsigned max_groups;          /* 0 = all */
 };
 

@@ -9,6 +9,24 @@ static double ms(uint64_t ns)
     return (double)ns / 1e6;
 }
 
+static struct {
+    struct probation_status trust;
+    const char *interlock;
+} told;
+
+static void trace_trust(const struct cycle_record *r)
+{
+    const struct probation_status *now = &r->trust, *before = &told.trust;
+    if (now->needed == before->needed && now->passed == before->passed &&
+        now->contradictions == before->contradictions && r->interlock == told.interlock)
+        return;
+    told.trust = *now;
+    told.interlock = r->interlock;
+    print_fd(2, "gcmalloc trust: probation %u/%u, %lu contradictions%s%s\n", now->passed,
+             now->needed, now->contradictions, r->interlock != NULL ? ", interlock: " : "",
+             r->interlock != NULL ? r->interlock : "");
+}
+
 void trace_cycle(const struct cycle_record *r)
 {
     unsigned cpus = task_processors();
@@ -23,4 +41,5 @@ void trace_cycle(const struct cycle_record *r)
              r->heap_before >> 20, r->heap_marked >> 20, r->live >> 20, r->goal >> 20,
              r->stack_bytes >> 20, r->root_bytes >> 20, cpus,
              r->reason == CYCLE_GROWTH ? "" : " (forced)");
+    trace_trust(r);
 }

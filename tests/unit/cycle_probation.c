@@ -72,12 +72,12 @@ static void lose_trust(void)
     const char *text = printed(contradict_once);
     EXPECT(strstr(text, "100000 bytes at 0x7f0000400000") != NULL);
     EXPECT(strstr(text, "only reported") != NULL);
-    EXPECT(!probation_passed() && probation_contradictions() == 1 && probation_reason() != NULL);
+    EXPECT(!probation_passed() && probation_status().contradictions == 1 && probation_reason() != NULL);
     for (int i = 0; i < 20; i++)
         probation_note_cycle(DUE);
     EXPECT(!probation_passed()); /* for good */
     EXPECT_TEXT(printed(contradict_once), ""); /* said once */
-    EXPECT(probation_contradictions() == 2);
+    EXPECT(probation_status().contradictions == 2);
 }
 
 static void contradict_early(void)
@@ -95,10 +95,10 @@ static void pin_sites(void)
     probation_start(0);
     EXPECT(probation_passed() && !pinned(7));
     EXPECT_TEXT(printed(contradict_once), "");
-    EXPECT(probation_passed() && probation_reason() == NULL && probation_contradictions() == 1);
+    EXPECT(probation_passed() && probation_reason() == NULL && probation_status().contradictions == 1);
     EXPECT(pinned(7) && !pinned(8) && !pinned(0));
     contradict(0); /* no stack was recorded: no site to pin */
-    EXPECT(!pinned(0) && probation_contradictions() == 2);
+    EXPECT(!pinned(0) && probation_status().contradictions == 2);
 }
 
 static void pin_many(void)
@@ -112,7 +112,7 @@ static void pin_many(void)
     for (uint32_t site = 1; site < PINNED_MOST; site++)
         EXPECT(pinned(site));
     EXPECT(pinned(1000) && !pinned(1001));
-    EXPECT(probation_contradictions() == 3 * (PINNED_MOST - 1) + 2);
+    EXPECT(probation_status().contradictions == 3 * (PINNED_MOST - 1) + 2);
 }
 
 /* A small block has its stack in the span's records, if the span is traced. */
