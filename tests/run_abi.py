@@ -202,6 +202,10 @@ THREADS = 'exchange short detached destructors main_leaves cancel masked'.split(
 
 BLOCKING = 'sleepers handlers actions cancel vfork'.split()
 
+STACKS = '''jump_heap jump_mapped jump_signal jump_running jump_disguised context_heap
+context_mapped context_signal context_running deep remapped twice twice_large twice_moving sysv none none_shared none_moving
+read_only_view tagged'''.split()
+
 BAD_FREES = '''double_small double_large double_huge double_neighbours double_thread interior_small
 interior_large misaligned stack data never'''.split()
 
@@ -275,6 +279,22 @@ def blocking_tests(long):
             yield test(f'blocking_{kind}_{barrier}_{stress}', f'blocking {kind}',
                        f'{EAGER},report=off,barrier={barrier},stress={stress},stop_ms=20',
                        ends_well('done'))
+
+
+def back_ends(long, stress=1000, often=100):
+    """The three ways to collect: (what a row's name ends in, its options)."""
+    settings = [(barrier, stress) for barrier in ('uffd', 'mprotect', 'full')]
+    if long:
+        settings += [(barrier, often) for barrier in ('uffd', 'mprotect', 'full')]
+    for barrier, every in settings:
+        yield f'{barrier}_{every}', f'{EAGER},barrier={barrier},stress={every}'
+
+
+def stacks_tests(long):
+    for suffix, options in back_ends(long):
+        for kind in STACKS:
+            yield test(f'stacks_{kind}_{suffix}', f'stacks {kind}', f'{options},report=off',
+                       both(ends_well('done'), silent))
 
 
 def limited(**limits):
@@ -374,6 +394,7 @@ def all_tests(long):
     yield from kernel_held_tests(long)
     yield from thread_tests(long)
     yield from blocking_tests(long)
+    yield from stacks_tests(long)
 
 
 # ---- running ----------------------------------------------------------------------------------------
