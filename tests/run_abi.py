@@ -48,6 +48,15 @@ def ends_well(out=None):
     return judge
 
 
+def dies_of(number, out):
+    """The program's own death, not the library's: that would say a word."""
+    def judge(result, context):
+        if result.status != -number:
+            return f'ended with {signal_name(result.status)}, not {signal_name(-number)}'
+        return None if out in result.out_text else f'printed {result.out_text[-200:]!r}, not {out!r}'
+    return judge
+
+
 def both(*judges):
     def judge(result, context):
         for part in judges:
@@ -206,6 +215,9 @@ STACKS = '''jump_heap jump_mapped jump_signal jump_running jump_disguised contex
 context_mapped context_signal context_running deep remapped twice twice_large twice_moving sysv none none_shared none_moving
 read_only_view tagged'''.split()
 
+ENDINGS = '''exit exit_thread main_leaves quick_exit at_once daemon exec_thread chain forks close_all
+first_open'''.split()
+
 BAD_FREES = '''double_small double_large double_huge double_neighbours double_thread interior_small
 interior_large misaligned stack data never'''.split()
 
@@ -295,6 +307,20 @@ def stacks_tests(long):
         for kind in STACKS:
             yield test(f'stacks_{kind}_{suffix}', f'stacks {kind}', f'{options},report=off',
                        both(ends_well('done'), silent))
+
+
+def endings_tests(long):
+    for suffix, options in back_ends(long):
+        options += ',report=off'
+        for kind in ENDINGS:
+            yield test(f'endings_{kind}_{suffix}', f'endings {kind}', options,
+                       both(ends_well('done'), silent))
+        for kind in ['abort', 'abort_handled']:
+            yield test(f'endings_{kind}_{suffix}', f'endings {kind}', options,
+                       both(dies_of(signal.SIGABRT, 'done'), silent))
+    for kind in ['exit', 'exit_thread', 'main_leaves', 'close_all', 'first_open']:
+        yield test(f'endings_{kind}_report', f'endings {kind}', f'{EAGER},stress=5000,stacks=all',
+                   both(ends_well('done'), reports_leaks), True)
 
 
 def limited(**limits):
@@ -395,6 +421,7 @@ def all_tests(long):
     yield from thread_tests(long)
     yield from blocking_tests(long)
     yield from stacks_tests(long)
+    yield from endings_tests(long)
 
 
 # ---- running ----------------------------------------------------------------------------------------
