@@ -323,6 +323,17 @@ def endings_tests(long):
                    both(ends_well('done'), reports_leaks), True)
 
 
+def storm_tests(long):
+    for suffix, options in back_ends(long):
+        options += ',report=off'
+        for kind in ['writes_prof', 'writes_real', 'allocates_prof', 'allocates_real']:
+            for flags in ['restart', 'interrupt', 'onstack']:
+                yield test(f'storm_{kind}_{flags}_{suffix}', f'storm {kind} {flags}', options,
+                           both(ends_well('done'), silent))
+        yield test(f'storm_elapsed_{suffix}', 'storm elapsed', options,
+                   both(ends_well('done'), silent))
+
+
 def limited(**limits):
     return ['prlimit'] + [f'--{name}={value}' for name, value in limits.items()]
 
@@ -422,6 +433,7 @@ def all_tests(long):
     yield from blocking_tests(long)
     yield from stacks_tests(long)
     yield from endings_tests(long)
+    yield from storm_tests(long)
 
 
 # ---- running ----------------------------------------------------------------------------------------
