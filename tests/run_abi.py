@@ -184,6 +184,17 @@ def reports_leaks(result, context):
     return None
 
 
+def collects_or_says_why_once(result, context):
+    """Leaks are reported; if the library could not collect at last, one line says why."""
+    spoken = leak_report.complaints(result.err_text)
+    reasons = [line for line in spoken if 'nothing was collected' in line]
+    if len(spoken) > 1 or len(reasons) != len(spoken):
+        return f'{len(spoken)} lines instead of one reason: {spoken[:4]}'
+    if not reasons and not leak_report.Report(result.err_text).groups:
+        return f'neither a report nor a reason: {result.err_text[:300]!r}'
+    return None
+
+
 def report_in_file(result, context):
     if result.err:
         return f'standard error is not empty: {result.err_text[:300]!r}'
@@ -217,6 +228,9 @@ read_only_view tagged'''.split()
 
 ENDINGS = '''exit exit_thread main_leaves quick_exit at_once daemon exec_thread chain forks close_all
 first_open'''.split()
+
+PRIVILEGES = '''undumpable drop chroot read_only no_proc address_space address_space_absolute
+no_files few_files full_table'''.split()
 
 BAD_FREES = '''double_small double_large double_huge double_neighbours double_thread interior_small
 interior_large misaligned stack data never'''.split()
@@ -330,8 +344,20 @@ def storm_tests(long):
             for flags in ['restart', 'interrupt', 'onstack']:
                 yield test(f'storm_{kind}_{flags}_{suffix}', f'storm {kind} {flags}', options,
                            both(ends_well('done'), silent))
-        yield test(f'storm_elapsed_{suffix}', 'storm elapsed', options,
-                   both(ends_well('done'), silent))
+        for kind in ['elapsed', 'sleepers']:
+            yield test(f'storm_{kind}_{suffix}', f'storm {kind}', options,
+                       both(ends_well('done'), silent))
+
+
+def privileges_tests(long):
+    for kind in PRIVILEGES:
+        for suffix, options in back_ends(long):
+            yield test(f'privileges_{kind}_{suffix}', f'privileges {kind}', f'{options},report=off',
+                       both(ends_well('done'), silent))
+        for name, options in [('report', 'stress=5000'), ('report_full', 'barrier=full,stress=5000')]:
+            yield test(f'privileges_{kind}_{name}', f'privileges {kind}',
+                       f'{EAGER},stacks=all,{options}',
+                       both(prints_done, collects_or_says_why_once), True)
 
 
 def limited(**limits):
@@ -365,6 +391,13 @@ def limit_tests():
                    f'{EAGER},report=off', runs, wrap=limited(**{'as': megabytes << 20}))
     yield test('exhaust_no_files', 'plain 20', EAGER, output_of_plain, wrap=limited(nofile=4))
     yield test('exhaust_off', 'exhaust as 256', 'mode=off', runs)
+
+
+def prints_done(result, context):
+    """Whatever the library says."""
+    if result.status != 0:
+        return f'ended with {signal_name(result.status)}'
+    return None if result.out_text == 'done\n' else f'printed {result.out_text[-200:]!r}'
 
 
 def runs(result, context):
@@ -434,6 +467,7 @@ def all_tests(long):
     yield from stacks_tests(long)
     yield from endings_tests(long)
     yield from storm_tests(long)
+    yield from privileges_tests(long)
 
 
 # ---- running ----------------------------------------------------------------------------------------

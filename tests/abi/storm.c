@@ -13,7 +13,10 @@
  * with EINTR, though no handler came or it is one that starts again, is found.
  *
  * elapsed: calls with a time are measured while others leak. That they end with their proper result
- * and not before their time is checked; how much later is printed. */
+ * and not before their time is checked; how much later is printed.
+ *
+ * sleepers: many threads in nanosleep() while others leak. No handler is there: none may end with
+ * EINTR. */
 #include "kept.h"
 
 #include <poll.h>
@@ -391,24 +394,62 @@ static void measure(const struct call *c)
            (double)excess / 1e6);
 }
 
+static pthread_t leakers[LEAKERS];
+
+static void leakers_start(void)
+{
+    for (int i = 0; i < LEAKERS; i++)
+        CHECK(pthread_create(&leakers[i], NULL, leaker_thread, NULL) == 0);
+}
+
+static void leakers_end(void)
+{
+    atomic_store(&over, true);
+    for (int i = 0; i < LEAKERS; i++)
+        CHECK(pthread_join(leakers[i], NULL) == 0);
+}
+
 static void kind_elapsed(void)
 {
-    pthread_t threads[LEAKERS];
-    for (int i = 0; i < LEAKERS; i++)
-        CHECK(pthread_create(&threads[i], NULL, leaker_thread, NULL) == 0);
+    leakers_start();
     for (int round = 0; round < MEASURED; round++)
         for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
             measure(&calls[i]);
-    atomic_store(&over, true);
-    for (int i = 0; i < LEAKERS; i++)
+    leakers_end();
+}
+
+/* ---- sleepers: many at once, so that one of them is just coming out of a stop when it is stopped
+ * again ---- */
+
+enum { SLEEPERS = 48, SLEEPS = 4, LONG_SLEEP_NS = 400000000 };
+
+static void *sleeper_thread(void *unused)
+{
+    for (int i = 0; i < SLEEPS; i++) {
+        struct timespec span = { 0, LONG_SLEEP_NS };
+        int64_t begin = nanoseconds(now(CLOCK_MONOTONIC));
+        CHECK(nanosleep(&span, NULL) == 0);
+        CHECK(nanoseconds(now(CLOCK_MONOTONIC)) - begin >= LONG_SLEEP_NS);
+    }
+    return unused;
+}
+
+static void kind_sleepers(void)
+{
+    pthread_t threads[SLEEPERS];
+    leakers_start();
+    for (int i = 0; i < SLEEPERS; i++)
+        CHECK(pthread_create(&threads[i], NULL, sleeper_thread, NULL) == 0);
+    for (int i = 0; i < SLEEPERS; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
+    leakers_end();
 }
 
 /* ---- */
 
 static const struct kind kinds[] = {
     KIND(writes_prof), KIND(writes_real), KIND(allocates_prof), KIND(allocates_real),
-    KIND(elapsed),
+    KIND(elapsed), KIND(sleepers),
 };
 
 int main(int argc, char **argv)
