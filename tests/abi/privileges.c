@@ -28,7 +28,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-enum { NOBODY = 65534, ROOM = 600 << 20, ABSOLUTE = 1 << 30 };
+enum { NOBODY = 65534, ROOM = 600 << 20, ABSOLUTE = 1 << 30,
+       MAPPING = 64 << 20 };
 
 /* ---- rights ---- */
 
@@ -126,10 +127,12 @@ static void change_address_space(void)
           MAP_FAILED);
 }
 
-/* As programs set it that know what they need; new threads need it for their stacks. */
+/* As programs set it that know what they need. There must be room left for mappings of the
+ * program's own. */
 static void change_address_space_absolute(void)
 {
     limit(RLIMIT_AS, ABSOLUTE);
+    CHECK(mmap(NULL, MAPPING, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
 }
 
 static void change_no_files(void)
