@@ -163,8 +163,11 @@ static void *heap_stack(void)
     return stack;
 }
 
-static struct coroutine *volatile starting;
+static struct coroutine *volatile starting, *volatile resumed;
+static bool from_frame;
 
+/* Where it is returned to, nothing is read from its frame: as in GNU Pth. Or what it held there
+ * still is, as in QEMU: no signal of the program's came that could have used the stack since. */
 static void on_start(int signal)
 {
     struct coroutine *volatile c = starting;
@@ -174,12 +177,12 @@ static void on_start(int signal)
             return;
     } else {
         CHECK(getcontext(&c->context) == 0);
-        if (OPAQUE(c->turns) == 0) {
-            c->turns = 1;
+        if (resumed == NULL)
             return;
-        }
     }
-    coroutine_run(c);
+    if (from_frame)
+        CHECK(c == resumed);
+    coroutine_run(resumed);
 }
 
 /* The handler returns, and is returned to. The kernel has forgotten the stack by then. */
@@ -207,6 +210,7 @@ static void coroutines_start(void *(*stack)(void), void (*start)(struct coroutin
         struct coroutine *c = &coroutines[i];
         c->slot = place[i];
         place[i] = NULL;
+        resumed = c;
         coroutine_resume(c);
         CHECK(c->slot == NULL && c->turns > 0);
     }
@@ -247,6 +251,12 @@ static void kind_jump_mapped(void)
 
 static void kind_jump_signal(void)
 {
+    coroutines_sleep(jump_switch, heap_stack, start_by_signal);
+}
+
+static void kind_jump_signal_frame(void)
+{
+    from_frame = true;
     coroutines_sleep(jump_switch, heap_stack, start_by_signal);
 }
 
@@ -585,7 +595,8 @@ static void kind_tagged(void)
 /* ---- */
 
 static const struct kind kinds[] = {
-    KIND(jump_heap), KIND(jump_mapped), KIND(jump_signal), KIND(jump_running), KIND(jump_disguised),
+    KIND(jump_heap), KIND(jump_mapped), KIND(jump_signal), KIND(jump_signal_frame),
+    KIND(jump_running), KIND(jump_disguised),
     KIND(context_heap), KIND(context_mapped), KIND(context_signal), KIND(context_running), KIND(deep), KIND(remapped),
     KIND(twice), KIND(twice_large), KIND(twice_moving), KIND(sysv), KIND(none), KIND(none_shared),
     KIND(none_moving), KIND(read_only_view), KIND(tagged),
