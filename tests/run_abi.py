@@ -374,6 +374,9 @@ def limit_tests():
         yield test(f'limit_as_{name}', 'plain 20', EAGER, output_of_plain, wrap=limited(**{'as': limit}))
         yield test(f'limit_as_{name}_says_why', 'plain 20', EAGER,
                    both(output_of_plain, leaks_or_reason), True, wrap=limited(**{'as': limit}))
+    for barrier in ['uffd', 'mprotect', 'full']: # the stack ends where addresses end
+        yield test(f'no_aslr_{barrier}', 'plain 20', f'{EAGER},stress=100,barrier={barrier}',
+                   output_of_plain, wrap=['setarch', '-R'])
     yield test('limit_data', 'plain 20', EAGER, output_of_plain, wrap=limited(data=64 << 20))
     yield test('limit_arena', 'plain 20', f'{EAGER},arena=1M', output_of_plain)
     yield test('no_proc', 'plain 20', EAGER, output_of_plain, wrap=without_proc())
