@@ -48,8 +48,8 @@ JUMP_SWITCH(jump_switch, "");
 /* libc's _longjmp pushes rbp: now nothing of it is there, and the jmp_buf alone has its value. */
 JUMP_SWITCH(jump_switch_bare, "xor %ebp, %ebp\n\t");
 
-/* Switches with the slot's pointer in rbp, and nowhere else; puts back what rbp holds then. Below its
- * frame it clears what earlier calls may have left. */
+/* Switches with the slot's pointer in rbp, and nowhere else; puts back what rbp holds then. Below
+ * its frame it clears what earlier calls may have left. */
 int hold_in_rbp(void *volatile *slot, switch_fn *function, void *from, void *to);
 __asm__(".text\n\t.globl hold_in_rbp\n\t.type hold_in_rbp, @function\n"
         "hold_in_rbp:\n\t"
@@ -596,9 +596,9 @@ static void kind_tagged(void)
 
 static const struct kind kinds[] = {
     KIND(jump_heap), KIND(jump_mapped), KIND(jump_signal), KIND(jump_signal_frame),
-    KIND(jump_running), KIND(jump_disguised),
-    KIND(context_heap), KIND(context_mapped), KIND(context_signal), KIND(context_running), KIND(deep), KIND(remapped),
-    KIND(twice), KIND(twice_large), KIND(twice_moving), KIND(sysv), KIND(none), KIND(none_shared),
+    KIND(jump_running), KIND(jump_disguised), KIND(context_heap), KIND(context_mapped),
+    KIND(context_signal), KIND(context_running), KIND(deep), KIND(remapped), KIND(twice),
+    KIND(twice_large), KIND(twice_moving), KIND(sysv), KIND(none), KIND(none_shared),
     KIND(none_moving), KIND(read_only_view), KIND(tagged),
 };
 

@@ -418,9 +418,9 @@ static void kind_elapsed(void)
     leakers_end();
 }
 
-/* ---- sleepers: many at once, so that one of them is just coming out of a stop when it is stopped
- * again ---- */
+/* ---- sleepers ---- */
 
+/* So many that one of them is just coming out of a stop when it is stopped again. */
 enum { SLEEPERS = 48, SLEEPS = 4, LONG_SLEEP_NS = 400000000 };
 
 static void *sleeper_thread(void *unused)
