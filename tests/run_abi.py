@@ -48,6 +48,15 @@ def ends_well(out=None):
     return judge
 
 
+def dies_of(number, out):
+    """The program's own death, not the library's: that would say a word."""
+    def judge(result, context):
+        if result.status != -number:
+            return f'ended with {signal_name(result.status)}, not {signal_name(-number)}'
+        return None if out in result.out_text else f'printed {result.out_text[-200:]!r}, not {out!r}'
+    return judge
+
+
 def both(*judges):
     def judge(result, context):
         for part in judges:
@@ -175,6 +184,17 @@ def reports_leaks(result, context):
     return None
 
 
+def collects_or_says_why_once(result, context):
+    """Leaks are reported; if the library could not collect at last, one line says why."""
+    spoken = leak_report.complaints(result.err_text)
+    reasons = [line for line in spoken if 'nothing was collected' in line]
+    if len(spoken) > 1 or len(reasons) != len(spoken):
+        return f'{len(spoken)} lines instead of one reason: {spoken[:4]}'
+    if not reasons and not leak_report.Report(result.err_text).groups:
+        return f'neither a report nor a reason: {result.err_text[:300]!r}'
+    return None
+
+
 def report_in_file(result, context):
     if result.err:
         return f'standard error is not empty: {result.err_text[:300]!r}'
@@ -201,6 +221,16 @@ exit_argument environment stream'''.split()
 THREADS = 'exchange short detached destructors main_leaves cancel masked'.split()
 
 BLOCKING = 'sleepers handlers actions cancel vfork'.split()
+
+STACKS = '''jump_heap jump_mapped jump_signal jump_signal_frame jump_running jump_disguised context_heap
+context_mapped context_signal context_running deep remapped twice twice_large twice_moving sysv none
+none_shared none_moving read_only_view tagged'''.split()
+
+ENDINGS = '''exit exit_thread main_leaves quick_exit at_once daemon exec_thread chain forks close_all
+first_open'''.split()
+
+PRIVILEGES = '''undumpable drop chroot read_only no_proc address_space address_space_absolute
+no_files few_files full_table'''.split()
 
 BAD_FREES = '''double_small double_large double_huge double_neighbours double_thread interior_small
 interior_large misaligned stack data never'''.split()
@@ -340,6 +370,59 @@ def blocking_tests(long):
                        ends_well('done'))
 
 
+def back_ends(long, stress=1000, often=100):
+    """The three ways to collect: (what a row's name ends in, its options)."""
+    settings = [(barrier, stress) for barrier in ('uffd', 'mprotect', 'full')]
+    if long:
+        settings += [(barrier, often) for barrier in ('uffd', 'mprotect', 'full')]
+    for barrier, every in settings:
+        yield f'{barrier}_{every}', f'{EAGER},barrier={barrier},stress={every}'
+
+
+def stacks_tests(long):
+    for suffix, options in back_ends(long):
+        for kind in STACKS:
+            yield test(f'stacks_{kind}_{suffix}', f'stacks {kind}', f'{options},report=off',
+                       both(ends_well('done'), silent))
+
+
+def endings_tests(long):
+    for suffix, options in back_ends(long):
+        options += ',report=off'
+        for kind in ENDINGS:
+            yield test(f'endings_{kind}_{suffix}', f'endings {kind}', options,
+                       both(ends_well('done'), silent))
+        for kind in ['abort', 'abort_handled']:
+            yield test(f'endings_{kind}_{suffix}', f'endings {kind}', options,
+                       both(dies_of(signal.SIGABRT, 'done'), silent))
+    for kind in ['exit', 'exit_thread', 'main_leaves', 'close_all', 'first_open']:
+        yield test(f'endings_{kind}_report', f'endings {kind}', f'{EAGER},stress=5000,stacks=all',
+                   both(ends_well('done'), reports_leaks), True)
+
+
+def storm_tests(long):
+    for suffix, options in back_ends(long):
+        options += ',report=off'
+        for kind in ['writes_prof', 'writes_real', 'allocates_prof', 'allocates_real']:
+            for flags in ['restart', 'interrupt', 'onstack']:
+                yield test(f'storm_{kind}_{flags}_{suffix}', f'storm {kind} {flags}', options,
+                           both(ends_well('done'), silent))
+        for kind in ['elapsed', 'sleepers']:
+            yield test(f'storm_{kind}_{suffix}', f'storm {kind}', options,
+                       both(ends_well('done'), silent))
+
+
+def privileges_tests(long):
+    for kind in PRIVILEGES:
+        for suffix, options in back_ends(long):
+            yield test(f'privileges_{kind}_{suffix}', f'privileges {kind}', f'{options},report=off',
+                       both(ends_well('done'), silent))
+        for name, options in [('report', 'stress=5000'), ('report_full', 'barrier=full,stress=5000')]:
+            yield test(f'privileges_{kind}_{name}', f'privileges {kind}',
+                       f'{EAGER},stacks=all,{options}',
+                       both(prints_done, collects_or_says_why_once), True)
+
+
 def limited(**limits):
     return ['prlimit'] + [f'--{name}={value}' for name, value in limits.items()]
 
@@ -354,6 +437,9 @@ def limit_tests():
         yield test(f'limit_as_{name}', 'plain 20', EAGER, output_of_plain, wrap=limited(**{'as': limit}))
         yield test(f'limit_as_{name}_says_why', 'plain 20', EAGER,
                    both(output_of_plain, leaks_or_reason), True, wrap=limited(**{'as': limit}))
+    for barrier in ['uffd', 'mprotect', 'full']: # the stack ends where addresses end
+        yield test(f'no_aslr_{barrier}', 'plain 20', f'{EAGER},stress=100,barrier={barrier}',
+                   output_of_plain, wrap=['setarch', '-R'])
     yield test('limit_data', 'plain 20', EAGER, output_of_plain, wrap=limited(data=64 << 20))
     yield test('limit_arena', 'plain 20', f'{EAGER},arena=1M', output_of_plain)
     yield test('no_proc', 'plain 20', EAGER, output_of_plain, wrap=without_proc())
@@ -371,6 +457,13 @@ def limit_tests():
                    f'{EAGER},report=off', runs, wrap=limited(**{'as': megabytes << 20}))
     yield test('exhaust_no_files', 'plain 20', EAGER, output_of_plain, wrap=limited(nofile=4))
     yield test('exhaust_off', 'exhaust as 256', 'mode=off', runs)
+
+
+def prints_done(result, context):
+    """Whatever the library says."""
+    if result.status != 0:
+        return f'ended with {signal_name(result.status)}'
+    return None if result.out_text == 'done\n' else f'printed {result.out_text[-200:]!r}'
 
 
 def runs(result, context):
@@ -438,6 +531,10 @@ def all_tests(long):
     yield from kernel_held_tests(long)
     yield from thread_tests(long)
     yield from blocking_tests(long)
+    yield from stacks_tests(long)
+    yield from endings_tests(long)
+    yield from storm_tests(long)
+    yield from privileges_tests(long)
 
 
 # ---- running ----------------------------------------------------------------------------------------
