@@ -83,16 +83,33 @@ static void leave_stop(void *context)
     }
 }
 
-/* On a thread of the program, in the allocator: a handler on top of it must not find the lock
- * held. */
-static void before_move(uintptr_t start, uintptr_t size)
+static void keep_open(uintptr_t start, size_t size)
 {
-    uint64_t all = SIGNAL_ALL, old;
-    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&old, sizeof all);
     for (uintptr_t done = 0; done < size; done += GIB)
         shield_keep_open(start + done, size_min(size - done, GIB));
+}
+
+/* On a thread of the program, in the allocator: a handler on top of it must not find the lock held.
+ * It is held until the pages have arrived: the mapping that they pass through looks like one of the
+ * program's, and must not be shielded, for it goes away by a call of our own. */
+static uint64_t before_move(uintptr_t from, uintptr_t to, size_t size)
+{
+    uint64_t all = SIGNAL_ALL, old = 0;
+    syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&old, sizeof all);
+    keep_open(from, size);
+    keep_open(to, size);
+    shield_lock();
+    return old;
+}
+
+static void after_move(uint64_t old)
+{
+    shield_remap_locked(0, 0); /* what is known of mappings may be that one */
+    shield_unlock();
     syscall4(__NR_rt_sigprocmask, SIG_SETMASK, (long)&old, 0, sizeof old);
 }
+
+static const struct mem_watch moves = {before_move, after_move};
 
 static void in_child(ucontext_t *context)
 {
@@ -133,7 +150,7 @@ static const char *mprotect_begin(void)
         why = veil_begin(on_fault, trap_on_signal);
     if (why != NULL)
         return why;
-    mem_watch_moves(before_move);
+    mem_watch_moves(&moves);
     trap_begin();
     barrier.armed = true;
     world_on_leave(leave_stop);

@@ -537,7 +537,9 @@ void shield_keep_open(uintptr_t start, uintptr_t length)
 {
     if (length == 0 || start >> ADDRESS_BITS != 0)
         return;
+    uintptr_t most = (uintptr_t)1 << ADDRESS_BITS; /* where the stack ends, if it is not moved */
     uintptr_t end = align_up(start + size_min(length, KEEP_MOST), SHIELD_UNIT);
+    end = size_min(end, most);
     start = align_down(start, SHIELD_UNIT);
     bool kept = true;
     for (uintptr_t unit = start; unit < end; unit += SHIELD_UNIT)

@@ -154,9 +154,12 @@ static void on_stop(int signal, siginfo_t *info, void *context)
     (void)info;
     atomic_fetch_add(&world.inside, 1);
     uint32_t generation = atomic_load(&park_stopping);
-    struct stopped_task *task =
-        generation == 0 ? NULL : find_task((int32_t)syscall0(__NR_gettid));
-    if (task != NULL && relaxed_load(&task->here) != generation) {
+    struct stopped_task *task = find_task((int32_t)syscall0(__NR_gettid));
+    /* Set by the stopper, too; but the task may have cleared that, on its way out of the stop
+     * before, in front of the very call that this signal ends. */
+    if (task != NULL && task->place != NULL)
+        relaxed_store(&task->place->woken, 1);
+    if (generation != 0 && task != NULL && relaxed_load(&task->here) != generation) {
         const ucontext_t *uc = context;
         task->stack_pointer = (uintptr_t)uc->uc_mcontext.gregs[REG_RSP];
         task->frame = (uintptr_t)__builtin_frame_address(0);

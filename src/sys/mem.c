@@ -67,20 +67,11 @@ void *mem_map(size_t size)
     return map_anonymous(size, PROT_READ | PROT_WRITE, 0);
 }
 
-static _Atomic(void (*)(uintptr_t start, uintptr_t size)) watch_moves;
+static const struct mem_watch *_Atomic move_watch;
 
-void mem_watch_moves(void (*watch)(uintptr_t start, uintptr_t size))
+void mem_watch_moves(const struct mem_watch *watch)
 {
-    atomic_store(&watch_moves, watch);
-}
-
-static void tell_move(void *from, void *to, size_t size)
-{
-    void (*watch)(uintptr_t start, uintptr_t length) = atomic_load(&watch_moves);
-    if (watch != NULL) {
-        watch((uintptr_t)from, size);
-        watch((uintptr_t)to, size);
-    }
+    atomic_store(&move_watch, watch);
 }
 
 static struct {
@@ -134,10 +125,13 @@ static bool move(void *from, void *to, size_t size)
 
 bool mem_move_pages(void *from, void *to, size_t size)
 {
-    tell_move(from, to, size);
+    const struct mem_watch *watch = atomic_load(&move_watch);
+    uint64_t state = watch == NULL ? 0 : watch->begin((uintptr_t)from, (uintptr_t)to, size);
     mem_move_begin();
     bool moved = move(from, to, size);
     mem_move_end();
+    if (watch != NULL)
+        watch->end(state);
     return moved;
 }
 

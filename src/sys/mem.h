@@ -23,8 +23,13 @@ void *mem_map(size_t size);
  * Both ranges are private anonymous memory. False (and nothing moved) if the kernel cannot
  * (MREMAP_DONTUNMAP needs Linux 5.7). */
 bool mem_move_pages(void *from, void *to, size_t size);
-/* What is told of both ranges before pages move, or NULL. */
-void mem_watch_moves(void (*watch)(uintptr_t start, uintptr_t size));
+/* Who is told before pages move, and after that; meanwhile they may be in a third place, in a
+ * mapping that comes and goes. What `begin` returns goes to `end`. NULL: nobody. */
+struct mem_watch {
+    uint64_t (*begin)(uintptr_t from, uintptr_t to, size_t size);
+    void (*end)(uint64_t state);
+};
+void mem_watch_moves(const struct mem_watch *watch);
 /* Moves of pages by mremap, the program's too, that have begun, and ended: nothing is moving while
  * the two are the same. Any thread; sequentially consistent. */
 void mem_move_begin(void);
