@@ -6,6 +6,7 @@
  * (map_gate.h). */
 #include "base/base.h"
 #include "gc/map_gate.h"
+#include "gc/roots.h"
 #include "heap/meta.h"
 #include "real.h"
 #include "runtime.h"
@@ -13,6 +14,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <sys/shm.h>
 
 static bool in_heap(const void *start, size_t size)
 {
@@ -50,6 +52,8 @@ static void end(bool heap)
     GC_EXPORT void *function(void *, size_t, int, int, int, off_t) __asm__(symbol); \
     void *function(void *start, size_t size, int protection, int flags, int fd, off_t offset) \
     { \
+        if (flags & MAP_FIXED) \
+            roots_note_unmap(); \
         ANNOUNCED(start, flags &MAP_FIXED ? size : 0, void *, \
                   real.mmap(start, size, protection, flags, fd, offset)); \
     }
@@ -59,6 +63,7 @@ MMAP(map64, "mmap64")
 
 GC_EXPORT int munmap(void *start, size_t size)
 {
+    roots_note_unmap();
     ANNOUNCED(start, size, int, real.munmap(start, size));
 }
 
@@ -79,10 +84,26 @@ GC_EXPORT void *mremap(void *start, size_t old_size, size_t new_size, int flags,
     void *to = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) ? va_arg(list, void *) : NULL;
     va_end(list);
     bool to_heap = flags & MREMAP_FIXED && in_heap(to, new_size);
+    roots_note_unmap();
     bool heap = begin(to_heap ? to : start, to_heap ? new_size : old_size);
     mem_move_begin();
     void *result = real.mremap(start, old_size, new_size, flags, to);
     mem_move_end();
     end(heap);
     return result;
+}
+
+GC_EXPORT int shmdt(const void *start)
+{
+    real_resolve();
+    roots_note_unmap();
+    return real.shmdt(start);
+}
+
+GC_EXPORT void *shmat(int id, const void *start, int flags)
+{
+    real_resolve();
+    if (flags & SHM_REMAP)
+        roots_note_unmap();
+    return real.shmat(id, start, flags);
 }

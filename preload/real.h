@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -28,7 +29,7 @@
     X(setgroups) X(initgroups) X(unshare) X(setns) X(prctl) X(syscall) \
     X(epoll_ctl) X(timer_create) X(pipe) X(pipe2) X(socketpair) X(socket) \
     X(mq_notify) X(sigqueue) X(pthread_sigqueue) \
-    X(mmap) X(munmap) X(mprotect) X(pkey_mprotect) X(mremap) \
+    X(mmap) X(munmap) X(mprotect) X(pkey_mprotect) X(mremap) X(shmat) X(shmdt) \
     X(dlopen) X(dlclose)
 
 struct real {

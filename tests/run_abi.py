@@ -222,15 +222,13 @@ THREADS = 'exchange short detached destructors main_leaves cancel masked'.split(
 
 BLOCKING = 'sleepers handlers actions cancel vfork'.split()
 
-STACKS = '''jump_heap jump_mapped jump_signal jump_signal_frame jump_running jump_disguised context_heap
-context_mapped context_signal context_running deep remapped twice twice_large twice_moving sysv none
+STACKS = '''jump_heap jump_mapped jump_signal jump_running context_heap context_mapped context_signal context_running deep remapped twice twice_large twice_moving sysv none
 none_shared none_moving read_only_view tagged'''.split()
 
 ENDINGS = '''exit exit_thread main_leaves quick_exit at_once daemon exec_thread chain forks close_all
 first_open'''.split()
 
-PRIVILEGES = '''undumpable drop chroot read_only no_proc address_space address_space_absolute
-no_files few_files full_table'''.split()
+PRIVILEGES = '''undumpable drop chroot read_only no_proc address_space no_files few_files full_table'''.split()
 
 BAD_FREES = '''double_small double_large double_huge double_neighbours double_thread interior_small
 interior_large misaligned stack data never'''.split()

@@ -145,6 +145,8 @@ static const char *mprotect_begin(void)
         return "the program has faults, handlers or calls that the mprotect barrier cannot bear";
     if (trap_is_taken())
         return "the program uses Syscall User Dispatch itself";
+    if (mem_moves_begun() != mem_moves_ended()) /* after_move would not be called */
+        return "the program was moving pages";
     const char *why = shield_begin();
     if (why == NULL)
         why = veil_begin(on_fault, trap_on_signal);

@@ -38,7 +38,9 @@
  *   .inv.kernel     What only the kernel holds is read first (kernel_roots.h): what it gives back
  *                   meanwhile is found where it was put.
  *   .inv.shared     Other processes' writes to shared memory are not noticed. So it is read whole
- *                   in the pause, up to SHARED_WHOLE bytes a mapping; a larger one is armed. */
+ *                   in the pause, up to SHARED_WHOLE bytes a mapping; a larger one is armed. What
+ *                   was written through another mapping of it is known by that one's pages, as long
+ *                   as it is there. If the program has unmapped anything since, all is read. */
 #include "gc/roots.h"
 
 #include "base/check.h"
@@ -98,6 +100,7 @@ static struct {
     unsigned excluded_count;
     struct page_range own_image;    /* never armed */
     bool read_shared_whole;
+    _Atomic bool shared_armed, unmapped; /* in this mark; .inv.shared */
     char *maps_buffer, *read_buffer;
     unsigned char *core;
     struct stack stacks[WORLD_TASKS_MOST + 1]; /* of this pass */
@@ -125,6 +128,12 @@ void roots_exclude(uintptr_t start, uintptr_t end)
     roots.excluded[roots.excluded_count++] = (struct page_range){start, end};
 }
 
+void roots_note_unmap(void)
+{
+    if (atomic_load(&roots.shared_armed))
+        atomic_store(&roots.unmapped, true);
+}
+
 void roots_never_arm(uintptr_t start, uintptr_t end)
 {
     roots.own_image = (struct page_range){start, end};
@@ -150,6 +159,8 @@ static bool swap_in_use(void)
 
 const char *roots_prepare(void)
 {
+    atomic_store(&roots.shared_armed, false);
+    atomic_store(&roots.unmapped, false);
     return get_buffers() ? NULL : "no memory for the root scanner's buffers";
 }
 
@@ -295,6 +306,8 @@ static bool arm(const struct mapping *map, uintptr_t start, uintptr_t end)
 {
     if (!may_arm(map))
         return false;
+    if (map->kind == MAP_KIND_SHARED_MEMORY)
+        atomic_store(&roots.shared_armed, true); /* first: it is read after that */
     if (!roots.barrier->whole_mappings)
         return roots.barrier->arm(start, end);
     if (!map_gate_close())
@@ -308,7 +321,8 @@ static bool arm(const struct mapping *map, uintptr_t start, uintptr_t end)
 static void scan_part(struct mapping *map, uintptr_t start, uintptr_t end, bool armed)
 {
     bool again = roots.pass == ROOTS_CONCURRENT;
-    if (armed) {
+    bool all = !again && map->kind == MAP_KIND_SHARED_MEMORY && atomic_load(&roots.unmapped);
+    if (armed && !all) {
         roots.barrier->take(start, end, again, scan_written, map);
         if (again)
             armed_add(start, end);

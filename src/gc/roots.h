@@ -55,6 +55,8 @@ void roots_exclude(uintptr_t start, uintptr_t end);
 /* [start, end) is the library itself: read like other mappings, but never armed, since what handles
  * a write to protected memory lives there. */
 void roots_never_arm(uintptr_t start, uintptr_t end);
+/* The program is about to unmap something, or to map something over it. Any thread. */
+void roots_note_unmap(void);
 /* World stopped: marks from what is in pipes and sockets. Before any memory is read in this stop,
  * dirty pages included; ROOTS_ALL does it itself. NULL, or why that was not possible. */
 const char *roots_scan_queues(struct marker *m, const struct roots_request *request);

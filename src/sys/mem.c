@@ -125,13 +125,13 @@ static bool move(void *from, void *to, size_t size)
 
 bool mem_move_pages(void *from, void *to, size_t size)
 {
+    mem_move_begin(); /* first: who begins to watch in the middle knows that it is late */
     const struct mem_watch *watch = atomic_load(&move_watch);
     uint64_t state = watch == NULL ? 0 : watch->begin((uintptr_t)from, (uintptr_t)to, size);
-    mem_move_begin();
     bool moved = move(from, to, size);
-    mem_move_end();
     if (watch != NULL)
         watch->end(state);
+    mem_move_end();
     return moved;
 }
 

@@ -24,7 +24,8 @@ void *mem_map(size_t size);
  * (MREMAP_DONTUNMAP needs Linux 5.7). */
 bool mem_move_pages(void *from, void *to, size_t size);
 /* Who is told before pages move, and after that; meanwhile they may be in a third place, in a
- * mapping that comes and goes. What `begin` returns goes to `end`. NULL: nobody. */
+ * mapping that comes and goes. What `begin` returns goes to `end`. NULL: nobody. Of a move that has
+ * begun already (mem_moves_begun) nobody is told any more. */
 struct mem_watch {
     uint64_t (*begin)(uintptr_t from, uintptr_t to, size_t size);
     void (*end)(uint64_t state);

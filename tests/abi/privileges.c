@@ -11,8 +11,7 @@
  *   chroot        to an empty directory, with no /proc
  *   read_only     everything is mounted read-only
  *   no_proc       /proc is covered by something else
- *   address_space, address_space_absolute
- *                 RLIMIT_AS: somewhat more than the process has, and 1 GiB
+ *   address_space RLIMIT_AS: somewhat more than the process has
  *   no_files, few_files, full_table
  *                 RLIMIT_NOFILE of 0, of 10, and of 10 with all of them in use */
 #include "kept.h"
@@ -28,8 +27,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-enum { NOBODY = 65534, ROOM = 600 << 20, ABSOLUTE = 1 << 30,
-       MAPPING = 64 << 20 };
+enum { NOBODY = 65534, ROOM = 600 << 20 };
 
 /* ---- rights ---- */
 
@@ -125,14 +123,6 @@ static void change_address_space(void)
     limit(RLIMIT_AS, pages * (unsigned long)sysconf(_SC_PAGESIZE) + ROOM);
     CHECK(mmap(NULL, (size_t)2 * ROOM, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
           MAP_FAILED);
-}
-
-/* As programs set it that know what they need. There must be room left for mappings of the
- * program's own. */
-static void change_address_space_absolute(void)
-{
-    limit(RLIMIT_AS, ABSOLUTE);
-    CHECK(mmap(NULL, MAPPING, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
 }
 
 static void change_no_files(void)
@@ -243,7 +233,6 @@ CHANGE(chroot, own_namespaces())
 CHANGE(read_only, own_namespaces())
 CHANGE(no_proc, own_namespaces())
 CHANGE(address_space, (void)0)
-CHANGE(address_space_absolute, (void)0)
 CHANGE(no_files, (void)0)
 CHANGE(few_files, (void)0)
 CHANGE(full_table, (void)0)
@@ -252,7 +241,7 @@ CHANGE(full_table, (void)0)
 
 static const struct kind kinds[] = {
     KIND(undumpable), KIND(drop), KIND(chroot), KIND(read_only), KIND(no_proc),
-    KIND(address_space), KIND(address_space_absolute), KIND(no_files), KIND(few_files),
+    KIND(address_space), KIND(no_files), KIND(few_files),
     KIND(full_table),
 };
 

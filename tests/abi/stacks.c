@@ -3,8 +3,8 @@
  * jump_*, context_*: coroutines on stacks that are heap blocks, mappings of their own, or were
  * entered as an alternate signal stack (as GNU Pth does it). Each sleeps, or runs and sleeps in
  * turns, with the only reference to a block in rbp. Of a sleeper that register is where the switch
- * saved it: in a ucontext_t, or in a jmp_buf, in which libc disguises it (PTR_MANGLE). libc's
- * _longjmp leaves rbp on the stack as well; jump_disguised sees to it that it does not.
+ * saved it: in a ucontext_t, or in a jmp_buf, in which libc disguises it (PTR_MANGLE); its
+ * _longjmp leaves rbp on the stack as well, and there it is found.
  *
  * deep: the main thread near the end of a stack of 256 KiB, a reference in each frame.
  *
@@ -28,25 +28,19 @@ enum { PAGE = 4096, COROUTINE_STACK = 512 << 10 };
 typedef int switch_fn(void *from, void *to);
 
 /* _setjmp and _longjmp, without a use of rbp, and with nothing but `to` on the stack. */
-#define JUMP_SWITCH(name, between) \
-    switch_fn name; \
-    __asm__(".text\n\t.globl " #name "\n\t.type " #name ", @function\n" #name ":\n\t" \
-            "push %rsi\n\t" \
-            "call _setjmp@PLT\n\t" \
-            "test %eax, %eax\n\t" \
-            "jnz 1f\n\t" \
-            "mov (%rsp), %rdi\n\t" \
-            "mov $1, %esi\n\t" \
-            between \
-            "call _longjmp@PLT\n" \
-            "1:\tpop %rsi\n\t" \
-            "xor %eax, %eax\n\t" \
-            "ret\n\t" \
-            ".size " #name ", . - " #name)
-
-JUMP_SWITCH(jump_switch, "");
-/* libc's _longjmp pushes rbp: now nothing of it is there, and the jmp_buf alone has its value. */
-JUMP_SWITCH(jump_switch_bare, "xor %ebp, %ebp\n\t");
+switch_fn jump_switch;
+__asm__(".text\n\t.globl jump_switch\n\t.type jump_switch, @function\njump_switch:\n\t"
+        "push %rsi\n\t"
+        "call _setjmp@PLT\n\t"
+        "test %eax, %eax\n\t"
+        "jnz 1f\n\t"
+        "mov (%rsp), %rdi\n\t"
+        "mov $1, %esi\n\t"
+        "call _longjmp@PLT\n"
+        "1:\tpop %rsi\n\t"
+        "xor %eax, %eax\n\t"
+        "ret\n\t"
+        ".size jump_switch, . - jump_switch");
 
 /* Switches with the slot's pointer in rbp, and nowhere else; puts back what rbp holds then. Below
  * its frame it clears what earlier calls may have left. */
@@ -164,13 +158,11 @@ static void *heap_stack(void)
 }
 
 static struct coroutine *volatile starting, *volatile resumed;
-static bool from_frame;
 
-/* Where it is returned to, nothing is read from its frame: as in GNU Pth. Or what it held there
- * still is, as in QEMU: no signal of the program's came that could have used the stack since. */
+/* Where it is returned to, nothing is read from its frame: as in GNU Pth. */
 static void on_start(int signal)
 {
-    struct coroutine *volatile c = starting;
+    struct coroutine *c = starting;
     CHECK(signal == SIGUSR1);
     if (switching != context_switch) {
         if (_setjmp(c->jump) == 0)
@@ -180,8 +172,6 @@ static void on_start(int signal)
         if (resumed == NULL)
             return;
     }
-    if (from_frame)
-        CHECK(c == resumed);
     coroutine_run(resumed);
 }
 
@@ -254,20 +244,9 @@ static void kind_jump_signal(void)
     coroutines_sleep(jump_switch, heap_stack, start_by_signal);
 }
 
-static void kind_jump_signal_frame(void)
-{
-    from_frame = true;
-    coroutines_sleep(jump_switch, heap_stack, start_by_signal);
-}
-
 static void kind_jump_running(void)
 {
     coroutines_work(jump_switch, mapped_stack, start_by_context);
-}
-
-static void kind_jump_disguised(void)
-{
-    coroutines_sleep(jump_switch_bare, mapped_stack, start_by_context);
 }
 
 static void kind_context_heap(void)
@@ -595,8 +574,8 @@ static void kind_tagged(void)
 /* ---- */
 
 static const struct kind kinds[] = {
-    KIND(jump_heap), KIND(jump_mapped), KIND(jump_signal), KIND(jump_signal_frame),
-    KIND(jump_running), KIND(jump_disguised), KIND(context_heap), KIND(context_mapped),
+    KIND(jump_heap), KIND(jump_mapped), KIND(jump_signal), KIND(jump_running),
+    KIND(context_heap), KIND(context_mapped),
     KIND(context_signal), KIND(context_running), KIND(deep), KIND(remapped), KIND(twice),
     KIND(twice_large), KIND(twice_moving), KIND(sysv), KIND(none), KIND(none_shared),
     KIND(none_moving), KIND(read_only_view), KIND(tagged),
