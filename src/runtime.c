@@ -16,6 +16,7 @@
 #include "gc/mark.h"
 #include "gc/protected.h"
 #include "gc/roots.h"
+#include "gc/scan.h"
 #include "gc/withheld.h"
 #include "gc/world.h"
 #include "heap/heap.h"
@@ -224,6 +225,7 @@ static void start_collector(void)
     if (runtime.no_arena != NULL || options.mode == MODE_OFF)
         return;
     mark_set_align((size_t)options.align);
+    scan_set_tag_bits((unsigned)options.tag_bits);
     pacer_start(&pacing);
     probation_start(options.mode == MODE_SHAKEDOWN ? 0 : (unsigned)options.probation);
     world_set_signal((int)options.signal);

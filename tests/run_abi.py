@@ -382,6 +382,8 @@ def stacks_tests(long):
         for kind in STACKS:
             yield test(f'stacks_{kind}_{suffix}', f'stacks {kind}', f'{options},report=off',
                        both(ends_well('done'), silent))
+        yield test(f'stacks_tagged_above_{suffix}', 'stacks tagged_above',
+                   f'{options},report=off,tag_bits=16', both(ends_well('done'), silent))
 
 
 def endings_tests(long):

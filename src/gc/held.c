@@ -25,6 +25,7 @@
 
 #include "base/atomic.h"
 #include "base/rng.h"
+#include "gc/scan.h"
 #include "heap/meta.h"
 #include "sys/directory.h"
 #include "sys/task.h"
@@ -57,7 +58,7 @@ static uintptr_t word_at(const void *bytes, size_t at)
 {
     uintptr_t word;
     memcpy(&word, (const char *)bytes + at, sizeof word);
-    return word;
+    return scan_untag(word);
 }
 
 static struct slot *slot_at(uintptr_t word, uint32_t i)

@@ -20,6 +20,7 @@
 #include "gc/kernel_roots.h"
 
 #include "base/atomic.h"
+#include "gc/scan.h"
 #include "heap/meta.h"
 #include "sys/directory.h"
 #include "sys/syscall.h"
@@ -59,6 +60,7 @@ static bool note(uintptr_t word)
 
 void kernel_roots_shade(enum kernel_roots_kind kind, uintptr_t word)
 {
+    word = scan_untag(word);
     if (!arena_contains(word)) /* a number of a file, for the most part */
         return;
     if ((relaxed_load(&kernel.kinds) & kind) == 0)

@@ -58,7 +58,9 @@ static void choose(struct marker *m)
         }
         filter = scan_filter_best();
     }
-    m->loop = filter == scan_filter_avx2 ? mark_loop_avx2 : mark_loop_portable;
+    m->loop = filter == scan_filter_avx2     ? mark_loop_avx2
+              : filter == scan_filter_tagged ? mark_loop_tagged
+                                             : mark_loop_portable;
     m->halves = halves;
 }
 
@@ -124,6 +126,7 @@ void mark_flush(struct marker *m)
 
 void mark_word(struct marker *m, uintptr_t word)
 {
+    word = scan_untag(word);
     if (arena_contains(word))
         feed(m, word);
 }

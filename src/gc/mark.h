@@ -91,5 +91,6 @@ void mark_drain(struct marker *m);
 /* What a marker's `loop` may be; marker_start chooses. */
 bool mark_loop_portable(struct marker *m);
 bool mark_loop_avx2(struct marker *m);
+bool mark_loop_tagged(struct marker *m);
 
 #endif

@@ -317,8 +317,7 @@ static size_t mark_text(size_t carried, size_t size)
     for (size_t i = 0; i + WORD_SIZE <= size; i++) {
         uintptr_t word;
         memcpy(&word, text + i, sizeof word);
-        if (arena_contains(word))
-            mark_word(queues.marker, word);
+        mark_word(queues.marker, word);
     }
     size_t rest = size_min(size, WORD_SIZE - 1);
     memmove(queues.text + WORD_SIZE - rest, text + size - rest, rest);

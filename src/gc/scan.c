@@ -18,6 +18,30 @@ size_t scan_filter_portable(const uintptr_t *words, size_t count, uintptr_t base
     return found;
 }
 
+static uintptr_t untagged = UINTPTR_MAX; /* the bits that count */
+
+void scan_set_tag_bits(unsigned bits)
+{
+    untagged = UINTPTR_MAX >> bits;
+}
+
+uintptr_t scan_untag(uintptr_t word)
+{
+    return word & untagged;
+}
+
+size_t scan_filter_tagged(const uintptr_t *words, size_t count, uintptr_t base, size_t extent,
+                          uintptr_t *out)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        uintptr_t word = scan_untag(__atomic_load_n(&words[i], __ATOMIC_RELAXED));
+        out[found] = word;
+        found += word - base < extent;
+    }
+    return found;
+}
+
 static uint64_t enabled_state(void)
 {
     uint32_t low, high;
@@ -38,5 +62,7 @@ bool scan_has_avx2(void)
 
 scan_filter_fn *scan_filter_best(void)
 {
+    if (untagged != UINTPTR_MAX)
+        return scan_filter_tagged;
     return scan_has_avx2() ? scan_filter_avx2 : scan_filter_portable;
 }

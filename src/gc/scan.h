@@ -17,7 +17,14 @@ typedef size_t scan_filter_fn(const uintptr_t *words, size_t count, uintptr_t ba
 scan_filter_fn scan_filter_portable;
 scan_filter_fn scan_filter_avx2;
 bool scan_has_avx2(void);
-/* The best one for this processor. */
+/* For programs that keep something else in the upper bits of their pointers: as the others, of the
+ * words without these, which is what it copies. */
+scan_filter_fn scan_filter_tagged;
+/* So many upper bits of a word, 0 to 16, do not count. Before the first mark. */
+void scan_set_tag_bits(unsigned bits);
+/* The word as a pointer. */
+uintptr_t scan_untag(uintptr_t word);
+/* The best one for this processor, and these bits. */
 scan_filter_fn *scan_filter_best(void);
 
 #endif

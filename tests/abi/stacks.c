@@ -8,8 +8,9 @@
  *
  * deep: the main thread near the end of a stack of 256 KiB, a reference in each frame.
  *
- * remapped, twice*, sysv, none*, read_only_view, tagged: memory that is unmapped and comes again,
- * has two addresses, or cannot be read for a time; and references with tags in their low bits. */
+ * remapped, twice*, sysv, none*, read_only_view, tagged*: memory that is unmapped and comes again,
+ * has two addresses, or cannot be read for a time; and references with tags in their low bits, or
+ * above them. */
 #include "kept.h"
 
 #include <fcntl.h>
@@ -563,6 +564,22 @@ static NOINLINE void tags_add(void)
         tagged[i] += i + 1;
 }
 
+/* The library must be told of these: tag_bits=16. */
+static void tags_add_above(void)
+{
+    kept_fill((void **)tagged);
+    for (unsigned i = 0; i < KEPT; i++)
+        tagged[i] = (char *)((uintptr_t)tagged[i] | (uintptr_t)(0xfff1 + i) << 48);
+}
+
+static void kind_tagged_above(void)
+{
+    run_and_forget(tags_add_above);
+    load();
+    for (unsigned i = 0; i < KEPT; i++)
+        kept_check_one((char *)((uintptr_t)tagged[i] << 16 >> 16), i);
+}
+
 static void kind_tagged(void)
 {
     run_and_forget(tags_add);
@@ -578,7 +595,7 @@ static const struct kind kinds[] = {
     KIND(context_heap), KIND(context_mapped),
     KIND(context_signal), KIND(context_running), KIND(deep), KIND(remapped), KIND(twice),
     KIND(twice_large), KIND(twice_moving), KIND(sysv), KIND(none), KIND(none_shared),
-    KIND(none_moving), KIND(read_only_view), KIND(tagged),
+    KIND(none_moving), KIND(read_only_view), KIND(tagged), KIND(tagged_above),
 };
 
 int main(int argc, char **argv)

@@ -132,4 +132,24 @@ static void test_all_hits(void)
         printf("      no AVX2 here: only the portable filter was tested\n");
 }
 
-UNIT_MAIN(TEST(test_bounds), TEST(test_counts), TEST(test_random), TEST(test_all_hits))
+/* Whatever is in the upper bits: the word without them is found, and nothing else. */
+static void test_tags(void)
+{
+    enum { BITS = 16 };
+    uintptr_t base = (uintptr_t)0x7e0000000000, out[SCAN_MOST];
+    size_t extent = 1 << 20;
+    EXPECT(scan_untag(UINTPTR_MAX) == UINTPTR_MAX);
+    scan_set_tag_bits(BITS);
+    EXPECT(scan_filter_best() == scan_filter_tagged);
+    for (uintptr_t i = 0; i < SCAN_MOST; i++)
+        words[i] = (base + i * 8 + (i % 3 == 0 ? extent : 0)) | rng_next(&seed) << (64 - BITS);
+    size_t found = scan_filter_tagged(words, SCAN_MOST, base, extent, out), next = 0;
+    for (uintptr_t i = 0; i < SCAN_MOST; i++)
+        if (i % 3 != 0)
+            EXPECT(out[next++] == base + i * 8);
+    EXPECT(found == next);
+    scan_set_tag_bits(0);
+    EXPECT(scan_filter_best() != scan_filter_tagged);
+}
+
+UNIT_MAIN(TEST(test_tags), TEST(test_bounds), TEST(test_counts), TEST(test_random), TEST(test_all_hits))

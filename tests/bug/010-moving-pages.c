@@ -1,4 +1,4 @@
-/* 009-moving-pages.c -- large blocks that grow while the mprotect barrier is up.
+/* 010-moving-pages.c -- large blocks that grow while the mprotect barrier is up.
  *
  * realloc moves the pages of a large block by way of a mapping that exists for some microseconds.
  * The collector saw it among the program's, shielded it, and found nothing there when the phase
