@@ -41,12 +41,17 @@ size_t mark_overlap(void)
     return halves * WORD_SIZE;
 }
 
-/* As `filter`, for the words that begin in the middle of words[0..count); the last one's other half
- * follows. */
+/* As `filter`, for the words that begin `offset` bytes into each of words[0..count); the last one's
+ * other part follows. */
+static size_t filter_from(const uintptr_t *words, size_t offset, size_t count, size_t extent,
+                          uintptr_t *out)
+{
+    return filter((const uintptr_t *)((uintptr_t)words + offset), count, arena.base, extent, out);
+}
+
 static size_t filter_halves(const uintptr_t *words, size_t count, size_t extent, uintptr_t *out)
 {
-    return filter((const uintptr_t *)((uintptr_t)words + WORD_SIZE / 2), count, arena.base, extent,
-                  out);
+    return filter_from(words, WORD_SIZE / 2, count, extent, out);
 }
 
 static void choose(struct marker *m)
@@ -140,7 +145,8 @@ static void feed_all(struct marker *m, const uintptr_t *hits, size_t found)
             feed(m, hits[i]);
 }
 
-void mark_words(struct marker *m, const uintptr_t *words, size_t count)
+/* Words begin at multiples of `step` bytes. */
+static void mark_stepping(struct marker *m, const uintptr_t *words, size_t count, size_t step)
 {
     uintptr_t hits[SCAN_MOST];
     size_t extent = (size_t)relaxed_load(&arena.top) << SLAB_SHIFT;
@@ -148,11 +154,21 @@ void mark_words(struct marker *m, const uintptr_t *words, size_t count)
     for (size_t piece; count != 0; count -= piece, words += piece) {
         piece = size_min(count, SCAN_MOST);
         feed_all(m, hits, filter(words, piece, arena.base, extent, hits));
-        if (m->halves)
-            feed_all(m, hits, filter_halves(words, piece - (count == piece), extent, hits));
+        for (size_t offset = step; offset < WORD_SIZE; offset += step)
+            feed_all(m, hits, filter_from(words, offset, piece - (count == piece), extent, hits));
         if (m->fed > UINT32_MAX / 2)
             mark_flush(m);
     }
+}
+
+void mark_words(struct marker *m, const uintptr_t *words, size_t count)
+{
+    mark_stepping(m, words, count, m->halves ? WORD_SIZE / 2 : WORD_SIZE);
+}
+
+void mark_code(struct marker *m, const uintptr_t *words, size_t count)
+{
+    mark_stepping(m, words, count, 1);
 }
 
 /* ---- blocks of the list ---- */

@@ -64,6 +64,8 @@ void marker_start(struct marker *m, struct pagemap *pagemap);
 /* Every word of words[0..count), and with `halves` every two halves of neighbours, may be a
  * pointer: marks the blocks, and notes them as work. */
 void mark_words(struct marker *m, const uintptr_t *words, size_t count);
+/* As mark_words, and words begin at any byte: machine code holds pointers in its instructions. */
+void mark_code(struct marker *m, const uintptr_t *words, size_t count);
 /* One word that may be a pointer. */
 void mark_word(struct marker *m, uintptr_t word);
 /* Tests the words that the two above still hold back. */

@@ -25,6 +25,10 @@
  * pagemap source reports; mincore knows it unless it was swapped out. So with swap in use shared
  * memory is read whole, and else the pages that pagemap or mincore report.
  *
+ *   .inv.code       What may be executed is machine code that the program made, such as a JIT's.
+ *                   A pointer in an instruction begins at any byte, so these mappings are read at
+ *                   every byte (HotSpot has blocks to which nothing else points).
+ *
  * Passes. With the world stopped everything can be read at once (ROOTS_ALL). A concurrent mark
  * reads in passes: each arms what it has not armed yet and reads it whole, and reads the rest where
  * it was written (ROOTS_CONCURRENT, any number); the last one runs in the pause (ROOTS_FINAL), and
@@ -117,6 +121,7 @@ static struct {
     struct marker *marker;
     struct roots_stats *stats;
     bool unreadable;        /* the mapping being scanned is PROT_NONE */
+    bool code;              /* it may be executed: .inv.code */
 } roots;
 
 static const char requests_unseen[] =
@@ -181,16 +186,25 @@ void roots_close(struct roots_files *files)
     pagemap_close(&files->pagemap);
 }
 
+/* As mark_overlap(). */
+static size_t overlap(void)
+{
+    return roots.code ? WORD_SIZE : mark_overlap();
+}
+
 static void scan_pages(uintptr_t start, uintptr_t end)
 {
+    const uintptr_t *words = (const uintptr_t *)(const void *)roots.read_buffer;
     while (start < end) {
         size_t want = size_min(end - start, READ_BUFFER);
-        size_t more = start + want < end ? mark_overlap() : 0;
+        size_t more = start + want < end ? overlap() : 0;
         size_t got = proc_mem_read(&roots.files->memory, roots.read_buffer, start, want + more,
                                    roots.unreadable);
         got = align_down(got, WORD_SIZE);
-        mark_words(roots.marker, (const uintptr_t *)(const void *)roots.read_buffer,
-                   got / WORD_SIZE);
+        if (roots.code)
+            mark_code(roots.marker, words, got / WORD_SIZE);
+        else
+            mark_words(roots.marker, words, got / WORD_SIZE);
         got = size_min(got, want);
         roots.stats->other_bytes += got;
         start = got == want ? start + got : align_down(start + got, PAGE_SIZE) + PAGE_SIZE;
@@ -217,9 +231,9 @@ static void scan_range(uintptr_t start, uintptr_t end, void *data)
 {
     (void)data;
     if (start > roots.widen.start)
-        start -= mark_overlap();
+        start -= overlap();
     if (end < roots.widen.end)
-        end += mark_overlap();
+        end += overlap();
     scan_allowed(start, end, 0);
 }
 
@@ -384,7 +398,7 @@ static void scan_own_stack(uintptr_t start, uintptr_t end)
     uintptr_t page = size_min(align_up(start, PAGE_SIZE), end);
     if (end - start <= STACK_AT_ONCE)
         page = end;
-    scan_allowed(start, size_min(page + mark_overlap(), end), 0);
+    scan_allowed(start, size_min(page + overlap(), end), 0);
     if (page < end)
         scan_populated(page, end);
     roots.stats->stack_bytes += roots.stats->other_bytes - before;
@@ -419,6 +433,7 @@ static void scan_anonymous(struct mapping *map)
 static void scan_mapping(struct mapping *map)
 {
     roots.unreadable = !map->readable;
+    roots.code = map->executable;
     roots.has_stack = false;
     roots.want = map->kind == MAP_KIND_FILE_PRIVATE ? PAGEMAP_COPIED : PAGEMAP_POPULATED;
     if (map->kind == MAP_KIND_ANONYMOUS)
@@ -701,7 +716,7 @@ const char *roots_scan(struct marker *m, const struct roots_request *request,
     protected_pass_begin();
     collect_stacks(&request->self);
     m->note_newborn = request->pass != ROOTS_CONCURRENT;
-    roots.unreadable = false;
+    roots.unreadable = roots.code = false;
     roots.widen = (struct page_range){UINTPTR_MAX, 0};
     roots.want = PAGEMAP_POPULATED;
     for (size_t i = 0; i < roots.stack_count; i++)

@@ -10,7 +10,7 @@
 enum { SCAN_MOST = 512 }; /* words a call may look at */
 
 /* Copies to out[] the words w of words[0..count) with base <= w < base + extent, in order, and
- * returns how many. count <= SCAN_MOST; `words` is 4-byte aligned; out has room for `count`. */
+ * returns how many. count <= SCAN_MOST; `words` may have any address; out has room for `count`. */
 typedef size_t scan_filter_fn(const uintptr_t *words, size_t count, uintptr_t base, size_t extent,
                               uintptr_t *out);
 

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 
+import heavy
 import leak_report
 import servers
 from harness import signal_name
@@ -16,14 +17,15 @@ from stage import Trouble
 
 EAGER = 'mode=collect,confirm=1,probation=0,min_heap=0'
 
-Case = collections.namedtuple('Case', 'name function stress long_stress needs plain confirm')
+Case = collections.namedtuple('Case', 'name function stress long_stress needs plain confirm long')
 
 
-def case(name, function, stress, *, needs, long_stress=(1000, 20000), plain=True, confirm=1):
+def case(name, function, stress, *, needs, long_stress=(1000, 20000), plain=True, confirm=1,
+         long=False):
     """plain=False: the case has its own expectation and is not compared with a plain run.
     confirm=2: the program now and then holds the only pointer to a block disguised, for less than
-    two cycles."""
-    return Case(name, function, stress, long_stress, needs.split(), plain, confirm)
+    two cycles. long=True: only with --long, or when it is named in full."""
+    return Case(name, function, stress, long_stress, needs.split(), plain, confirm, long)
 
 
 def node_path():
@@ -242,4 +244,12 @@ CASES = [
     case('archives', shell('archive.sh'), 10, needs='tar xz zstd', long_stress=(10, 1000)),
     case('openssl', openssl, 2000, needs='openssl'),
     case('make', make, 100, needs='make gcc'),
+    case('java', heavy.java, 5000, needs='java javac jshell'),
+    case('java_collectors', heavy.java_collectors, 20000, needs='java javac', long=True, long_stress=()),
+    case('emacs', heavy.emacs, 5000, needs='emacs'),
+    case('chromium', heavy.chromium, 2000, needs='chromium', long=True),
+    case('sshd', heavy.sshd, 200, needs='/usr/sbin/sshd ssh ssh-keygen scp', long=True,
+         long_stress=(20,)),
+    case('tcl_core', heavy.tcl_core, 100, needs='tclsh', long=True, long_stress=()),
+    case('perl_core', heavy.perl_core, 20000, needs='perl', long=True, long_stress=()),
 ]

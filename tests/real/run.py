@@ -4,7 +4,7 @@
     --preload PATH  any other library in its place, without the library's own expectations
     --only A,B      only cases whose name contains one of these
     --jobs N        cases at a time (2)
-    --long          more work, and each case under several settings
+    --long          more work, each case under several settings, and some more cases
     --options TEXT  added to GCMALLOC, after the runner's own
     --matrix [O=A,B] each case once per value of the option O, by default once per back end of the
                     collector that works here (barrier=uffd,mprotect,softdirty,full); one line a case
@@ -115,7 +115,7 @@ def play_all(case, args, preload):
     """All settings of a case, the plain run first. Returns (test name, why or None, details, note)."""
     missing = [need for need in case.needs if shutil.which(need, path=CLEAN_PATH) is None]
     if missing:
-        return [(case.name, f'not installed: {" ".join(missing)}', 'scripts/setup installs it', '')]
+        return [(case.name, f'not installed: {" ".join(missing)}', 'scripts/setup --long installs it', '')]
     home = tempfile.mkdtemp(prefix='gcmalloc-real-')
     outcomes, plain = [], None
     try:
@@ -175,6 +175,14 @@ def tell(outcomes, tally, args):
         tally.ok(os.path.commonprefix([name for name, _ in good]).rstrip('_'), f'{len(good)} settings')
 
 
+def is_chosen(case, wanted, args):
+    if args.preload and not case.plain:
+        return False
+    if case.long and not args.long and case.name not in wanted:
+        return False
+    return not wanted or any(part in case.name for part in wanted)
+
+
 def main():
     args = parse_arguments()
     preload = os.path.abspath(args.preload or args.lib or '/missing')
@@ -185,8 +193,7 @@ def main():
         if not args.matrix:
             sys.exit('run.py: nothing is left of the matrix')
     wanted = [part for part in args.only.split(',') if part]
-    chosen = [case for case in CASES if (case.plain or not args.preload)
-              and (not wanted or any(part in case.name for part in wanted))]
+    chosen = [case for case in CASES if is_chosen(case, wanted, args)]
     tally = Tally('real' if 'build-debug' in preload else 'real-release')
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for outcomes in pool.map(lambda case: play_all(case, args, preload), chosen):

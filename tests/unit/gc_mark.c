@@ -419,6 +419,26 @@ static void root_areas(void)
     }
 }
 
+/* A root area in which one word begins at any byte, across the edges of pieces too. */
+static void code_areas(void)
+{
+    static uintptr_t area[2 * SCAN_MOST];
+    const size_t places[] = {0, 9, SCAN_MOST - 1, SCAN_MOST, GC_COUNT(area) - 2};
+    start(true);
+    int node = new_node(64);
+    uintptr_t block = (uintptr_t)nodes[node].block;
+    nodes[node].reached = true;
+    for (size_t i = 0; i < GC_COUNT(places) * WORD_SIZE; i++) {
+        memset(area, 0, sizeof area);
+        memcpy((char *)&area[places[i / WORD_SIZE]] + i % WORD_SIZE, &block, sizeof block);
+        begin(ROOMY);
+        mark_code(&marker, area, GC_COUNT(area));
+        mark_flush(&marker);
+        mark_drain(&marker);
+        expect_marked();
+    }
+}
+
 #define IN_CHILD(name) \
     static void test_##name(void) \
     { \
@@ -437,9 +457,10 @@ IN_CHILD(halves_of_words)
 IN_CHILD(sparse)
 IN_CHILD(sparse_unknown)
 IN_CHILD(root_areas)
+IN_CHILD(code_areas)
 
 UNIT_MAIN(TEST(test_chains), TEST(test_trees_and_rings), TEST(test_random_graphs),
           TEST(test_interior), TEST(test_past_end_without_pad), TEST(test_nowhere),
           TEST(test_free_slots), TEST(test_kept_slots), TEST(test_words_of_a_block),
           TEST(test_halves_of_words), TEST(test_sparse), TEST(test_sparse_unknown),
-          TEST(test_root_areas))
+          TEST(test_root_areas), TEST(test_code_areas))
