@@ -294,32 +294,38 @@ def kernel_held_tests(long):
                            both(ends_well('done'), silent))
 
 
+HIDDEN = 12
+
+
 def names_touches(words, stack):
-    """Each of the three blocks is named once, with its size and both stacks."""
+    """Each of the blocks is named, with its size and both stacks; one word that looks like a pointer
+    may keep one of them."""
     def judge(result, context):
         texts = result.err_text.split('libgcmalloc: shakedown: ')[1:]
-        if len(texts) != 3:
-            return f'{len(texts)} of 3 blocks are named'
-        for text, size in zip(texts, (24, 5000, 300000)):
+        if not HIDDEN - 2 <= len(texts) <= HIDDEN:
+            return f'{len(texts)} of {HIDDEN} blocks are named'
+        for text in texts:
             used, _, made = text.partition('  allocated from:\n')
-            if f'the program {words} a block' not in used or f'{size} bytes at 0x' not in used:
-                return f'the text for {size} bytes begins {text[:120]!r}'
+            if f'the program {words} a block' not in used:
+                return f'a text begins {text[:120]!r}'
+            if not any(f' {size} bytes at 0x' in used for size in (24, 5000, 300000)):
+                return f'a text has another size: {text[:120]!r}'
             if f' in {stack} ' not in used or ' in hide ' not in made:
-                return f'a stack is missing in the text for {size} bytes: {text!r}'
+                return f'a stack is missing: {text!r}'
         return None
     return judge
 
 
-def speaks_of(*parts):
-    """Ends well, and says each of these once."""
-    def judge(result, context):
-        if result.status != 0 or 'done' not in result.out_text:
-            return f'ended with {signal_name(result.status)}'
-        for part in parts:
-            if result.err_text.count(part) != 1:
-                return f'{part!r} is said {result.err_text.count(part)} times'
-        return None
-    return judge
+def contradicts(result, context):
+    """Back to reporting, said once, and counted."""
+    if result.status != 0 or 'done' not in result.out_text:
+        return f'ended with {signal_name(result.status)}'
+    if result.err_text.count('from now on leaks are only reported') != 1:
+        return 'it does not say once that leaks are only reported from now on'
+    counted = re.search(r'(\d+) contradiction', result.err_text)
+    if not counted or not HIDDEN - 2 <= int(counted.group(1)) <= HIDDEN:
+        return f'contradictions: {counted and counted.group(1)} of {HIDDEN}'
+    return None
 
 
 def is_caught(result, context):
@@ -337,7 +343,7 @@ def hidden_tests():
         for kind, (words, stack) in touches.items():
             yield test(f'hidden_{kind}_shakedown_{barrier}', f'hidden {kind}',
                        f'mode=shakedown,report=off,min_heap=0,stacks=all,confirm=1,stress=1000,barrier={barrier}',
-                       both(speaks_of(), names_touches(words, stack)), True)
+                       both(prints_done, names_touches(words, stack)), True)
     yield test('hidden_none_shakedown', 'hidden none',
                'mode=shakedown,report=off,min_heap=0,stacks=all,confirm=1,stress=1000',
                both(ends_well('done'), silent))
@@ -345,7 +351,7 @@ def hidden_tests():
     for kind in ['free', 'resize']:
         yield test(f'hidden_{kind}_probation', f'hidden {kind}',
                    'min_heap=0,confirm=1,probation=1000,stress=1000',
-                   speaks_of('from now on leaks are only reported', '3 contradiction(s)'), True)
+                   contradicts, True)
 
 
 def sandbox_tests():

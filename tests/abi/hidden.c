@@ -1,7 +1,7 @@
 /* hidden.c -- a program that hides its pointers, and uses the blocks all the same.   hidden HOW
  *
  * HOW: read, write, free, resize, call (write(2) from the block), vector (writev(2)), none. The
- * addresses of three blocks are kept as their complements; when enough was allocated and leaked for
+ * addresses of twelve blocks are kept as their complements; when enough was allocated and leaked for
  * some cycles, each block is used, and every byte of it compared. Where a judged block is reclaimed
  * that fails; where it is withheld, or only reported, it does not.
  *
@@ -17,9 +17,10 @@
 
 #include "abi.h"
 
-enum { KEPT = 3 };
+enum { KEPT = 12 };
 
-static const size_t kept_sizes[KEPT] = { 24, 5000, 300000 };
+static const size_t kept_sizes[KEPT] = { 24, 24, 24, 24, 5000, 5000, 5000, 5000, 300000, 300000,
+                                         300000, 300000 };
 static uintptr_t disguised[KEPT];
 
 static NOINLINE void hide(void)
