@@ -419,11 +419,13 @@ def storm_tests(long):
 
 
 def privileges_tests(long):
+    """Two or three seconds each: one back end in the quick run."""
+    reports = [('report', 'stress=5000'), ('report_full', 'barrier=full,stress=5000')]
     for kind in PRIVILEGES:
-        for suffix, options in back_ends(long):
+        for suffix, options in list(back_ends(long))[:None if long else 1]:
             yield test(f'privileges_{kind}_{suffix}', f'privileges {kind}', f'{options},report=off',
                        both(ends_well('done'), silent))
-        for name, options in [('report', 'stress=5000'), ('report_full', 'barrier=full,stress=5000')]:
+        for name, options in reports if long else reports[1:]:
             yield test(f'privileges_{kind}_{name}', f'privileges {kind}',
                        f'{EAGER},stacks=all,{options}',
                        both(prints_done, collects_or_says_why_once), True)
