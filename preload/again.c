@@ -91,9 +91,6 @@ struct call {
     struct timespec left;
 };
 
-/* Times that a call is made again because an argument was withheld: it has seven. */
-enum { REFUSED_MOST = 8 };
-
 /* When the call began. */
 static __thread int errno_before;
 
@@ -254,37 +251,33 @@ static long make_rest(struct call *c, long result)
     return result;
 }
 
-/* ---- an argument that is withheld ---- */
+/* ---- arguments that are withheld (gc/withheld.h) ---- */
 
-static bool give_back_parts(const struct iovec *parts, size_t count)
+/* What a bad address holds is for the kernel to complain of. */
+static bool copy(void *to, long from, size_t size)
 {
-    bool given_back = false;
+    struct iovec theirs = {(void *)from, size}, ours = {to, size};
+    return syscall6(__NR_process_vm_readv, syscall0(__NR_getpid), (long)&ours, 1, (long)&theirs, 1,
+                    0) == (long)size;
+}
+
+static void tell_of_parts(long parts, size_t count)
+{
+    struct iovec part;
     for (size_t i = 0; i < count && i < IOV_MAX; i++)
-        given_back |= withheld_argument((uintptr_t)parts[i].iov_base);
-    return given_back;
+        if (copy(&part, parts + (long)(i * sizeof part), sizeof part))
+            withheld_argument((uintptr_t)part.iov_base);
 }
 
-/* Those of the calls that take a vector; the array itself is an argument, and was given back. */
-static bool give_back_vector(const struct call *c)
+static void tell_of(const struct blocking_target *t, const long *a)
 {
-    const long *a = c->arguments;
-    bool is_vector = strstr(c->target->name, "readv") != NULL ||
-                     strstr(c->target->name, "writev") != NULL;
-    if (is(c, "sendmsg") || is(c, "recvmsg")) {
-        const struct msghdr *m = (const struct msghdr *)a[1];
-        return give_back_parts(m->msg_iov, m->msg_iovlen);
-    }
-    return is_vector && give_back_parts((const struct iovec *)a[1], (size_t)a[2]);
-}
-
-static bool was_refused(const struct call *c, long result)
-{
-    if ((int)result != -1 || errno != EFAULT || !withheld_on())
-        return false;
-    bool given_back = false;
-    for (size_t i = 0; i < GC_COUNT(c->arguments); i++)
-        given_back |= withheld_argument((uintptr_t)c->arguments[i]);
-    return given_back || give_back_vector(c);
+    struct msghdr m;
+    for (size_t i = 0; i < 6; i++)
+        withheld_argument((uintptr_t)a[i]);
+    if (strstr(t->name, "readv") != NULL || strstr(t->name, "writev") != NULL)
+        tell_of_parts(a[1], (size_t)a[2]);
+    else if (strstr(t->name, "msg") != NULL && copy(&m, a[1], sizeof m))
+        tell_of_parts((long)m.msg_iov, m.msg_iovlen);
 }
 
 /* ---- */
@@ -297,12 +290,13 @@ static const struct again *find(const char *name)
     return NULL;
 }
 
-void again_begin(void)
+void again_begin(long rdi, long rsi, long rdx, long rcx, long r8, long r9,
+                 const struct blocking_target *t)
 {
-    if (withheld_on()) /* the call may be refused an argument */
-        relaxed_store(&park_self->woken, 1);
     park_self->begun_ns = clock_now_ns();
     errno_before = errno;
+    if (withheld_on())
+        tell_of(t, (const long[]){rdi, rsi, rdx, rcx, r8, r9});
 }
 
 long again_if_woken(const struct blocking_target *t, const struct blocking_arguments *a,
@@ -323,7 +317,5 @@ long again_if_woken(const struct blocking_target *t, const struct blocking_argum
         result = make(&c);
     }
     memcpy(c.arguments, original, sizeof original);
-    for (int i = 0; i < REFUSED_MOST && was_refused(&c, result); i++)
-        result = make(&c);
     return make_rest(&c, result);
 }

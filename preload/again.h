@@ -22,8 +22,10 @@ struct blocking_arguments {
     long stacked, r9, r8, rcx, rdx, rsi, rdi;
 };
 
-/* A call begins, and may be interrupted: notes the time. */
-void again_begin(void);
+/* A call begins with these arguments, and may be interrupted: notes the time. The last parameter
+ * lies on the stack, where the assembly has saved it. */
+void again_begin(long rdi, long rsi, long rdx, long rcx, long r8, long r9,
+                 const struct blocking_target *t);
 /* The call has returned `result`, and a stop's signal has come meanwhile. If that alone has ended
  * it, makes it again, until it ends by itself. Returns its result, errno set accordingly. */
 long again_if_woken(const struct blocking_target *t, const struct blocking_arguments *a,

@@ -7,7 +7,8 @@
  * Functions that do more than wait are not among them: what they hold lies below the frame, and
  * what they do would be done while the world is stopped. lio_listio allocates and makes threads;
  * pthread_join and its kin free, unmap, and copy the thread's result. They wait on futexes, over
- * which a stop's signal changes nothing.
+ * which a stop's signal changes nothing. splice and tee move what is in pipes: in the pause that
+ * would be from one that is not read yet to one that has been (gc/queues.c).
  *
  * All are looked up when the library is constructed (or at a first call before that), since dlsym
  * takes the loader's lock. If what stands behind us is not libc (another preloaded library), it may
@@ -38,7 +39,7 @@
     X(write) X(writev) X(pwrite) X(pwrite64) X(pwritev) X(pwritev64) X(pwritev2) X(pwritev64v2) \
     X(__read_chk) X(__pread_chk) X(__pread64_chk) \
     X(fsync) X(fdatasync) X(syncfs) X(sync_file_range) X(msync) X(copy_file_range) X(sendfile) \
-    X(sendfile64) X(splice) X(tee) X(vmsplice) \
+    X(sendfile64) X(vmsplice) \
     X(open) X(open64) X(openat) X(openat64) X(creat) X(creat64) \
     X(__open_2) X(__open64_2) X(__openat_2) X(__openat64_2) \
     X(fcntl) X(fcntl64) X(ioctl) X(flock) X(lockf) X(lockf64) X(tcdrain) X(getrandom) \

@@ -1,10 +1,12 @@
 /* messages.c -- functions that give references to the kernel, and take them back, in messages and
  * signals.
  *
- * See gc/held.c. A message without an address of the heap costs a copy, and a look at its bytes. */
+ * See gc/held.c. A message without an address of the heap costs a copy of each piece, and a look at
+ * its bytes. */
 #include "base/base.h"
 #include "gc/held.h"
 #include "real.h"
+#include "runtime.h"
 #include "sys/sandbox.h"
 #include "sys/syscall.h"
 
@@ -22,8 +24,9 @@ __typeof__(mq_timedreceive) real_mq_timedreceive;
 __typeof__(msgsnd) real_msgsnd;
 __typeof__(msgrcv) real_msgrcv;
 
-/* With more than this noted, it is asked now and then whether the queue is empty. */
-enum { FEW = 512, COPIED_MOST = 8192 };
+/* Of a message, looked at before the kernel does: it may be no memory at all, and that is for the
+ * kernel to say. Small, for it may be sent from a handler on a small stack. */
+enum { PIECE = 512 };
 
 static struct held_place posix_place(enum held_kind kind, mqd_t queue)
 {
@@ -34,64 +37,70 @@ static struct held_place posix_place(enum held_kind kind, mqd_t queue)
     return (struct held_place){kind, s.st_ino};
 }
 
-/* Before a call that sends. Who takes from the queue may be another process. */
-static void forget_posix(mqd_t queue)
+typedef bool piece_fn(struct held_place place, const char *bytes, size_t size);
+
+/* Calls `call` for pieces of the message that together hold each word of it once, until it returns
+ * true. -1: it cannot be copied. */
+static int each_piece(const void *message, size_t size, struct held_place place, piece_fn *call)
 {
-    struct mq_attr attributes;
-    uint64_t until = held_now();
-    if (held_count() > FEW && mq_getattr(queue, &attributes) == 0 && attributes.mq_curmsgs == 0)
-        held_forget(posix_place(HELD_POSIX_QUEUE, queue), until);
+    char copy[PIECE];
+    const char *bytes = message;
+    for (size_t at = 0; at + WORD_SIZE <= size; at += PIECE - (WORD_SIZE - 1)) {
+        size_t n = size_min(PIECE, size - at);
+        struct iovec from = {(void *)(uintptr_t)(bytes + at), n}, to = {copy, n};
+        if (syscall6(__NR_process_vm_readv, syscall0(__NR_getpid), (long)&to, 1, (long)&from, 1,
+                     0) != (long)n)
+            return -1;
+        if (call(place, copy, n))
+            return 1;
+    }
+    return 0;
 }
 
-static void forget_messages(int queue, struct held_place place)
+static bool piece_refers(struct held_place place, const char *bytes, size_t size)
 {
-    struct msqid_ds status;
-    uint64_t until = held_now();
-    if (held_count() > FEW && msgctl(queue, IPC_STAT, &status) == 0 && status.msg_qnum == 0)
-        held_forget(place, until);
+    (void)place;
+    return held_has_reference(bytes, size);
 }
 
-/* A message, looked at before the kernel does: it may be no memory at all, and that is for the
- * kernel to say. A long one, or one that cannot be copied, is looked at when it was sent. */
-struct message {
-    const void *bytes;
-    size_t size;
-    bool copied, refers;
-    char copy[COPIED_MOST];
-};
-
-static void look_at(struct message *m, const void *bytes, size_t size)
+static bool add_piece(struct held_place place, const char *bytes, size_t size)
 {
-    struct iovec from = {(void *)(uintptr_t)bytes, size}, to = {m->copy, size};
-    m->bytes = bytes;
-    m->size = size;
-    m->refers = false;
-    m->copied = size <= COPIED_MOST && !sandbox_on() &&
-                syscall6(__NR_process_vm_readv, syscall0(__NR_getpid), (long)&to, 1, (long)&from, 1,
-                         0) == (long)size;
-    if (m->copied)
-        m->refers = held_has_reference(m->copy, size);
+    held_add(place, bytes, size);
+    return false;
 }
 
-static void note_sent(const struct message *m, struct held_place place, int result)
+static bool remove_piece(struct held_place place, const char *bytes, size_t size)
 {
-    if (m->copied && m->refers && result != 0)
-        held_remove(place, m->copy, m->size);
-    else if (!m->copied && result == 0)
-        held_add(place, m->bytes, m->size);
+    held_remove(place, bytes, size);
+    return false;
+}
+
+/* A message is about to be sent. 1: it holds references, which are noted; -1: that will be seen
+ * when it was sent. */
+static int note_message(const void *message, size_t size, struct held_place place)
+{
+    int refers = each_piece(message, size, place, piece_refers);
+    if (refers == 1)
+        each_piece(message, size, place, add_piece);
+    return refers;
+}
+
+static void note_sent(int refers, const void *message, size_t size, struct held_place place,
+                      bool sent)
+{
+    if (refers == 1 && !sent)
+        each_piece(message, size, place, remove_piece);
+    else if (refers == -1 && sent)
+        held_add(place, message, size);
 }
 
 #define SEND_POSIX(call) \
-    struct message m; \
-    look_at(&m, text, size); \
-    if (sandbox_on() || (m.copied && !m.refers)) \
+    if (sandbox_on() || each_piece(text, size, (struct held_place){0}, piece_refers) == 0) \
         return call; \
-    forget_posix(queue); \
     struct held_place place = posix_place(HELD_POSIX_QUEUE, queue); \
-    if (m.refers) \
-        held_add(place, m.copy, size); \
+    int refers = note_message(text, size, place); \
     int result = call; \
-    note_sent(&m, place, result); \
+    note_sent(refers, text, size, place, result == 0); \
     return result
 
 GC_EXPORT int mq_send(mqd_t queue, const char *text, size_t size, unsigned priority)
@@ -124,35 +133,31 @@ GC_EXPORT ssize_t mq_timedreceive(mqd_t queue, char *restrict text, size_t size,
     return received(queue, text, real_mq_timedreceive(queue, text, size, priority, until));
 }
 
-/* One notification at most is asked for; it brings the value, or, with SIGEV_THREAD, libc's copy of
- * it. */
+/* The kernel brings the value. With SIGEV_THREAD it brings libc's copy of it, and of the
+ * attributes: that one is a block of which libc, too, keeps nothing. */
 GC_EXPORT int mq_notify(mqd_t queue, const struct sigevent *event)
 {
     real_resolve();
-    uint64_t before = held_now();
+    runtime_forbid_thread(); /* gc/own_thread.c, .inv.files */
     int result = real.mq_notify(queue, event);
-    if (result != 0 || sandbox_on() ||
-        (event != NULL && !held_has_reference(&event->sigev_value, WORD_SIZE)))
+    if (result != 0 || event == NULL || sandbox_on())
         return result;
-    struct held_place place = posix_place(HELD_NOTIFICATION, queue);
-    if (event != NULL)
-        held_add(place, &event->sigev_value, WORD_SIZE);
-    held_forget(place, before);
+    held_add(posix_place(HELD_NOTIFICATION, queue), &event->sigev_value, WORD_SIZE);
+    if (event->sigev_notify == SIGEV_THREAD && event->sigev_notify_attributes != NULL)
+        held_lose();
     return result;
 }
 
 /* The type of a message stands in front of it, and may be an address, too. */
 GC_EXPORT int msgsnd(int queue, const void *message, size_t size, int flags)
 {
-    struct message m;
     struct held_place place = {HELD_MESSAGE_QUEUE, (uint64_t)queue};
-    look_at(&m, message, size < SIZE_MAX / 2 ? sizeof(long) + size : size);
-    if (m.refers) {
-        forget_messages(queue, place);
-        held_add(place, m.copy, m.size);
-    }
+    size_t all = size < SIZE_MAX / 2 ? sizeof(long) + size : 0;
+    if (sandbox_on())
+        return real_msgsnd(queue, message, size, flags);
+    int refers = note_message(message, all, place);
     int result = real_msgsnd(queue, message, size, flags);
-    note_sent(&m, place, result);
+    note_sent(refers, message, all, place, result == 0);
     return result;
 }
 

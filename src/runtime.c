@@ -281,6 +281,8 @@ static void reset_and_release(struct lock *lock)
 
 static void unlock_in_child(void)
 {
+    withheld_after_fork();
+    shakedown_after_fork();
     if (fork_in_handler)
         return;
     unwind_fork_child();
@@ -329,6 +331,8 @@ static void note_thread_stack(uintptr_t here)
 void runtime_thread_begin(void)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    if (withheld_on())
+        signal_unblock(SIGNAL_BIT(SIGSEGV)); /* as its attributes may have it */
     /* Without the key the thread's end would go unnoticed: it stays a stranger. */
     if (!runtime.have_key || runtime.no_arena != NULL || !thread_attach(here))
         return;
@@ -375,7 +379,7 @@ void runtime_exit(void)
         .not_collected = why_not_collected(),
         .reachable_blocks = last.marked_blocks,
         .reachable_bytes = last.marked_bytes,
-        .interlock = last.interlock,
+        .interlock = options.mode == MODE_COLLECT ? last.interlock : NULL,
         .contradictions = probation_status().contradictions,
         .withheld = withheld_counts().blocks,
         .touched = withheld_counts().touched,
@@ -388,6 +392,15 @@ void runtime_exit(void)
     leak_report_write(&summary);
 }
 
+static const char *why_not_reclaimed(const struct cycle_record *last)
+{
+    if (why_not_collected() != NULL)
+        return why_not_collected();
+    if (options.mode != MODE_COLLECT)
+        return "mode is not collect";
+    return last->interlock != NULL ? last->interlock : probation_reason();
+}
+
 struct runtime_trust runtime_trust(void)
 {
     struct probation_status status = probation_status();
@@ -398,7 +411,7 @@ struct runtime_trust runtime_trust(void)
         .contradictions = status.contradictions,
         .passed = status.passed,
         .needed = status.needed,
-        .interlock = last.interlock != NULL ? last.interlock : why_not_collected(),
+        .interlock = why_not_reclaimed(&last),
     };
 }
 
@@ -419,11 +432,18 @@ void runtime_retire_collector(void)
         collector_retire();
 }
 
+void runtime_forbid_thread(void)
+{
+    if (runtime.collects && !sandbox_on() && !lock_any_held())
+        collector_forbid_thread();
+}
+
 void runtime_sandbox(bool on)
 {
     if (runtime.collects)
         collector_disable(on ? "a filter of system calls (seccomp) is in force" : NULL);
     if (on && runtime.collects) {
+        withheld_end(); /* what names a touch needs files */
         runtime_retire_collector();
         world_await_left(); /* with system calls that the filter may not know */
     }

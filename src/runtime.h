@@ -29,6 +29,8 @@ bool runtime_hold_stops(void);
 void runtime_release_stops(bool held);
 /* The collector's thread, if there is one, has ended on return. */
 void runtime_retire_collector(void);
+/* From now on the collector starts no thread. */
+void runtime_forbid_thread(void);
 /* A filter of system calls is about to come into force, with the next one. Or: it has not. */
 void runtime_sandbox(bool on);
 /* The program is about to change the mapping of a part of its heap, and has done so. */

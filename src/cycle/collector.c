@@ -62,7 +62,7 @@ static struct {
     char *stack_top;            /* of the stack for cycles on the program's threads */
     struct own_thread thread;
     const struct barrier *barrier; /* the thread's, once it has opened it */
-    bool no_thread;             /* the kernel refused one */
+    _Atomic bool no_thread;     /* the kernel refused one; or it would be seen */
     int32_t pid;
     bool closed;                /* the exit cycle has run */
     _Atomic uint32_t requested; /* a futex: the thread waits on it */
@@ -214,12 +214,26 @@ static bool have_thread(void)
     if (acquire_load(&collector.thread.tid) != 0)
         return true;
     lock_acquire(&collector.lock);
-    bool may_make = !collector.no_thread && !relaxed_load(&collector.retiring);
-    if (acquire_load(&collector.thread.tid) == 0 && may_make)
-        collector.no_thread = !own_thread_start(&collector.thread, "gcmalloc", true, thread_main,
-                                                NULL);
+    bool may_make = !relaxed_load(&collector.no_thread) && !relaxed_load(&collector.retiring);
+    if (acquire_load(&collector.thread.tid) == 0 && may_make &&
+        !own_thread_start(&collector.thread, "gcmalloc", true, thread_main, NULL))
+        relaxed_store(&collector.no_thread, true);
     lock_release(&collector.lock);
-    return may_make && !collector.no_thread;
+    return may_make && !relaxed_load(&collector.no_thread);
+}
+
+/* The lock: none is on its way. */
+void collector_forbid_thread(void)
+{
+    bool there = acquire_load(&collector.thread.tid) != 0 &&
+                 acquire_load(&collector.thread.settled) != 0;
+    uint64_t signals = block_signals();
+    if (!there)
+        lock_acquire(&collector.lock);
+    relaxed_store(&collector.no_thread, true);
+    if (!there)
+        lock_release(&collector.lock);
+    restore_signals(signals);
 }
 
 /* Small enough to be marked within a pause's budget, as far as we know. */

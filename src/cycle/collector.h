@@ -42,4 +42,8 @@ void collector_release_stops(void);
 /* In the child of fork. */
 void collector_after_fork_in_child(void);
 
+/* From now on no thread is started; one that is there stays, until it is retired. On return none is
+ * on its way. */
+void collector_forbid_thread(void);
+
 #endif

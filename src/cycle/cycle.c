@@ -41,6 +41,7 @@
 #include "gc/rescan.h"
 #include "gc/roots.h"
 #include "gc/team.h"
+#include "gc/withheld.h"
 #include "gc/world.h"
 #include "heap/heap_stats.h"
 #include "heap/judge.h"
@@ -306,7 +307,8 @@ static void judge_mark(const struct cycle_order *order)
     r->interlock = cycle.roots.interlock;
     r->reclaiming = cycle.settings.mode >= MODE_COLLECT && probation_passed() &&
                     r->interlock == NULL;
-    if (cycle.settings.classify && counts.due_blocks != 0 && (at_exit || r->reclaiming))
+    bool tells = at_exit || (r->reclaiming && cycle.settings.withhold == NULL);
+    if (cycle.settings.classify && counts.due_blocks != 0 && tells)
         leak_graph_build(&team_leader()->work, &order->files->pagemap);
 }
 
@@ -330,6 +332,7 @@ static void end_mark(const struct cycle_order *order)
     struct cycle_record *r = &cycle.record;
     r->heap_marked = heap_used();
     r->stack_bytes = cycle.roots.stack_bytes;
+    withheld_mark_ended();
     relaxed_store(&hot.window, 0);
     judge_end_newborn();
     if (cycle.settings.oracle) {

@@ -18,9 +18,9 @@
  *                 then the word is stored. It is struck out by a compare-and-swap of the whole
  *                 entry, whose place was compared before: so it is still that one.
  *
- * Who receives may be another process, and a signal's handler strikes nothing out. So a place that
- * is seen empty is forgotten with all that was noted before it was looked at. If a window of slots
- * is full all the same, references are lost: from then on nothing is reclaimed. */
+ * Who receives may be another process, and a queue may be removed with what is in it: then the
+ * reference stays. If a window of slots is full, references are lost: from then on nothing is
+ * reclaimed. */
 #include "gc/held.h"
 
 #include "base/atomic.h"
@@ -108,7 +108,7 @@ static bool note_again(struct held_place place, uintptr_t word)
 
 static bool add_word(struct held_place place, uintptr_t word)
 {
-    if (place.kind == HELD_SIGNAL && note_again(place, word))
+    if (place.kind >= HELD_NOTIFICATION && note_again(place, word))
         return true;
     for (uint32_t i = 0; i < WINDOW; i++) {
         struct slot *s = slot_at(word, i);
@@ -164,17 +164,18 @@ void held_remove(struct held_place place, const void *bytes, size_t size)
     }
 }
 
-uint64_t held_now(void)
-{
-    return atomic_load(&held.stamp);
-}
-
 uint32_t held_count(void)
 {
     return relaxed_load(&held.count);
 }
 
-void held_forget(struct held_place place, uint64_t until)
+void held_lose(void)
+{
+    atomic_store(&held.lost, true);
+}
+
+/* What was noted before `until`. */
+static void forget(struct held_place place, uint64_t until)
 {
     for (uint32_t i = 0; i < SLOTS; i++) {
         struct slot *s = &held.slots[i];
@@ -191,9 +192,10 @@ static bool note_task(const char *name, void *data)
     struct task_signals signals;
     int32_t task = task_of_name(name);
     (void)data;
-    if (task != 0 && task_signals(task, &signals)) /* else it has ended */
+    enum task_known known = task == 0 ? TASK_GONE : task_signals(task, &signals);
+    if (known == TASK_KNOWN)
         held.pending |= signals.pending | signals.pending_for_all;
-    return true;
+    return known != TASK_UNKNOWN;
 }
 
 static bool has_signals(void)
@@ -211,13 +213,13 @@ void held_forget_signals(void)
 {
     if (held_count() == 0 || !has_signals())
         return;
-    uint64_t now = held_now(), before = held.pending;
+    uint64_t now = atomic_load(&held.stamp), before = held.pending;
     held.pending = 0;
     if (!directory_each("/proc/self/task", note_task, NULL))
         held.pending = UINT64_MAX;
     for (unsigned signal = 1; signal <= 64; signal++)
         if (!((held.pending | before) >> (signal - 1) & 1))
-            held_forget((struct held_place){HELD_SIGNAL, signal}, held.looked);
+            forget((struct held_place){HELD_SIGNAL, signal}, held.looked);
     held.looked = now;
 }
 
@@ -225,9 +227,7 @@ void held_forget_signals(void)
 
 const char *held_mark(struct marker *m)
 {
-    if (held_count() == 0)
-        return NULL;
-    for (uint32_t i = 0; i < SLOTS; i++)
+    for (uint32_t i = 0; held_count() != 0 && i < SLOTS; i++)
         mark_word(m, word_of(acquire_load(&held.slots[i].entry)));
     static const char lost[] = "more is in message queues, or in signals, than can be followed";
     return atomic_load(&held.lost) ? lost : NULL;

@@ -12,6 +12,9 @@
  *   .inv.libc    Such a thread calls memcpy and its like, and nothing else of libc.
  *   .inv.files   With own_files it unshares the table of descriptors, and starts with an empty one:
  *                the program never meets ours, and no file that the program closes stays open.
+ *                The kernel makes that table by copying the first 64 descriptors and closing them,
+ *                which for a POSIX message queue undoes the process's mq_notify: no such thread may
+ *                be started after one, and none be on its way (collector_forbid_thread).
  *
  * The kernel clears and wakes `tid` when the thread is gone from its memory: then the stack can be
  * used again. */
@@ -94,6 +97,8 @@ static int thread_main(void *argument)
     task_set_slice(SLICE_NS);
     if (t->own_files)
         t->own_files = syscall3(__NR_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE) == 0;
+    release_store(&t->settled, 1);
+    futex_wake(&t->settled, 1);
     t->run(t->data);
     return 0;
 }
@@ -137,7 +142,10 @@ bool own_thread_start(struct own_thread *t, const char *name, bool own_files,
     t->own_files = own_files;
     t->run = run;
     t->data = data;
+    release_store(&t->settled, 0);
     t->id = (int32_t)start(t);
+    while (t->id > 0 && acquire_load(&t->settled) == 0)
+        futex_wait(&t->settled, 0);
     return t->id > 0;
 }
 

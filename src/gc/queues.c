@@ -17,13 +17,19 @@
  *                  the socket's own offset for peeking is put back.
  *   .inv.alone     The processes that fork() has made share their sockets, and that offset: a
  *                  collector that moves it holds a record lock on the socket meanwhile. It ends
- *                  with the process.
+ *                  with the process. Who peeks meanwhile at a shared socket, another process or a
+ *                  thread that was in the call already, may see it moved; so it is moved only where
+ *                  one peek does not show all: for datagrams, and between descriptors.
+ *   .inv.passed    A datagram leaves its queue before it is copied to whom it is given. Both are
+ *                  done under one lock of the socket; to set the offset to what it is takes that
+ *                  lock, and after that an empty queue means that the reader has it.
  *   .inv.first     Queues are read before any memory in the pause, dirty pages included: a thread
  *                  that sleeps in read() may be given the data at that very moment.
  *
  * Pointers may begin at any byte: a message is packed as its writer likes. A connected unix socket
  * of which another process has the other end holds what that process wrote, and is left out: the
- * kernel's socket diagnostics tell who is connected to whom. If they do not, all are read.
+ * kernel's socket diagnostics tell who is connected to whom. What they do not tell of (sockets of
+ * another network namespace, or all) is read. Not followed: TCP and UDP to oneself, terminals.
  *
  * The collector's thread borrows descriptors by pidfd_getfd; a thread of the program's uses its
  * own. */
@@ -56,9 +62,11 @@ enum {
     SOCKETS_MOST = 8192,        /* a power of two: unix sockets of the machine that are told of */
     READ_MOST = 64 << 10,
     /* Messages of one socket; the kernel's own bound is some hundreds. */
-    MESSAGES_MOST = 1 << 16,
+    MESSAGES_MOST = 4096,
     PIDFD_THREAD = O_EXCL,      /* Linux 6.9 */
     LOCK_WAIT_NS = 2000000,
+    LISTENS = 10,               /* the kernel's TCP_LISTEN, for unix sockets, too */
+    OWN_PORTS = 0x6c000000,
 };
 
 struct queue {
@@ -71,12 +79,15 @@ struct unix_socket {
     uint64_t inode;             /* 0: none */
     uint64_t peer;              /* 0: not connected, or the other end is closed */
     bool ours;
+    bool listens, waits;        /* for accept() */
 };
 
 static struct {
     _Atomic bool changed;
     bool listed, sockets_known, no_diagnostics;
     bool has_ring;              /* io_uring */
+    bool has_faults;            /* userfaultfd: its own threads serve the program's faults */
+    bool listens;               /* of the program's: a socket listens, another waits for accept */
     int32_t task;               /* whose descriptors are listed */
     uint32_t count;
     struct queue list[QUEUES_MOST];
@@ -116,7 +127,7 @@ static bool note_socket(const struct nlmsghdr *header)
     int left = (int)header->nlmsg_len - (int)NLMSG_LENGTH(sizeof *told);
     if (s == NULL)
         return false;
-    *s = (struct unix_socket){.inode = told->udiag_ino};
+    *s = (struct unix_socket){.inode = told->udiag_ino, .listens = told->udiag_state == LISTENS};
     const char *end = (const char *)header + header->nlmsg_len;
     for (const char *at = end - left; left >= (int)sizeof(struct rtattr);) {
         struct rtattr attribute;
@@ -126,6 +137,7 @@ static bool note_socket(const struct nlmsghdr *header)
         if (attribute.rta_type == UNIX_DIAG_PEER && attribute.rta_len == RTA_LENGTH(sizeof peer)) {
             memcpy(&peer, at + RTA_LENGTH(0), sizeof peer);
             s->peer = peer;
+            s->waits = peer == 0;
         }
         at += step;
         left = step == 0 ? 0 : left - step;
@@ -140,6 +152,7 @@ static int note_sockets(const char *packet, long size)
         const struct nlmsghdr *header = (const void *)(packet + at);
         if (header->nlmsg_type == NLMSG_DONE)
             return 0;
+        queues.no_diagnostics = header->nlmsg_type == NLMSG_ERROR;
         if (header->nlmsg_type != SOCK_DIAG_BY_FAMILY ||
             header->nlmsg_len < NLMSG_LENGTH(sizeof(struct unix_diag_msg)) || !note_socket(header))
             return -1;
@@ -169,7 +182,7 @@ static bool dump_sockets(long fd)
     return more == 0;
 }
 
-/* The module that tells is not there: the kernel would look for it each time. */
+/* If the module that tells is not there, the kernel would look for it each time. */
 static void ask_for_sockets(void)
 {
     queues.sockets_known = false;
@@ -177,8 +190,12 @@ static void ask_for_sockets(void)
         return;
     memset(queues.sockets, 0, sizeof queues.sockets);
     long fd = syscall3(__NR_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    /* Not by the process's number, which a program takes for a socket of its own. */
+    struct sockaddr_nl own = {.nl_family = AF_NETLINK,
+                              .nl_pid = OWN_PORTS | (uint32_t)syscall0(__NR_gettid)};
+    if (fd >= 0)
+        syscall3(__NR_bind, fd, (long)&own, sizeof own);
     queues.sockets_known = fd >= 0 && dump_sockets(fd);
-    queues.no_diagnostics = !queues.sockets_known;
     if (fd >= 0)
         syscall1(__NR_close, fd);
 }
@@ -209,6 +226,15 @@ static bool is_readable(const char *path)
            (s.st_mode & S_IRUSR) != 0;
 }
 
+/* Is it a unix socket, or is that not told? Without taking hold of it. */
+static bool may_be_unix(const char *path)
+{
+    char name[16];
+    long got = syscall4(__NR_getxattr, (long)path, (long)"system.sockprotoname", (long)name,
+                        sizeof name);
+    return got < 4 || memcmp(name, "UNIX", 4) == 0;
+}
+
 /* A name in a file system: is it a FIFO's? Without asking a server that may not answer. */
 static uint64_t fifo_inode(const char *path)
 {
@@ -234,8 +260,11 @@ static bool note_entry(const char *name, void *data)
     int32_t fd = (int32_t)number_of(name);
     if (strcmp(target, "anon_inode:[io_uring]") == 0)
         queues.has_ring = true;
+    if (strcmp(target, "anon_inode:[userfaultfd]") == 0)
+        queues.has_faults = true;
     if (strncmp(target, socket_name, strlen(socket_name)) == 0)
-        return add(fd, number_of(target + strlen(socket_name)), false);
+        return !may_be_unix(path.text) ||
+               add(fd, number_of(target + strlen(socket_name)), false);
     uint64_t inode = 0;
     if (strncmp(target, pipe_name, strlen(pipe_name)) == 0)
         inode = number_of(target + strlen(pipe_name));
@@ -247,8 +276,8 @@ static bool note_entry(const char *name, void *data)
 static bool is_between_us(const struct queue *q)
 {
     const struct unix_socket *s = socket_place(q->inode);
-    if (s == NULL || s->inode == 0) /* not a unix socket */
-        return false;
+    if (s == NULL || s->inode == 0) /* not told of */
+        return true;
     const struct unix_socket *peer = s->peer == 0 ? NULL : socket_place(s->peer);
     return peer == NULL || peer->inode == 0 || peer->ours;
 }
@@ -257,11 +286,16 @@ static bool is_between_us(const struct queue *q)
 static void drop_foreign_ends(void)
 {
     uint32_t kept = 0;
+    bool listens = false, waits = false;
     for (uint32_t i = 0; i < queues.count; i++) {
         struct unix_socket *s = queues.list[i].is_pipe ? NULL : socket_place(queues.list[i].inode);
-        if (s != NULL && s->inode != 0)
-            s->ours = true;
+        if (s == NULL || s->inode == 0)
+            continue;
+        s->ours = true;
+        listens |= s->listens;
+        waits |= s->waits;
     }
+    queues.listens = listens && waits;
     for (uint32_t i = 0; i < queues.count; i++)
         if (queues.list[i].is_pipe || is_between_us(&queues.list[i]))
             queues.list[kept++] = queues.list[i];
@@ -281,7 +315,7 @@ static const char *make_list(int32_t task)
     struct task_path path = task_path(task, "fd", NULL);
     atomic_store(&queues.changed, false); /* first: what is made from here on may be missed */
     queues.count = 0;
-    queues.has_ring = false;
+    queues.has_ring = queues.has_faults = queues.listens = false;
     queues.task = task;
     if (!directory_each(path.text, note_entry, NULL))
         return queues.count == QUEUES_MOST ? "the program has too many pipes and sockets"
@@ -290,6 +324,10 @@ static const char *make_list(int32_t task)
         ask_for_sockets();
     if (queues.sockets_known && has_socket())
         drop_foreign_ends();
+    if (queues.has_faults) /* a pipe's lock may be held by who waits for its stopped threads */
+        return "the program serves page faults itself (userfaultfd)";
+    if (queues.listens)
+        return "a connection of the program to itself waits to be accepted";
     queues.listed = true;
     return NULL;
 }
@@ -350,7 +388,11 @@ static bool copy_pipe(int fd, const int *copy)
 
 static bool read_pipe(int fd)
 {
-    int copy[2];
+    int copy[2], there = 0;
+    if (syscall3(__NR_ioctl, fd, FIONREAD, (long)&there) != 0)
+        return false;
+    if (there == 0)
+        return true;
     if (syscall2(__NR_pipe2, (long)copy, O_NONBLOCK | O_CLOEXEC) != 0)
         return false;
     bool whole = copy_pipe(fd, copy);
@@ -400,14 +442,22 @@ static long set_lock(int fd, int type)
     return syscall3(__NR_fcntl, fd, F_SETLK, (long)&lock);
 }
 
-/* Message by message, by the socket's offset. .inv.alone: another collector needs microseconds. */
-static bool peek_further(int fd, bool counted, int total)
+/* .inv.alone: another collector needs some system calls. */
+static bool lock_offset(int fd)
 {
-    int offset;
     uint64_t until = clock_now_ns() + LOCK_WAIT_NS;
     while (set_lock(fd, F_WRLCK) == -EAGAIN)
         if (clock_now_ns() > until)
             return false;
+    return true;
+}
+
+/* Message by message, by the socket's offset. */
+static bool peek_further(int fd, bool counted, int total)
+{
+    int offset;
+    if (!lock_offset(fd))
+        return false;
     bool whole = socket_option(fd, SO_PEEK_OFF, &offset) && set_offset(fd, 0);
     if (whole) {
         whole = peek_all(fd, counted, total);
@@ -417,42 +467,73 @@ static bool peek_further(int fd, bool counted, int total)
     return whole;
 }
 
-/* .inv.untouched */
-static bool read_socket(int fd, bool has_error)
+/* .inv.passed */
+static bool await_reader(int fd)
 {
-    int domain, type, offset, total = 0;
-    if (!socket_option(fd, SO_DOMAIN, &domain) || !socket_option(fd, SO_TYPE, &type))
+    int offset;
+    if (!lock_offset(fd))
         return false;
-    if (domain != AF_UNIX)
+    bool done = socket_option(fd, SO_PEEK_OFF, &offset) && set_offset(fd, offset);
+    set_lock(fd, F_UNLCK);
+    return done;
+}
+
+/* .inv.untouched */
+static bool read_messages(int fd, bool counted)
+{
+    int offset, total = 0;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    struct timespec now = {0};
+    if (!await_reader(fd))
+        return false;
+    if (syscall6(__NR_ppoll, (long)&p, 1, (long)&now, 0, sizeof(uint64_t), 0) != 1 ||
+        !(p.revents & POLLIN))
         return true;
-    bool counted = type != SOCK_DGRAM;
     if (counted && (syscall3(__NR_ioctl, fd, FIONREAD, (long)&total) != 0 || total == 0))
         return true; /* it listens; or is at its end */
-    if (type != SOCK_STREAM)
-        return !has_error && peek_further(fd, counted, total);
+    if ((p.revents & POLLERR) || !socket_option(fd, SO_PEEK_OFF, &offset))
+        return false;
+    if (!counted || offset >= 0) /* a program that uses it would see it move */
+        return peek_further(fd, counted, total);
+    long got = peek(fd);
+    if (got > 0)
+        mark_text(0, (size_t)got);
+    return got >= total || got == -EAGAIN || peek_further(fd, true, total);
+}
+
+/* The same; here data come before an error. */
+static bool read_stream(int fd)
+{
+    int offset, total = 0;
+    if (syscall3(__NR_ioctl, fd, FIONREAD, (long)&total) != 0 || total == 0)
+        return true;
     if (!socket_option(fd, SO_PEEK_OFF, &offset))
         return false;
-    long got = offset < 0 ? peek(fd) : 0; /* a program that uses it would see it move */
+    long got = offset < 0 ? peek(fd) : 0;
     if (got > 0)
         mark_text(0, (size_t)got);
     /* Descriptors between the bytes part them. */
     return got >= total || got == -EAGAIN || peek_further(fd, true, total);
 }
 
+static bool read_socket(int fd)
+{
+    int domain, type;
+    if (!socket_option(fd, SO_DOMAIN, &domain) || !socket_option(fd, SO_TYPE, &type))
+        return false;
+    if (domain != AF_UNIX)
+        return true;
+    return type == SOCK_STREAM ? read_stream(fd) : read_messages(fd, type == SOCK_SEQPACKET);
+}
+
 /* 1: read, 0: it is not what the list says, -1: it could not be read. */
 static int read_queue(const struct queue *q, int fd)
 {
     struct stat s;
-    struct pollfd p = {.fd = fd, .events = POLLIN};
     if (syscall2(__NR_fstat, fd, (long)&s) != 0 || s.st_ino != q->inode ||
         !(q->is_pipe ? S_ISFIFO(s.st_mode) : S_ISSOCK(s.st_mode)))
         return 0;
-    struct timespec now = {0};
-    if (syscall6(__NR_ppoll, (long)&p, 1, (long)&now, 0, sizeof(uint64_t), 0) != 1 ||
-        !(p.revents & POLLIN))
-        return 1;
-    bool whole = q->is_pipe ? read_pipe(fd) : read_socket(fd, (p.revents & POLLERR) != 0);
-    return whole ? 1 : -1;
+    return (q->is_pipe ? read_pipe(fd) : read_socket(fd)) ? 1 : -1;
 }
 
 static int borrow_and_read(const struct queue *q, long pidfd)

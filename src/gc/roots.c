@@ -61,6 +61,7 @@
 #include "sys/maps.h"
 #include "sys/proc_mem.h"
 #include "sys/syscall.h"
+#include "sys/task.h"
 
 #include <linux/sysinfo.h>
 #include <signal.h>
@@ -335,7 +336,8 @@ static bool arm(const struct mapping *map, uintptr_t start, uintptr_t end)
 static void scan_part(struct mapping *map, uintptr_t start, uintptr_t end, bool armed)
 {
     bool again = roots.pass == ROOTS_CONCURRENT;
-    bool all = !again && map->kind == MAP_KIND_SHARED_MEMORY && atomic_load(&roots.unmapped);
+    bool all = !again && map->kind == MAP_KIND_SHARED_MEMORY &&
+               (map->executable || atomic_load(&roots.unmapped));
     if (armed && !all) {
         roots.barrier->take(start, end, again, scan_written, map);
         if (again)
@@ -641,24 +643,47 @@ static void collect_stacks(const struct own_stack *self)
     sort_points();
 }
 
-/* The collector's thread has descriptors of its own, any of the program's has the program's. */
-static int32_t task_with_files(const struct own_stack *self, int32_t known)
+static bool is_alive(int32_t task)
 {
-    if (self->low != 0)
-        return 0;
-    return known != 0 ? known : (int32_t)syscall0(__NR_getpid);
+    char state = task_state(task);
+    return state != 0 && state != 'Z' && state != 'X';
 }
 
-static int32_t known_task(void)
+static const char no_task[] =
+    "no thread of the program's is known, whose descriptors could be read";
+
+/* Whose descriptors are read: the collector's thread has its own, any of the program's has the
+ * program's. 0: the caller's. -1: none is known. */
+static int32_t task_with_files(const struct own_stack *self)
 {
-    return roots.stack_count == 0 ? 0 : roots.stacks[0].tid;
+    int32_t leader = (int32_t)syscall0(__NR_getpid);
+    if (self->low != 0)
+        return 0;
+    for (size_t i = 0; i < roots.stack_count; i++)
+        if (is_alive(roots.stacks[i].tid)) /* its place may have outlived it */
+            return roots.stacks[i].tid;
+    return is_alive(leader) ? leader : -1;
+}
+
+/* World stopped: one that has answered. */
+static int32_t stopped_task_with_files(const struct own_stack *self)
+{
+    size_t count;
+    const struct stopped_task *tasks = world_tasks(&count);
+    if (self->low != 0)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        if (acquire_load(&((struct stopped_task *)(uintptr_t)&tasks[i])->here) ==
+            tasks[i].generation)
+            return tasks[i].tid;
+    int32_t leader = (int32_t)syscall0(__NR_getpid); /* the caller, then */
+    return is_alive(leader) ? leader : -1;
 }
 
 const char *roots_scan_queues(struct marker *m, const struct roots_request *request)
 {
-    size_t count;
-    const struct stopped_task *tasks = world_tasks(&count);
-    return queues_scan(m, task_with_files(&request->self, count == 0 ? 0 : tasks[0].tid));
+    int32_t task = stopped_task_with_files(&request->self);
+    return task < 0 ? no_task : queues_scan(m, task);
 }
 
 static bool has_place(int32_t task)
@@ -675,23 +700,27 @@ static bool has_place(int32_t task)
 
 /* Beside the program. A task on its way out has no descriptors any more, which looks like none: but
  * it leaves its place before that. */
-static const char *scan_kernel_concurrently(struct marker *m, int32_t task, bool registered)
+static const char *scan_kernel_concurrently(struct marker *m, int32_t task)
 {
+    bool registered = task == 0 || has_place(task);
     held_forget_signals();
     const char *reason = kernel_roots_scan(m, task);
     if (reason == NULL)
         reason = queues_find(task);
-    if (reason != NULL || !registered || has_place(task))
+    if (reason != NULL || task == 0 || (is_alive(task) && has_place(task) == registered))
         return reason;
     return "a thread ended while its descriptors were read";
 }
 
 static const char *scan_kernel(struct marker *m, const struct own_stack *self)
 {
-    int32_t known = known_task(), task = task_with_files(self, known);
+    bool beside = roots.pass == ROOTS_CONCURRENT;
+    int32_t task = beside ? task_with_files(self) : stopped_task_with_files(self);
     const char *reason;
-    if (roots.pass == ROOTS_CONCURRENT) {
-        reason = scan_kernel_concurrently(m, task, task != 0 && known != 0);
+    if (task < 0) {
+        reason = no_task;
+    } else if (beside) {
+        reason = scan_kernel_concurrently(m, task);
     } else {
         reason = kernel_roots_scan(m, task);
         if (reason == NULL && roots.pass == ROOTS_ALL)
@@ -715,6 +744,7 @@ const char *roots_scan(struct marker *m, const struct roots_request *request,
     relaxed_store(&m->read_carefully, read_carefully);
     protected_pass_begin();
     collect_stacks(&request->self);
+    const char *reason = scan_kernel(m, &request->self); /* .inv.kernel: before any memory */
     m->note_newborn = request->pass != ROOTS_CONCURRENT;
     roots.unreadable = roots.code = false;
     roots.widen = (struct page_range){UINTPTR_MAX, 0};
@@ -723,7 +753,6 @@ const char *roots_scan(struct marker *m, const struct roots_request *request,
         scan_stack_in_arena(roots.stacks[i].pointer, roots.stacks[i].low);
     for (size_t i = 0; i < roots.stack_count; i++) /* .inv.handed */
         scan_stack_in_arena(roots.stacks[i].frame, roots.stacks[i].frame);
-    const char *reason = scan_kernel(m, &request->self);
     if (reason == NULL)
         reason = scan_maps();
     protected_pass_end();

@@ -2,27 +2,32 @@
  *
  * Theory: mode=shakedown gives every block pages of its own. A judged one keeps its contents, and
  * loses its access rights. If no pointer to it is left, nobody notices; else the fault says who
- * has one. The block's slot byte is SLOT_KEPT by then (the judge's doing): it is never reclaimed.
+ * has one. The judge makes its slot byte SLOT_KEPT after that: it is never reclaimed.
  *
  *   .inv.entry     An entry's `state` goes FREE -> FILLING -> WITHHELD -> LIFTING -> FREE or
  *                  TOUCHED, each by a compare-and-swap; who makes it LIFTING gives the access
  *                  rights back. A TOUCHED one stays as long as there is room, so that a fault which
  *                  happened just before is known for what it was.
  *   .inv.wrong     A touch proves something only if the block is still judged. One that a later
- *                  mark has reached, or that was freed since, is given back without a word.
+ *                  mark has reached is given back when that mark has ended, by the collector; so
+ *                  is, by who frees it, one that is freed. After a touch it counts as reached.
  *   .inv.oldest    There are ENTRIES at most; for one more the oldest is given back.
  *
  * SIGSEGV is ours; what the program sets for it is kept by the wrappers. If a fault comes that is
- * not ours, the program's own action is put in place, all is given back, and the fault repeats
- * itself: such a program is not watched any longer. A system call does not fault, but fails with
- * EFAULT: the wrappers ask withheld_argument, and make the call again; libc's own calls, behind its
- * streams, are not made again. */
+ * not ours, or that comes again though its block was given back, the program's own action is put in
+ * place, all is given back, and the fault repeats itself: such a program is not watched any longer.
+ * A system call does not fault, but fails with EFAULT: the wrappers of blocking calls tell of their
+ * arguments before (withheld_argument); other calls fail, and libc's own, behind its streams.
+ *
+ * The handler runs where the fault was: on the program's alternate stack there may be no room. */
 #include "gc/withheld.h"
 
 #include "base/atomic.h"
 #include "gc/protected.h"
+#include "gc/world.h"
 #include "heap/judge.h"
 #include "mutator/park.h"
+#include "sys/print.h"
 #include "sys/signal.h"
 #include "sys/syscall.h"
 
@@ -55,16 +60,18 @@ static bool turn(struct entry *e, enum entry_state from, enum entry_state to)
 }
 
 /* The marker must not read what is about to become inaccessible (protected.h). */
-static void set_rights(const struct block *b, int rights)
+static bool set_rights(const struct block *b, int rights)
 {
     protected_change_begin();
-    syscall3(__NR_mprotect, (long)b->start, (long)align_up(b->size, PAGE_SIZE), rights);
+    long result = syscall3(__NR_mprotect, (long)b->start, (long)align_up(b->size, PAGE_SIZE),
+                           rights);
     protected_change_end();
+    return result == 0;
 }
 
 static bool has_own_pages(const struct block *b)
 {
-    return b->start % PAGE_SIZE == 0 &&
+    return b->start % PAGE_SIZE == 0 && !protected_overlaps(b->start, b->size) &&
            (b->size % PAGE_SIZE == 0 || slab_kind(b->head) == SLAB_LARGE);
 }
 
@@ -84,6 +91,13 @@ static struct entry *take_entry(void)
     return turn(e, ENTRY_FREE, ENTRY_FILLING) || turn(e, ENTRY_TOUCHED, ENTRY_FILLING) ? e : NULL;
 }
 
+/* .inv.wrong */
+static bool is_judged(const struct block *b)
+{
+    uint8_t byte = relaxed_load(slot_of(b->start)), epoch = relaxed_load(&hot.epoch);
+    return slot_is_live(byte) && slot_age(epoch, byte) > relaxed_load(&hot.window);
+}
+
 void withheld_add(const struct block *block)
 {
     if (!withheld_on() || !has_own_pages(block))
@@ -92,12 +106,14 @@ void withheld_add(const struct block *block)
     if (e == NULL) /* somebody is busy with it */
         return;
     e->block = *block;
-    set_rights(block, PROT_NONE);
-    release_store(&e->state, ENTRY_WITHHELD);
-    relaxed_add(&withheld.blocks, 1);
+    bool done = set_rights(block, PROT_NONE);
+    release_store(&e->state, done ? ENTRY_WITHHELD : ENTRY_FREE);
+    relaxed_add(&withheld.blocks, done);
+    if (done && !is_judged(block) && turn(e, ENTRY_WITHHELD, ENTRY_LIFTING))
+        lift(e, ENTRY_TOUCHED); /* freed, or touched, while that was done */
 }
 
-/* Of several, one that is withheld now: others are of earlier times. */
+/* Of several, one that is withheld now, or being given back: others are of earlier times. */
 static struct entry *find(uintptr_t address)
 {
     struct entry *found = NULL;
@@ -108,17 +124,20 @@ static struct entry *find(uintptr_t address)
             address - e->block.start >= align_up(e->block.size, PAGE_SIZE))
             continue;
         found = e;
-        if (state != ENTRY_TOUCHED)
+        if (state == ENTRY_WITHHELD || state == ENTRY_LIFTING)
             break;
     }
     return found;
 }
 
-/* .inv.wrong */
-static bool is_judged(const struct block *b)
+/* It was used: from now on it counts as reached, and its next use is none to tell of. */
+static void note_reached(const struct block *b)
 {
-    uint8_t byte = relaxed_load(slot_of(b->start)), epoch = relaxed_load(&hot.epoch);
-    return slot_is_live(byte) && slot_age(epoch, byte) > relaxed_load(&hot.window);
+    slot_byte *byte = slot_of(b->start);
+    uint8_t value = relaxed_load(byte), window = relaxed_load(&hot.window);
+    uint8_t epoch = relaxed_load(&hot.epoch);
+    if (slot_is_live(value))
+        atomic_compare_exchange_strong(byte, &value, window == 0 ? epoch : epoch_before(epoch));
 }
 
 /* True: it was withheld, or is being given back. */
@@ -133,6 +152,7 @@ static bool give_back(struct withheld_access access)
     bool wrong = is_judged(&block);
     lift(e, ENTRY_TOUCHED);
     if (wrong) {
+        note_reached(&block);
         relaxed_add(&withheld.touched_blocks, 1);
         withheld.touched(&block, &access);
     }
@@ -145,14 +165,43 @@ void withheld_free(const struct block *block)
         give_back((struct withheld_access){TOUCH_FREE, block->start, 0});
 }
 
-bool withheld_argument(uintptr_t address)
+void withheld_argument(uintptr_t address)
 {
-    return withheld_on() && give_back((struct withheld_access){TOUCH_CALL, address, 0});
+    if (withheld_on() && arena_contains(address))
+        give_back((struct withheld_access){TOUCH_CALL, address, 0});
+}
+
+/* Those that the mark has reached (.inv.wrong). World stopped or not: before anybody may free them
+ * as blocks like others, which takes a fast path. */
+void withheld_mark_ended(void)
+{
+    if (!withheld_on())
+        return;
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        struct entry *e = &withheld.entries[i];
+        if (acquire_load(&e->state) == ENTRY_WITHHELD && !is_judged(&e->block) &&
+            turn(e, ENTRY_WITHHELD, ENTRY_LIFTING))
+            lift(e, ENTRY_TOUCHED);
+    }
+}
+
+/* Whoever was busy with an entry is not in the child. */
+void withheld_after_fork(void)
+{
+    if (!withheld_on())
+        return;
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        struct entry *e = &withheld.entries[i];
+        uint32_t state = relaxed_load(&e->state);
+        if (state == ENTRY_FILLING || state == ENTRY_LIFTING)
+            lift(e, ENTRY_TOUCHED);
+    }
 }
 
 void withheld_end(void)
 {
-    atomic_store(&withheld.on, false);
+    if (!atomic_exchange(&withheld.on, false))
+        return;
     for (uint32_t i = 0; i < ENTRIES; i++)
         if (turn(&withheld.entries[i], ENTRY_WITHHELD, ENTRY_LIFTING))
             lift(&withheld.entries[i], ENTRY_TOUCHED);
@@ -161,12 +210,25 @@ void withheld_end(void)
 /* A signal that somebody has sent does not come again by itself. */
 static void pass_on(int signal, siginfo_t *info)
 {
+    if (withheld_on())
+        print_error("the program has a fault of its own: from here on mode=shakedown does not see "
+                    "who uses blocks that were judged");
     withheld_end();
     signal_put(signal, withheld.program);
     if (info->si_code <= 0)
         syscall4(__NR_rt_tgsigqueueinfo, syscall0(__NR_getpid), syscall0(__NR_gettid), signal,
                  (long)info);
 }
+
+/* The thread's last fault. One that comes again and again is not mended by giving back: the
+ * instruction executes what it may not, or the program has changed the mapping. While another
+ * thread gives the block back, it does come again. */
+static __thread struct last_fault {
+    uintptr_t pc, address;
+    unsigned times;
+} last;
+
+enum { AGAIN = 100000 };
 
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
@@ -175,7 +237,10 @@ static void on_fault(int signal, siginfo_t *info, void *context)
     bool writes = (uc->uc_mcontext.gregs[REG_ERR] & WRITES) != 0;
     struct withheld_access access = {writes ? TOUCH_WRITE : TOUCH_READ, (uintptr_t)info->si_addr,
                                      (uintptr_t)uc->uc_mcontext.gregs[REG_RIP]};
-    if (info->si_code <= 0 || !give_back(access))
+    bool again = access.pc == last.pc && access.address == last.address && ++last.times > AGAIN;
+    if (access.pc != last.pc || access.address != last.address)
+        last = (struct last_fault){access.pc, access.address, 0};
+    if (info->si_code <= 0 || again || !give_back(access))
         pass_on(signal, info);
 }
 
@@ -183,8 +248,12 @@ void withheld_start(withheld_touched_fn *touched)
 {
     withheld.touched = touched;
     signal_action(SIGSEGV, NULL, &withheld.program);
-    relaxed_store(&park_interrupts, 1); /* calls that are refused an argument are made again */
-    atomic_store(&withheld.on, signal_install(SIGSEGV, SA_RESTART, 0, on_fault) == 0);
+    relaxed_store(&park_interrupts, 1); /* calls tell of their arguments */
+    struct signal_action ours = {.handler = on_fault,
+                                 .flags = SA_SIGINFO | SA_RESTART,
+                                 .mask = SIGNAL_ALL & ~world_signals()};
+    atomic_store(&withheld.on, signal_put(SIGSEGV, ours) == 0);
+    signal_unblock(SIGNAL_BIT(SIGSEGV)); /* as some parents leave it */
 }
 
 void withheld_swap_action(const struct signal_action *set, struct signal_action *old)

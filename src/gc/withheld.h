@@ -33,8 +33,13 @@ void withheld_swap_action(const struct signal_action *set, struct signal_action 
 void withheld_add(const struct block *block);
 /* The program frees it, or resizes it. */
 void withheld_free(const struct block *block);
-/* A system call has refused an argument: was it withheld? Then it is accessible now. */
-bool withheld_argument(uintptr_t address);
+/* The program is about to pass this address to the kernel. */
+void withheld_argument(uintptr_t address);
+/* A mark has ended: those that it has reached are accessible again. Before it is over for the
+ * program. */
+void withheld_mark_ended(void);
+/* In the child of fork. */
+void withheld_after_fork(void);
 /* All are accessible again, for good. */
 void withheld_end(void);
 struct withheld_counts {

@@ -248,7 +248,7 @@ static long signal_deaf(int32_t tid)
 static void try_deaf(int32_t tid)
 {
     struct task_signals signals;
-    if (is_deaf(tid) || !task_signals(tid, &signals) || !stand_before_libc() ||
+    if (is_deaf(tid) || task_signals(tid, &signals) != TASK_KNOWN || !stand_before_libc() ||
         !(signals.blocked & SIGNAL_BIT(world.signal)) ||
         (signals.blocked & SIGNAL_BIT(LIBC_SETXID)))
         return;
@@ -480,6 +480,7 @@ const struct stopped_task *world_tasks(size_t *count)
 
 void world_after_fork(void)
 {
+    memset(world.deaf, 0, sizeof world.deaf);
     relaxed_store(&world.inside, 0);
     relaxed_store(&world.count, 0);
     tid_table_clear(&world.index);

@@ -27,8 +27,9 @@
 enum {
     /* "2147483647 (fifteen letters!) S", with ample room for longer names. */
     STAT_MAX = 128,
-    /* Its first 1.3 KiB hold the signals, unless there are many groups. */
-    STATUS_MAX = 8192,
+    /* Bytes of the status file that are read at a time, and kept: the lines of signals take 100. */
+    STATUS_PIECE = 2048,
+    STATUS_CARRY = 256,
 };
 
 /* The number a name spells, or 0 for "." and "..": no thread has id 0. */
@@ -123,19 +124,36 @@ static bool find_set(const char *text, const char *key, uint64_t *set)
     }
 }
 
-bool task_signals(int32_t tid, struct task_signals *out)
+static bool find_signals(const char *text, struct task_signals *out)
 {
-    char text[STATUS_MAX];
-    struct task_path path = task_path(tid, "status", NULL);
-    long fd = syscall3(__NR_open, (long)path.text, O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return false;
-    long got = syscall3(__NR_read, fd, (long)text, sizeof text - 1);
-    syscall1(__NR_close, fd);
-    text[got < 0 ? 0 : got] = '\0';
     return find_set(text, "\nSigPnd:", &out->pending) &&
            find_set(text, "\nShdPnd:", &out->pending_for_all) &&
            find_set(text, "\nSigBlk:", &out->blocked);
+}
+
+/* In pieces: in front of the signals stand the groups, of which there may be 65,536. */
+enum task_known task_signals(int32_t tid, struct task_signals *out)
+{
+    char text[STATUS_PIECE + STATUS_CARRY + 1];
+    size_t have = 0;
+    long got;
+    struct task_path path = task_path(tid, "status", NULL);
+    long fd = syscall3(__NR_open, (long)path.text, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return fd == -ENOENT || fd == -ESRCH ? TASK_GONE : TASK_UNKNOWN;
+    bool found = false;
+    while (!found && (got = syscall3(__NR_read, fd, (long)(text + have), STATUS_PIECE)) > 0) {
+        have += (size_t)got;
+        text[have] = '\0';
+        found = find_signals(text, out);
+        size_t keep = size_min(have, STATUS_CARRY);
+        memmove(text, text + have - keep, keep);
+        have = keep;
+    }
+    syscall1(__NR_close, fd);
+    if (found)
+        return TASK_KNOWN;
+    return got == -ESRCH ? TASK_GONE : TASK_UNKNOWN;
 }
 
 /* linux/sched/types.h, in its first version. */

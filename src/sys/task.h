@@ -20,11 +20,12 @@ struct task_path {
 struct task_path task_path(int32_t tid, const char *folder, const char *name);
 /* The thread id that a name in /proc/self/task spells; 0: none. */
 int32_t task_of_name(const char *name);
-/* Its signals, as masks. False: it has ended, or that could not be found out. */
+/* Its signals, as masks. */
 struct task_signals {
     uint64_t pending, pending_for_all, blocked;
 };
-bool task_signals(int32_t tid, struct task_signals *out);
+enum task_known { TASK_KNOWN, TASK_GONE, TASK_UNKNOWN };
+enum task_known task_signals(int32_t tid, struct task_signals *out);
 /* Processors that the calling thread may run on. */
 unsigned task_processors(void);
 /* Lets the calling thread run for `ns` at a time (0.1 to 100 ms) when others want its processor,

@@ -174,7 +174,7 @@ static void write_report(const struct leak_summary *s, int fd)
         printer_printf(&p, "libgcmalloc: %lu leaked block(s) more, for which there was no memory "
                            "to record the site.\n", leaks.dropped);
     if (s->interlock != NULL)
-        printer_printf(&p, "libgcmalloc: nothing was reclaimed: %s\n", s->interlock);
+        printer_printf(&p, "libgcmalloc: in the end nothing was reclaimed: %s\n", s->interlock);
     if (s->contradictions != 0)
         print_contradictions(&p, s);
     if (s->withheld != 0)

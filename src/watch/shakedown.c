@@ -3,11 +3,14 @@
  * It is written at once, for nobody knows how long the program will last. It may be written in a
  * handler, on top of whatever the program was doing when it touched the block: so nothing here
  * allocates, takes a lock of libc's, or demangles. Texts of several threads are kept apart by a
- * lock; a handler that touches a block while its thread prints goes without. */
+ * lock; whoever holds it has signals blocked, but for those that stop the world. */
 #include "watch/shakedown.h"
 
-#include "sys/lock.h"
+#include "base/atomic.h"
+#include "gc/world.h"
 #include "sys/print.h"
+#include "sys/sandbox.h"
+#include "sys/signal.h"
 #include "sys/syscall.h"
 #include "watch/leak_report.h"
 #include "watch/stack_table.h"
@@ -15,16 +18,17 @@
 
 static _Atomic int32_t printing; /* the thread that does */
 
-static bool begin(void)
+static void begin(void)
 {
     int32_t self = (int32_t)syscall0(__NR_gettid);
     for (int32_t nobody = 0; !atomic_compare_exchange_strong(&printing, &nobody, self);
-         nobody = 0) {
-        if (nobody == self)
-            return false;
+         nobody = 0)
         syscall0(__NR_sched_yield);
-    }
-    return true;
+}
+
+void shakedown_after_fork(void)
+{
+    atomic_store(&printing, 0);
 }
 
 static void print_allocation(struct printer *out, const struct block *block)
@@ -57,8 +61,10 @@ void shakedown_touched(const struct block *block, const struct withheld_access *
     struct printer out;
     uintptr_t pcs[STACK_DEPTH];
     unsigned depth = capture(access, pcs);
-    if (!print_stderr_usable() || !begin())
+    if (sandbox_on() || !print_stderr_usable())
         return;
+    uint64_t blocked = signal_block(~world_signals());
+    begin();
     printer_start(&out, 2);
     printer_printf(&out,
                    "libgcmalloc: shakedown: the program %s a block to which no pointer was found: "
@@ -70,4 +76,5 @@ void shakedown_touched(const struct block *block, const struct withheld_access *
     printer_printf(&out, "  The block is as it was, and the program goes on.\n");
     printer_flush(&out);
     atomic_store(&printing, 0);
+    signal_unblock(blocked);
 }

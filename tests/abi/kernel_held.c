@@ -313,10 +313,10 @@ static void kind_aio(void)
     run_and_forget(requests_fill);
     load();
     for (unsigned i = 0; i < REQUESTS; i++) {
-        CHECK(write(pipes[i][1], "\3", 1) == 1); /* not what is there */
+        CHECK(write(pipes[i][1], "\377", 1) == 1); /* not what is there */
         struct aiocb *request = await_arrival();
         unsigned char *bytes = (unsigned char *)request->aio_buf;
-        CHECK(aio_return(request) == 1 && bytes[0] == 3);
+        CHECK(aio_return(request) == 1 && bytes[0] == 255);
         bytes[0] = pattern_byte(0, i);
         CHECK(pattern_holds(bytes, READ_SIZE, i));
     }

@@ -76,20 +76,6 @@ static void sent_and_received(void)
     EXPECT(!held_has_reference("no address", 10) && !held_has_reference("short", 5));
 }
 
-static void forgotten(void)
-{
-    start();
-    hidden a = hidden_new(100), b = hidden_new(100), c = hidden_new(100);
-    send(system_5, a, 0);
-    send(posix_5, b, 0);
-    uint64_t until = held_now();
-    send(system_5, c, 0);
-    held_forget(system_5, until);
-    EXPECT(!reached(a) && reached(b) && reached(c));
-    held_forget(system_5, held_now());
-    EXPECT(reached(b) && !reached(c));
-}
-
 static void block_signal(int how)
 {
     sigset_t set;
@@ -143,6 +129,14 @@ static void too_many(void)
     EXPECT(mark() != NULL);
 }
 
+static void not_known(void)
+{
+    start();
+    EXPECT(mark() == NULL);
+    held_lose();
+    EXPECT(mark() != NULL);
+}
+
 /* ---- several threads ---- */
 
 enum { THREADS = 4, ROUNDS = 100000 };
@@ -182,10 +176,10 @@ static void threads_at_once(void)
         EXPECT(child_passes(name)); \
     }
 IN_CHILD(sent_and_received)
-IN_CHILD(forgotten)
 IN_CHILD(of_signals)
 IN_CHILD(too_many)
+IN_CHILD(not_known)
 IN_CHILD(threads_at_once)
 
-UNIT_MAIN(TEST(test_sent_and_received), TEST(test_forgotten), TEST(test_of_signals),
-          TEST(test_too_many), TEST(test_threads_at_once))
+UNIT_MAIN(TEST(test_sent_and_received), TEST(test_of_signals),
+          TEST(test_too_many), TEST(test_not_known), TEST(test_threads_at_once))

@@ -38,13 +38,18 @@ static void start(void)
     EXPECT(withheld_on());
 }
 
-/* A block whose mark is two cycles old. */
+/* Its mark is two cycles old. */
+static void make_due(const struct block *b)
+{
+    relaxed_store(slot_of(b->start), epoch_before(epoch_before(relaxed_load(&hot.epoch))));
+}
+
 static char *make_judged(size_t size, struct block *b)
 {
     char *p = alloc_malloc(size);
     EXPECT(p != NULL && (uintptr_t)p % PAGE_SIZE == 0 && block_find((uintptr_t)p, b));
     memset(p, 'x', size);
-    relaxed_store(slot_of(b->start), epoch_before(epoch_before(relaxed_load(&hot.epoch))));
+    make_due(b);
     return p;
 }
 
@@ -71,18 +76,44 @@ static void touches(void)
         withheld_add(&b);
         EXPECT(read_byte(last) == 'x' && was_told(&b, TOUCH_READ, (uintptr_t)last));
         EXPECT(told.pc != 0 && read_byte(p) == 'x' && told.calls == 0);
+        make_due(&b); /* the touch has made it reached */
         withheld_add(&b);
         *(volatile char *)p = 'y';
         EXPECT(was_told(&b, TOUCH_WRITE, (uintptr_t)p) && read_byte(p) == 'y');
+        make_due(&b);
         withheld_add(&b);
-        EXPECT(withheld_argument((uintptr_t)p) && was_told(&b, TOUCH_CALL, (uintptr_t)p));
+        withheld_argument((uintptr_t)p);
+        EXPECT(was_told(&b, TOUCH_CALL, (uintptr_t)p));
+        make_due(&b);
         withheld_add(&b);
         withheld_free(&b);
         EXPECT(was_told(&b, TOUCH_FREE, (uintptr_t)p) && read_byte(p) == 'y' && told.calls == 0);
     }
     EXPECT(withheld_counts().blocks == 4 * GC_COUNT(sizes));
     EXPECT(withheld_counts().touched == 4 * GC_COUNT(sizes));
-    EXPECT(!withheld_argument((uintptr_t)&b));
+    withheld_argument((uintptr_t)&b);
+    EXPECT(told.calls == 0);
+}
+
+static bool is_accessible(const char *p)
+{
+    int end[2];
+    EXPECT(pipe(end) == 0);
+    bool good = write(end[1], p, 1) == 1;
+    close(end[0]);
+    close(end[1]);
+    return good;
+}
+
+static sigjmp_buf way_out;
+static int faults;
+
+static void on_program_fault(int signal, siginfo_t *info, void *context)
+{
+    (void)context;
+    EXPECT(signal == SIGSEGV && info != NULL);
+    faults++;
+    siglongjmp(way_out, 1);
 }
 
 /* A later mark has reached it: nothing is proven. */
@@ -94,16 +125,30 @@ static void reached_again(void)
     withheld_add(&b);
     relaxed_store(slot_of(b.start), relaxed_load(&hot.epoch));
     EXPECT(read_byte(p) == 'x' && told.calls == 0 && withheld_counts().touched == 0);
+    make_due(&b);
+    withheld_add(&b);
+    withheld_mark_ended();
+    EXPECT(!is_accessible(p));
+    relaxed_store(slot_of(b.start), relaxed_load(&hot.epoch));
+    withheld_mark_ended();
+    EXPECT(is_accessible(p));
 }
 
-static bool is_accessible(const char *p)
+/* What is executed there, and not for want of being given back. */
+static void executed(void)
 {
-    int end[2];
-    EXPECT(pipe(end) == 0);
-    bool good = write(end[1], p, 1) == 1;
-    close(end[0]);
-    close(end[1]);
-    return good;
+    start();
+    struct block b;
+    struct signal_action set = {.handler = on_program_fault, .flags = SA_SIGINFO};
+    withheld_swap_action(&set, NULL);
+    char *p = make_judged(100, &b);
+    withheld_add(&b);
+    if (sigsetjmp(way_out, 1) == 0) {
+        void (*run)(void);
+        memcpy(&run, &p, sizeof run);
+        run();
+    }
+    EXPECT(faults == 1 && !withheld_on() && told.calls == 1);
 }
 
 static void oldest_goes(void)
@@ -122,17 +167,6 @@ static void oldest_goes(void)
     EXPECT(is_accessible(first) && !is_accessible(second));
     withheld_end();
     EXPECT(is_accessible(second) && told.calls == 0 && !withheld_on());
-}
-
-static sigjmp_buf way_out;
-static int faults;
-
-static void on_program_fault(int signal, siginfo_t *info, void *context)
-{
-    (void)context;
-    EXPECT(signal == SIGSEGV && info != NULL);
-    faults++;
-    siglongjmp(way_out, 1);
 }
 
 /* What the program has set is put in place, and nothing is withheld any more. */
@@ -187,10 +221,12 @@ static void in_child_of_fork(void)
     }
 IN_CHILD(touches)
 IN_CHILD(reached_again)
+IN_CHILD(executed)
 IN_CHILD(oldest_goes)
 IN_CHILD(faults_of_its_own)
 IN_CHILD(sent)
 IN_CHILD(in_child_of_fork)
 
-UNIT_MAIN(TEST(test_touches), TEST(test_reached_again), TEST(test_oldest_goes),
+UNIT_MAIN(TEST(test_touches), TEST(test_reached_again), TEST(test_executed),
+          TEST(test_oldest_goes),
           TEST(test_faults_of_its_own), TEST(test_sent), TEST(test_in_child_of_fork))
