@@ -277,8 +277,9 @@ KERNEL_HELD = {
     'kernel_held': 'epoll epoll_many epoll_dup epoll_fork epoll_moving timer timer_moving '
                    'timer_thread aio names',
     'in_flight': 'pipe packets fifo big_pipe duplicated half_closed stream datagrams sequence rights named '
-                 'connections inherited posix system value thread_value notified notified_thread moving '
-                 'moving_posix moving_system moving_value ends',
+                 'connections inherited namespace not_accepted main_gone posix system value thread_value '
+                 'notified notified_again notified_thread moving moving_posix moving_system moving_value '
+                 'ends',
 }
 
 

@@ -23,8 +23,8 @@ struct own_thread {
     _Atomic uint32_t settled; /* has its table; a futex */
 };
 
-/* Starts run(data) in a new thread; with own_files, returns when it has its table. False: the kernel
- * refused it, or memory is short. */
+/* Starts run(data) in a new thread; with own_files, returns when it has its table. False: the
+ * kernel refused it, or memory is short. */
 bool own_thread_start(struct own_thread *t, const char *name, bool own_files,
                       void (*run)(void *data), void *data);
 /* Is the task one of these? */

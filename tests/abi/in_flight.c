@@ -12,9 +12,13 @@
  *   named                      a datagram socket that has a name, and senders that are gone
  *   connections                a hundred pairs, of which one has something in it
  *   inherited                  what was written before fork() is read after it
+ *   namespace                  a pair whose process has gone to another network since
+ *   not_accepted               a connection to itself that is accepted late
+ *   main_gone                  a pipe; the main thread has ended by a bare system call
  *   posix system               message queues
  *   value thread_value         signals that are pending, for the process or for one thread
  *   notified notified_thread   what a POSIX queue brings with the news that it is not empty any more
+ *   notified_again             the same, several times before anybody takes it
  *   moving moving_posix moving_system moving_value
  *                              references go round, through four channels, as fast as they can
  *   ends                       not held back: the end of a pipe or of a connection, a broken one,
@@ -30,6 +34,7 @@
 #include <sys/msg.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -287,6 +292,47 @@ static void kind_connections(void)
     fill_load_check();
 }
 
+/* Of sockets the kernel tells by network. */
+static void kind_namespace(void)
+{
+    CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) == 0);
+    CHECK(unshare(CLONE_NEWNET) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0);
+    fill_load_check();
+}
+
+static void kind_not_accepted(void)
+{
+    snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "accept-%d", (int)getpid());
+    int listening = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK((ends[1] = socket(AF_UNIX, SOCK_STREAM, 0)) >= 0);
+    CHECK(bind(listening, (struct sockaddr *)&address, sizeof address) == 0);
+    CHECK(listen(listening, 1) == 0);
+    CHECK(connect(ends[1], (struct sockaddr *)&address, sizeof address) == 0);
+    run_and_forget(fill);
+    load();
+    CHECK((ends[0] = accept(listening, NULL, NULL)) >= 0);
+    check();
+}
+
+static void *go_on(void *unused)
+{
+    (void)unused;
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/fd/0", (int)getpid());
+    while (access(path, F_OK) == 0) /* a zombie has none */
+        sched_yield();
+    fill_load_check();
+    puts("done");
+    exit(0);
+}
+
+static void kind_main_gone(void)
+{
+    pthread_t thread;
+    CHECK(pipe(ends) == 0 && pthread_create(&thread, NULL, go_on, NULL) == 0);
+    syscall(SYS_exit, 0);
+}
+
 /* ---- message queues ---- */
 
 static mqd_t queue_open(const char *name)
@@ -458,6 +504,27 @@ static void kind_notified(void)
     load();
     CHECK(mq_send(queue, "", 0, 0) == 0);
     CHECK(pattern_holds(signal_get(SIGNAL), 5000, 5));
+}
+
+static void notify_often(void)
+{
+    char byte[sizeof(struct message)];
+    for (unsigned i = 0; i < KEPT; i++) {
+        struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGNAL };
+        event.sigev_value.sival_ptr = block_make(kept_sizes[i], i);
+        CHECK(mq_notify(queue, &event) == 0 && mq_send(queue, "", 0, 0) == 0);
+        CHECK(mq_receive(queue, byte, sizeof byte, NULL) == 0);
+    }
+}
+
+static void kind_notified_again(void)
+{
+    signals_block();
+    queue = queue_open("again");
+    run_and_forget(notify_often);
+    load();
+    for (unsigned i = 0; i < KEPT; i++)
+        CHECK(pattern_holds(signal_get(SIGNAL), kept_sizes[i], i));
 }
 
 static void *_Atomic notified;
@@ -683,8 +750,10 @@ static void kind_ends(void)
 static const struct kind kinds[] = {
     KIND(pipe), KIND(packets), KIND(fifo), KIND(big_pipe), KIND(duplicated), KIND(half_closed),
     KIND(stream), KIND(datagrams), KIND(sequence), KIND(rights), KIND(named), KIND(connections),
-    KIND(inherited), KIND(posix), KIND(system), KIND(value), KIND(thread_value), KIND(notified),
-    KIND(notified_thread), KIND(moving), KIND(moving_posix), KIND(moving_system),
+    KIND(inherited), KIND(namespace), KIND(not_accepted), KIND(main_gone), KIND(posix),
+    KIND(system), KIND(value), KIND(thread_value), KIND(notified),
+    KIND(notified_again), KIND(notified_thread), KIND(moving), KIND(moving_posix),
+    KIND(moving_system),
     KIND(moving_value), KIND(ends),
 };
 
