@@ -23,13 +23,13 @@
  *                              references go round, through four channels, as fast as they can
  *   ends                       not held back: the end of a pipe or of a connection, a broken one,
  *                              a socket's error, its offset for peeking */
+#include "kept.h"
+
 #include <fcntl.h>
 #include <mqueue.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/socket.h>
@@ -38,11 +38,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#include "abi.h"
-
-enum { KEPT = 7, PAIRS = 100, MANY = 20000, MANY_SIZE = 48, SIGNAL = 44, CHANNELS = 4, MOVERS = 16 };
-
-static const size_t kept_sizes[KEPT] = { 24, 100, 1000, 5000, 40000, 300000, 3000000 };
+enum { PAIRS = 100, MANY = 20000, MANY_SIZE = 48, SIGNAL = 44, CHANNELS = 4, MOVERS = 16 };
 
 /* In a stream it begins anywhere. In memory at multiples of four, as the library asks. */
 struct __attribute__((packed, aligned(4))) message {
@@ -53,36 +49,6 @@ struct __attribute__((packed, aligned(4))) message {
 
 /* A way for messages, by descriptors or by the id of a queue. */
 static int ends[2];
-static atomic_int loaded;
-
-static void *load_thread(void *unused)
-{
-    pressure(100u << 20, 1);
-    stack_clear();
-    atomic_store(&loaded, 1);
-    return unused;
-}
-
-static pthread_t load_begin(void)
-{
-    pthread_t thread;
-    stack_clear();
-    CHECK(pthread_create(&thread, NULL, load_thread, NULL) == 0);
-    return thread;
-}
-
-static void load(void)
-{
-    CHECK(pthread_join(load_begin(), NULL) == 0);
-}
-
-static NOINLINE void *block_make(size_t size, unsigned seed)
-{
-    char *block = malloc(size);
-    CHECK(block != NULL);
-    pattern_fill(block, size, seed);
-    return OPAQUE(block);
-}
 
 static NOINLINE void put(int fd, void *block, unsigned number)
 {
@@ -102,7 +68,7 @@ static NOINLINE void *get(int fd, unsigned number)
 static void fill(void)
 {
     for (unsigned i = 0; i < KEPT; i++)
-        put(ends[1], block_make(kept_sizes[i], i), i);
+        put(ends[1], kept_make(i), i);
 }
 
 /* After a byte, so that nothing is where one expects it. */
@@ -115,7 +81,7 @@ static void fill_shifted(void)
 static void check(void)
 {
     for (unsigned i = 0; i < KEPT; i++)
-        CHECK(pattern_holds(get(ends[0], i), kept_sizes[i], i));
+        kept_check_one(get(ends[0], i), i);
 }
 
 static void fill_load_check(void)
@@ -235,7 +201,7 @@ static void kind_sequence(void)
 
 static NOINLINE void put_with_right(unsigned number)
 {
-    struct message m = { (int)number + 1, block_make(kept_sizes[number], number), number };
+    struct message m = { (int)number + 1, kept_make(number), number };
     struct iovec part = { &m, sizeof m };
     union {
         struct cmsghdr header;
@@ -269,7 +235,7 @@ static void named_fill(void)
     for (unsigned i = 0; i < KEPT; i++) {
         CHECK((ends[1] = socket(AF_UNIX, SOCK_DGRAM, 0)) >= 0);
         CHECK(connect(ends[1], (struct sockaddr *)&address, sizeof address) == 0);
-        put(ends[1], block_make(kept_sizes[i], i), i);
+        put(ends[1], kept_make(i), i);
         CHECK(close(ends[1]) == 0);
     }
 }
@@ -364,7 +330,7 @@ static mqd_t queue;
 static void queue_fill(void)
 {
     for (unsigned i = 0; i < KEPT; i++)
-        queue_put(queue, block_make(kept_sizes[i], i), i);
+        queue_put(queue, kept_make(i), i);
 }
 
 static void kind_posix(void)
@@ -373,7 +339,7 @@ static void kind_posix(void)
     run_and_forget(queue_fill);
     load();
     for (unsigned i = 0; i < KEPT; i++)
-        CHECK(pattern_holds(queue_get(queue), kept_sizes[i], i));
+        kept_check_one(queue_get(queue), i);
 }
 
 struct system_message {
@@ -407,7 +373,7 @@ static int system_id;
 static void system_fill(void)
 {
     for (unsigned i = 0; i < KEPT; i++)
-        system_put(system_id, block_make(kept_sizes[i], i), i);
+        system_put(system_id, kept_make(i), i);
 }
 
 static void kind_system(void)
@@ -416,7 +382,7 @@ static void kind_system(void)
     run_and_forget(system_fill);
     load();
     for (unsigned i = 0; i < KEPT; i++)
-        CHECK(pattern_holds(system_get(system_id), kept_sizes[i], i));
+        kept_check_one(system_get(system_id), i);
     CHECK(msgctl(system_id, IPC_RMID, NULL) == 0);
 }
 
@@ -447,7 +413,7 @@ static NOINLINE void *signal_get(int signal)
 static void signals_fill(void)
 {
     for (unsigned i = 0; i < KEPT; i++)
-        signal_put(SIGNAL + (int)i % 3, block_make(kept_sizes[i], i));
+        signal_put(SIGNAL + (int)i % 3, kept_make(i));
 }
 
 static void signals_block(void)
@@ -459,7 +425,7 @@ static void signals_block(void)
 static void signals_check(void)
 {
     for (unsigned i = 0; i < KEPT; i++)
-        CHECK(pattern_holds(signal_get(SIGNAL + (int)i % 3), kept_sizes[i], i));
+        kept_check_one(signal_get(SIGNAL + (int)i % 3), i);
 }
 
 static void kind_value(void)
@@ -475,7 +441,7 @@ static pthread_t main_thread;
 static void thread_signals_fill(void)
 {
     for (unsigned i = 0; i < KEPT; i++) {
-        union sigval value = { .sival_ptr = block_make(kept_sizes[i], i) };
+        union sigval value = { .sival_ptr = kept_make(i) };
         CHECK(pthread_sigqueue(main_thread, SIGNAL + (int)i % 3, value) == 0);
     }
 }
@@ -511,7 +477,7 @@ static void notify_often(void)
     char byte[sizeof(struct message)];
     for (unsigned i = 0; i < KEPT; i++) {
         struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGNAL };
-        event.sigev_value.sival_ptr = block_make(kept_sizes[i], i);
+        event.sigev_value.sival_ptr = kept_make(i);
         CHECK(mq_notify(queue, &event) == 0 && mq_send(queue, "", 0, 0) == 0);
         CHECK(mq_receive(queue, byte, sizeof byte, NULL) == 0);
     }
@@ -524,7 +490,7 @@ static void kind_notified_again(void)
     run_and_forget(notify_often);
     load();
     for (unsigned i = 0; i < KEPT; i++)
-        CHECK(pattern_holds(signal_get(SIGNAL), kept_sizes[i], i));
+        kept_check_one(signal_get(SIGNAL), i);
 }
 
 static void *_Atomic notified;
@@ -742,7 +708,7 @@ static void kind_ends(void)
         connection_breaks();
         peeks_go_on();
     }
-    CHECK(pthread_join(loader, NULL) == 0);
+    load_end(loader);
 }
 
 /* ---- */

@@ -16,10 +16,15 @@ NOINLINE void *block_make(size_t size, unsigned seed)
     return OPAQUE(block);
 }
 
+NOINLINE void *kept_make(unsigned number)
+{
+    return block_make(kept_sizes[number], number);
+}
+
 NOINLINE void kept_fill(void **place)
 {
     for (unsigned i = 0; i < KEPT; i++)
-        place[i] = block_make(kept_sizes[i], i);
+        place[i] = kept_make(i);
 }
 
 NOINLINE void kept_check_one(const void *block, unsigned number)
@@ -58,6 +63,7 @@ pthread_t load_begin(void)
 {
     pthread_attr_t attributes;
     pthread_t thread;
+    stack_clear();
     atomic_store(&loaded, false);
     CHECK(pthread_attr_init(&attributes) == 0);
     CHECK(pthread_attr_setstacksize(&attributes, LOAD_STACK) == 0);

@@ -15,6 +15,8 @@ enum { KEPT = 7, LOAD = 100 << 20 };
 
 void *block_make(size_t size, unsigned seed);
 
+/* The block of this number: its size, and its bytes, are of it. */
+void *kept_make(unsigned number);
 /* Seven blocks, from 24 bytes to 3 MB, into place[], and into nothing else that lasts. */
 void kept_fill(void **place);
 void kept_check(void *const *place);

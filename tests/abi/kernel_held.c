@@ -14,53 +14,20 @@
  *   timer_thread   the values of timers that libc's helper thread waits for
  *   aio            requests that libc's helper threads have, with their buffers
  *   names          names that are looked up by libc's helper threads, again and again */
+#include "kept.h"
+
 #include <aio.h>
 #include <netdb.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <time.h>
 
-#include "abi.h"
+enum { MANY = 1000, MANY_SIZE = 300, MOVERS = 32, TIMERS = 7 };
 
-enum { KEPT = 7, MANY = 1000, MANY_SIZE = 300, MOVERS = 32, TIMERS = 7 };
-
-static const size_t kept_sizes[KEPT] = { 24, 100, 1000, 5000, 40000, 300000, 3000000 };
 static int sets[MANY], files[MANY];
-static atomic_int loaded;
-
-static void *load_thread(void *unused)
-{
-    pressure(100u << 20, 1);
-    stack_clear();
-    atomic_store(&loaded, 1);
-    return unused;
-}
-
-static pthread_t load_begin(void)
-{
-    pthread_t thread;
-    stack_clear();
-    CHECK(pthread_create(&thread, NULL, load_thread, NULL) == 0);
-    return thread;
-}
-
-static void load(void)
-{
-    CHECK(pthread_join(load_begin(), NULL) == 0);
-}
-
-static NOINLINE void *block_make(size_t size, unsigned seed)
-{
-    char *block = malloc(size);
-    CHECK(block != NULL);
-    pattern_fill(block, size, seed);
-    return OPAQUE(block);
-}
 
 /* ---- epoll ---- */
 
@@ -88,13 +55,13 @@ static void sets_make(int count)
 static void epoll_fill(void)
 {
     for (unsigned i = 0; i < KEPT; i++)
-        give(sets[i], files[i], block_make(kept_sizes[i], i), EPOLL_CTL_ADD);
+        give(sets[i], files[i], kept_make(i), EPOLL_CTL_ADD);
 }
 
 static void epoll_check(void)
 {
     for (unsigned i = 0; i < KEPT; i++)
-        CHECK(pattern_holds(take(sets[i]), kept_sizes[i], i));
+        kept_check_one(take(sets[i]), i);
 }
 
 static void kind_epoll(void)
@@ -176,7 +143,7 @@ static void kind_epoll_moving(void)
     pthread_t thread = load_begin();
     while (!atomic_load(&loaded))
         swap((int)(random_next(&state) % MOVERS), (int)(random_next(&state) % MOVERS));
-    CHECK(pthread_join(thread, NULL) == 0);
+    load_end(thread);
     for (unsigned i = 0; i < MOVERS; i++) {
         unsigned char *block = take(sets[i]);
         unsigned k = 0;
@@ -201,7 +168,7 @@ static NOINLINE void timer_make(unsigned i, void *block)
 static void timers_fill(void)
 {
     for (unsigned i = 0; i < TIMERS; i++)
-        timer_make(i, block_make(kept_sizes[i], i));
+        timer_make(i, kept_make(i));
 }
 
 static NOINLINE void *timer_fire(unsigned i)
@@ -230,7 +197,7 @@ static void kind_timer(void)
     timers_begin();
     load();
     for (unsigned i = 0; i < TIMERS; i++)
-        CHECK(pattern_holds(timer_fire(i), kept_sizes[i], i));
+        kept_check_one(timer_fire(i), i);
 }
 
 static NOINLINE void timer_renew(unsigned i)
@@ -247,9 +214,9 @@ static void kind_timer_moving(void)
     pthread_t thread = load_begin();
     while (!atomic_load(&loaded))
         timer_renew(random_next(&state) % TIMERS);
-    CHECK(pthread_join(thread, NULL) == 0);
+    load_end(thread);
     for (unsigned i = 0; i < TIMERS; i++)
-        CHECK(pattern_holds(timer_fire(i), kept_sizes[i], i));
+        kept_check_one(timer_fire(i), i);
 }
 
 static void *_Atomic arrived;
@@ -264,7 +231,7 @@ static void thread_timers_fill(void)
     for (unsigned i = 0; i < TIMERS; i++) {
         struct sigevent event = { .sigev_notify = SIGEV_THREAD };
         event.sigev_notify_function = on_timer;
-        event.sigev_value.sival_ptr = block_make(kept_sizes[i], i);
+        event.sigev_value.sival_ptr = kept_make(i);
         CHECK(timer_create(CLOCK_MONOTONIC, &event, &timers[i]) == 0);
     }
 }
@@ -283,7 +250,7 @@ static void kind_timer_thread(void)
     load();
     for (unsigned i = 0; i < TIMERS; i++) {
         CHECK(timer_settime(timers[i], 0, &soon, NULL) == 0);
-        CHECK(pattern_holds(await_arrival(), kept_sizes[i], i));
+        kept_check_one(await_arrival(), i);
     }
 }
 
@@ -347,7 +314,7 @@ static void kind_names(void)
         free((char *)request->ar_name);
         free(request);
     }
-    CHECK(pthread_join(thread, NULL) == 0);
+    load_end(thread);
 }
 
 /* ---- */
