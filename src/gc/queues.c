@@ -56,6 +56,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 
 enum {
     QUEUES_MOST = 4096,
@@ -67,6 +68,7 @@ enum {
     LOCK_WAIT_NS = 2000000,
     LISTENS = 10,               /* the kernel's TCP_LISTEN, for unix sockets, too */
     OWN_PORTS = 0x6c000000,
+    MESSAGE_QUEUES = 0x19800202, /* a file system's number, in ipc/mqueue.c */
 };
 
 struct queue {
@@ -536,6 +538,14 @@ static int read_queue(const struct queue *q, int fd)
     return (q->is_pipe ? read_pipe(fd) : read_socket(fd)) ? 1 : -1;
 }
 
+/* What has taken the number since: to close any copy of such a descriptor would undo the process's
+ * mq_notify. It is left open. */
+static bool is_message_queue(int fd)
+{
+    struct statfs s;
+    return syscall2(__NR_fstatfs, fd, (long)&s) == 0 && s.f_type == MESSAGE_QUEUES;
+}
+
 static int borrow_and_read(const struct queue *q, long pidfd)
 {
     if (pidfd < 0)
@@ -544,7 +554,8 @@ static int borrow_and_read(const struct queue *q, long pidfd)
     if (fd < 0)
         return fd == -EBADF ? 0 : -1;
     int result = read_queue(q, (int)fd);
-    syscall1(__NR_close, fd);
+    if (result != 0 || !is_message_queue((int)fd))
+        syscall1(__NR_close, fd);
     return result;
 }
 
