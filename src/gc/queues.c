@@ -326,7 +326,9 @@ static const char *make_list(int32_t task)
         ask_for_sockets();
     if (queues.sockets_known && has_socket())
         drop_foreign_ends();
-    if (queues.has_faults) /* a pipe's lock may be held by who waits for its stopped threads */
+    /* A pipe's lock may be held by who waits for its stopped threads. Among the caller's own
+     * descriptors that may be the barrier's. */
+    if (queues.has_faults && queues.count != 0 && task != 0)
         return "the program serves page faults itself (userfaultfd)";
     if (queues.listens)
         return "a connection of the program to itself waits to be accepted";
