@@ -63,7 +63,6 @@ pthread_t load_begin(void)
 {
     pthread_attr_t attributes;
     pthread_t thread;
-    stack_clear();
     atomic_store(&loaded, false);
     CHECK(pthread_attr_init(&attributes) == 0);
     CHECK(pthread_attr_setstacksize(&attributes, LOAD_STACK) == 0);
@@ -79,5 +78,6 @@ void load_end(pthread_t thread)
 
 void load(void)
 {
+    stack_clear();
     load_end(load_begin());
 }
