@@ -273,6 +273,8 @@ static void begin_epoch(void)
 {
     queues_end();
     kernel_roots_end(); /* of a mark that was given up: all is read anew */
+    /* The last verdict is void: epochs come round to its own if many marks in a row fail. */
+    release_store(&judge.epoch, 0);
     relaxed_store(&hot.window, 1); /* .inv.window */
     release_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
     if (cycle.settings.oracle && !oracle_begin())

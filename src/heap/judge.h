@@ -18,8 +18,8 @@ enum {
 
 struct judge {
     /* Of the last mark that ended: a live block with another epoch was not reached. Stored last, by
-     * release: whoever sees it sees the terms. While hot.epoch is another, a mark is under way, all
-     * spans are swept, and none is to be. */
+     * release: whoever sees it sees the terms. 0, which no epoch is, while a mark is under way, and
+     * after one that could not be finished: all spans are swept, and none is to be. */
     _Atomic uint8_t epoch;
     bool reclaim;           /* false: report only */
     unsigned confirm;       /* reclaim from this age on */
