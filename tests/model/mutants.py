@@ -63,9 +63,9 @@ MUTANTS = {
     'mprotect-drops-units': ('src/gc/shield.c', '        visit(start, stop, data);\n',
                              '        static unsigned n;\n        if (++n % 100 != 0)\n'
                              '            visit(start, stop, data);\n', MPROTECT),
-    'a-mapping-is-clean': ('src/gc/roots.c', '    if (armed) {\n',
+    'a-mapping-is-clean': ('src/gc/roots.c', '    if (armed && !all) {\n',
                            '    if (armed && map->kind == MAP_KIND_FILE_PRIVATE) {\n'
-                           '        armed_add(start, end);\n        return;\n    }\n    if (armed) {\n', UFFD),
+                           '        armed_add(start, end);\n        return;\n    }\n    if (armed && !all) {\n', UFFD),
     'armed-after-the-epoch': ('src/cycle/cycle.c',
                               '    rescan_arm(barrier); /* before the epoch: rescan.c, .inv.armed_first */\n'
                               '    cycle.unfinished = true;\n    cycle.look_ns = 0;\n'
