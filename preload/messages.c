@@ -75,14 +75,16 @@ static bool remove_piece(struct held_place place, const char *bytes, size_t size
     return false;
 }
 
-/* A message is about to be sent. 1: it holds references, which are noted; -1: that will be seen
- * when it was sent. */
-static int note_message(const void *message, size_t size, struct held_place place)
+/* Does the message hold references? -1: that will be seen when it was sent. */
+static int look_at(const void *message, size_t size)
 {
-    int refers = each_piece(message, size, place, piece_refers);
+    return sandbox_on() ? 0 : each_piece(message, size, (struct held_place){0}, piece_refers);
+}
+
+static void note_sending(int refers, const void *message, size_t size, struct held_place place)
+{
     if (refers == 1)
         each_piece(message, size, place, add_piece);
-    return refers;
 }
 
 static void note_sent(int refers, const void *message, size_t size, struct held_place place,
@@ -95,10 +97,11 @@ static void note_sent(int refers, const void *message, size_t size, struct held_
 }
 
 #define SEND_POSIX(call) \
-    if (sandbox_on() || each_piece(text, size, (struct held_place){0}, piece_refers) == 0) \
+    int refers = look_at(text, size); \
+    if (refers == 0) \
         return call; \
     struct held_place place = posix_place(HELD_POSIX_QUEUE, queue); \
-    int refers = note_message(text, size, place); \
+    note_sending(refers, text, size, place); \
     int result = call; \
     note_sent(refers, text, size, place, result == 0); \
     return result
@@ -153,9 +156,8 @@ GC_EXPORT int msgsnd(int queue, const void *message, size_t size, int flags)
 {
     struct held_place place = {HELD_MESSAGE_QUEUE, (uint64_t)queue};
     size_t all = size < SIZE_MAX / 2 ? sizeof(long) + size : 0;
-    if (sandbox_on())
-        return real_msgsnd(queue, message, size, flags);
-    int refers = note_message(message, all, place);
+    int refers = look_at(message, all);
+    note_sending(refers, message, all, place);
     int result = real_msgsnd(queue, message, size, flags);
     note_sent(refers, message, all, place, result == 0);
     return result;

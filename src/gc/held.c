@@ -174,17 +174,6 @@ void held_lose(void)
     atomic_store(&held.lost, true);
 }
 
-/* What was noted before `until`. */
-static void forget(struct held_place place, uint64_t until)
-{
-    for (uint32_t i = 0; i < SLOTS; i++) {
-        struct slot *s = &held.slots[i];
-        uint64_t entry = acquire_load(&s->entry);
-        if (word_of(entry) > CLAIMED && is_of(s, place) && relaxed_load(&s->stamp) < until)
-            strike_out(s, entry);
-    }
-}
-
 /* ---- signals ---- */
 
 static bool note_task(const char *name, void *data)
@@ -198,11 +187,15 @@ static bool note_task(const char *name, void *data)
     return known != TASK_UNKNOWN;
 }
 
+static bool is_signal(struct slot *s, uint64_t entry)
+{
+    return word_of(entry) > CLAIMED && relaxed_load(&s->kind) == HELD_SIGNAL;
+}
+
 static bool has_signals(void)
 {
     for (uint32_t i = 0; i < SLOTS; i++)
-        if (word_of(acquire_load(&held.slots[i].entry)) > CLAIMED &&
-            relaxed_load(&held.slots[i].kind) == HELD_SIGNAL)
+        if (is_signal(&held.slots[i], acquire_load(&held.slots[i].entry)))
             return true;
     return false;
 }
@@ -213,13 +206,18 @@ void held_forget_signals(void)
 {
     if (held_count() == 0 || !has_signals())
         return;
-    uint64_t now = atomic_load(&held.stamp), before = held.pending;
+    uint64_t now = atomic_load(&held.stamp), pending = held.pending;
     held.pending = 0;
     if (!directory_each("/proc/self/task", note_task, NULL))
         held.pending = UINT64_MAX;
-    for (unsigned signal = 1; signal <= 64; signal++)
-        if (!((held.pending | before) >> (signal - 1) & 1))
-            forget((struct held_place){HELD_SIGNAL, signal}, held.looked);
+    pending |= held.pending;
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        struct slot *s = &held.slots[i];
+        uint64_t entry = acquire_load(&s->entry);
+        if (is_signal(s, entry) && !(pending >> (relaxed_load(&s->number) - 1) & 1) &&
+            relaxed_load(&s->stamp) < held.looked)
+            strike_out(s, entry);
+    }
     held.looked = now;
 }
 

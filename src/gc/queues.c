@@ -86,7 +86,7 @@ struct unix_socket {
 
 static struct {
     _Atomic bool changed;
-    bool listed, sockets_known, no_diagnostics;
+    bool listed, no_diagnostics;
     bool has_ring;              /* io_uring */
     bool has_faults;            /* userfaultfd: its own threads serve the program's faults */
     bool listens;               /* of the program's: a socket listens, another waits for accept */
@@ -184,22 +184,23 @@ static bool dump_sockets(long fd)
     return more == 0;
 }
 
-/* If the module that tells is not there, the kernel would look for it each time. */
-static void ask_for_sockets(void)
+/* False: they are not known. If the module that tells is not there, the kernel would look for it
+ * each time. */
+static bool ask_for_sockets(void)
 {
-    queues.sockets_known = false;
     if (queues.no_diagnostics)
-        return;
+        return false;
     memset(queues.sockets, 0, sizeof queues.sockets);
     long fd = syscall3(__NR_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    if (fd < 0)
+        return false;
     /* Not by the process's number, which a program takes for a socket of its own. */
     struct sockaddr_nl own = {.nl_family = AF_NETLINK,
                               .nl_pid = OWN_PORTS | (uint32_t)syscall0(__NR_gettid)};
-    if (fd >= 0)
-        syscall3(__NR_bind, fd, (long)&own, sizeof own);
-    queues.sockets_known = fd >= 0 && dump_sockets(fd);
-    if (fd >= 0)
-        syscall1(__NR_close, fd);
+    syscall3(__NR_bind, fd, (long)&own, sizeof own);
+    bool known = dump_sockets(fd);
+    syscall1(__NR_close, fd);
+    return known;
 }
 
 /* ---- the list ---- */
@@ -322,9 +323,7 @@ static const char *make_list(int32_t task)
     if (!directory_each(path.text, note_entry, NULL))
         return queues.count == QUEUES_MOST ? "the program has too many pipes and sockets"
                                            : "the program's descriptors cannot be listed";
-    if (has_socket())
-        ask_for_sockets();
-    if (queues.sockets_known && has_socket())
+    if (has_socket() && ask_for_sockets())
         drop_foreign_ends();
     /* A pipe's lock may be held by who waits for its stopped threads. Among the caller's own
      * descriptors that may be the barrier's. */
@@ -471,13 +470,12 @@ static bool peek_further(int fd, bool counted, int total)
     return whole;
 }
 
-/* .inv.passed */
-static bool await_reader(int fd)
+/* .inv.passed. *offset: the socket's. */
+static bool await_reader(int fd, int *offset)
 {
-    int offset;
     if (!lock_offset(fd))
         return false;
-    bool done = socket_option(fd, SO_PEEK_OFF, &offset) && set_offset(fd, offset);
+    bool done = socket_option(fd, SO_PEEK_OFF, offset) && set_offset(fd, *offset);
     set_lock(fd, F_UNLCK);
     return done;
 }
@@ -488,14 +486,14 @@ static bool read_messages(int fd, bool counted)
     int offset, total = 0;
     struct pollfd p = {.fd = fd, .events = POLLIN};
     struct timespec now = {0};
-    if (!await_reader(fd))
+    if (!await_reader(fd, &offset))
         return false;
     if (syscall6(__NR_ppoll, (long)&p, 1, (long)&now, 0, sizeof(uint64_t), 0) != 1 ||
         !(p.revents & POLLIN))
         return true;
     if (counted && (syscall3(__NR_ioctl, fd, FIONREAD, (long)&total) != 0 || total == 0))
         return true; /* it listens; or is at its end */
-    if ((p.revents & POLLERR) || !socket_option(fd, SO_PEEK_OFF, &offset))
+    if (p.revents & POLLERR)
         return false;
     if (!counted || offset >= 0) /* a program that uses it would see it move */
         return peek_further(fd, counted, total);

@@ -612,6 +612,12 @@ static void scan_stack_in_arena(uintptr_t pointer, uintptr_t low)
     scan_pages(align_down(size_max(low, b.start), WORD_SIZE), b.start + b.size);
 }
 
+/* Others have ended. */
+static bool has_answered(const struct stopped_task *t)
+{
+    return acquire_load(&((struct stopped_task *)(uintptr_t)t)->here) == t->generation;
+}
+
 static void collect_stopped(const struct own_stack *self)
 {
     size_t count;
@@ -623,7 +629,7 @@ static void collect_stopped(const struct own_stack *self)
     }
     for (size_t i = 0; i < count; i++) {
         const struct stopped_task *t = &tasks[i];
-        if (acquire_load(&((struct stopped_task *)(uintptr_t)t)->here) == t->generation)
+        if (has_answered(t))
             add_stack(t->tid, t->stack_pointer, t->parked ? 0 : RED_ZONE, t->frame, t->alternate);
     }
     each_place(add_hint);
@@ -643,12 +649,6 @@ static void collect_stacks(const struct own_stack *self)
     sort_points();
 }
 
-static bool is_alive(int32_t task)
-{
-    char state = task_state(task);
-    return state != 0 && state != 'Z' && state != 'X';
-}
-
 static const char no_task[] =
     "no thread of the program's is known, whose descriptors could be read";
 
@@ -660,9 +660,9 @@ static int32_t task_with_files(const struct own_stack *self)
     if (self->low != 0)
         return 0;
     for (size_t i = 0; i < roots.stack_count; i++)
-        if (is_alive(roots.stacks[i].tid)) /* its place may have outlived it */
+        if (task_lives(roots.stacks[i].tid)) /* its place may have outlived it */
             return roots.stacks[i].tid;
-    return is_alive(leader) ? leader : -1;
+    return task_lives(leader) ? leader : -1;
 }
 
 /* World stopped: one that has answered. */
@@ -673,11 +673,10 @@ static int32_t stopped_task_with_files(const struct own_stack *self)
     if (self->low != 0)
         return 0;
     for (size_t i = 0; i < count; i++)
-        if (acquire_load(&((struct stopped_task *)(uintptr_t)&tasks[i])->here) ==
-            tasks[i].generation)
+        if (has_answered(&tasks[i]))
             return tasks[i].tid;
     int32_t leader = (int32_t)syscall0(__NR_getpid); /* the caller, then */
-    return is_alive(leader) ? leader : -1;
+    return task_lives(leader) ? leader : -1;
 }
 
 const char *roots_scan_queues(struct marker *m, const struct roots_request *request)
@@ -707,7 +706,7 @@ static const char *scan_kernel_concurrently(struct marker *m, int32_t task)
     const char *reason = kernel_roots_scan(m, task);
     if (reason == NULL)
         reason = queues_find(task);
-    if (reason != NULL || task == 0 || (is_alive(task) && has_place(task) == registered))
+    if (reason != NULL || task == 0 || (task_lives(task) && has_place(task) == registered))
         return reason;
     return "a thread ended while its descriptors were read";
 }

@@ -371,8 +371,7 @@ static void look_at_silent(uint32_t generation)
         struct stopped_task *task = &world.tasks[i];
         if (acquire_load(&task->here) == generation)
             continue;
-        char state = task_state(task->tid);
-        if (state != 0 && state != 'Z' && state != 'X') {
+        if (task_lives(task->tid)) {
             try_deaf(task->tid);
             continue;
         }

@@ -107,6 +107,12 @@ char task_state(int32_t tid)
     return name_end != NULL && name_end[1] == ' ' ? name_end[2] : 0;
 }
 
+bool task_lives(int32_t tid)
+{
+    char state = task_state(tid);
+    return state != 0 && state != 'Z' && state != 'X';
+}
+
 /* The number behind `key`, in the middle of a text. */
 static bool find_set(const char *text, const char *key, uint64_t *set)
 {

@@ -12,6 +12,8 @@ long task_count(void);
 /* The state letter of /proc/self/task/TID/stat ('R', 'S', 'D', 'Z', 'X'), 0 if it is gone, '?' if
  * that could not be found out. */
 char task_state(int32_t tid);
+/* Is it there, and not a zombie? True if that could not be found out. */
+bool task_lives(int32_t tid);
 /* /proc/self/task/TID/FOLDER/NAME, or without NAME if that is NULL; tid 0: the calling thread's.
  * */
 struct task_path {

@@ -272,6 +272,7 @@ static void test_signals(void)
 
 static void test_paths(void)
 {
+    EXPECT(task_lives((int32_t)syscall0(__NR_gettid)) && !task_lives(0) && !task_lives(INT32_MAX));
     EXPECT(strcmp(task_path(0, "fd", "7").text, "/proc/thread-self/fd/7") == 0);
     EXPECT(strcmp(task_path(12, "status", NULL).text, "/proc/self/task/12/status") == 0);
     EXPECT(task_of_name("123") == 123 && task_of_name("..") == 0 && task_of_name("1x") == 0);
