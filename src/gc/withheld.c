@@ -94,8 +94,7 @@ static struct entry *take_entry(void)
 /* .inv.wrong */
 static bool is_judged(const struct block *b)
 {
-    uint8_t byte = relaxed_load(slot_of(b->start)), epoch = relaxed_load(&hot.epoch);
-    return slot_is_live(byte) && slot_age(epoch, byte) > relaxed_load(&hot.window);
+    return standing_is_unreached(standing_of(b));
 }
 
 void withheld_add(const struct block *block)
@@ -130,16 +129,6 @@ static struct entry *find(uintptr_t address)
     return found;
 }
 
-/* It was used: from now on it counts as reached, and its next use is none to tell of. */
-static void note_reached(const struct block *b)
-{
-    slot_byte *byte = slot_of(b->start);
-    uint8_t value = relaxed_load(byte), window = relaxed_load(&hot.window);
-    uint8_t epoch = relaxed_load(&hot.epoch);
-    if (slot_is_live(value))
-        atomic_compare_exchange_strong(byte, &value, window == 0 ? epoch : epoch_before(epoch));
-}
-
 /* True: it was withheld, or is being given back. */
 static bool give_back(struct withheld_access access)
 {
@@ -149,10 +138,10 @@ static bool give_back(struct withheld_access access)
     if (!turn(e, ENTRY_WITHHELD, ENTRY_LIFTING))
         return true;
     struct block block = e->block;
-    bool wrong = is_judged(&block);
+    struct standing standing = standing_of(&block);
     lift(e, ENTRY_TOUCHED);
-    if (wrong) {
-        note_reached(&block);
+    if (standing_is_unreached(standing)) {
+        standing_renew(&block, standing);
         relaxed_add(&withheld.touched_blocks, 1);
         withheld.touched(&block, &access);
     }

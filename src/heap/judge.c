@@ -52,6 +52,28 @@ bool judge_is_newborn(uintptr_t block)
     return (judge.newborn[judge.in_force][bit / 8] >> (bit % 8)) & 1;
 }
 
+struct standing standing_of(const struct block *block)
+{
+    struct standing s;
+    do {
+        s.epoch = acquire_load(&hot.epoch);
+        s.window = acquire_load(&hot.window);
+        s.byte = acquire_load(slot_of(block->start));
+    } while (s.epoch != acquire_load(&hot.epoch) || s.window != relaxed_load(&hot.window));
+    return s;
+}
+
+bool standing_is_unreached(struct standing s)
+{
+    return slot_is_live(s.byte) && slot_age(s.epoch, s.byte) > s.window;
+}
+
+void standing_renew(const struct block *block, struct standing s)
+{
+    atomic_compare_exchange_strong(slot_of(block->start), &s.byte,
+                                   s.window == 0 ? s.epoch : epoch_before(s.epoch));
+}
+
 static bool turn(slot_byte *byte, uint8_t from, uint8_t to)
 {
     return atomic_compare_exchange_strong_explicit(byte, &from, to, memory_order_acq_rel,

@@ -56,6 +56,17 @@ GC_INLINE bool slot_is_unreached(struct unreached u, uint8_t byte)
     return byte >= u.least && byte != u.epoch;
 }
 
+/* A block's byte, and what it must be held against, of one moment: a mark may end at any time, and
+ * the world may be stopped for that between any two instructions. */
+struct standing {
+    uint8_t byte, epoch, window;
+};
+struct standing standing_of(const struct block *block);
+/* No mark has reached the block, though one should have. */
+bool standing_is_unreached(struct standing s);
+/* The program uses it: it counts as reachable from now on; while a mark is under way, until now. */
+void standing_renew(const struct block *block, struct standing s);
+
 /* Calls visit(block, byte, data) for each unreached slot of the span. */
 typedef void judge_visit_fn(const struct block *block, uint8_t byte, void *data);
 void judge_visit(struct slab *head, struct unreached what, judge_visit_fn *visit, void *data);

@@ -308,32 +308,10 @@ static bool own_block(const char *call, const void *p, struct block *b)
     return false;
 }
 
-/* A block's byte, and what it must be held against, of one moment: a mark may end at any time, and
- * the world may be stopped for that between any two instructions. */
-struct state {
-    uint8_t byte, epoch, window;
-};
-
-static struct state state_of(const struct block *b)
+static void note_contradiction(const struct block *b, struct standing s)
 {
-    struct state s;
-    do {
-        s.epoch = acquire_load(&hot.epoch);
-        s.window = acquire_load(&hot.window);
-        s.byte = acquire_load(slot_of(b->start));
-    } while (s.epoch != acquire_load(&hot.epoch) || s.window != relaxed_load(&hot.window));
-    return s;
-}
-
-/* No mark has reached the block, though one should have. */
-static bool is_unreached(struct state s)
-{
-    return slot_is_live(s.byte) && slot_age(s.epoch, s.byte) > s.window;
-}
-
-static void note_contradiction(const struct block *b, struct state s)
-{
-    if (is_unreached(s) && settings.hooks.contradiction != NULL && !judge_is_newborn(b->start))
+    if (standing_is_unreached(s) && settings.hooks.contradiction != NULL &&
+        !judge_is_newborn(b->start))
         settings.hooks.contradiction(b);
 }
 
@@ -341,9 +319,9 @@ static void note_contradiction(const struct block *b, struct state s)
 static void end_life(const char *call, const struct block *b, uint8_t to)
 {
     slot_byte *byte = slot_of(b->start);
-    struct state state = state_of(b);
-    uint8_t value = state.byte;
-    note_contradiction(b, state);
+    struct standing standing = standing_of(b);
+    uint8_t value = standing.byte;
+    note_contradiction(b, standing);
     while (slot_is_live(value))
         if (atomic_compare_exchange_weak_explicit(byte, &value, to, memory_order_acq_rel,
                                                   memory_order_relaxed)) {
@@ -358,12 +336,11 @@ static void end_life(const char *call, const struct block *b, uint8_t to)
  * the new epoch would not be read by the marker. */
 static void touch(const struct block *b)
 {
-    struct state s = state_of(b);
-    if (!is_unreached(s))
+    struct standing s = standing_of(b);
+    if (!standing_is_unreached(s))
         return;
     note_contradiction(b, s);
-    atomic_compare_exchange_strong(slot_of(b->start), &s.byte,
-                                   s.window == 0 ? s.epoch : epoch_before(s.epoch));
+    standing_renew(b, s);
 }
 
 static void give_cached(const struct block *b)

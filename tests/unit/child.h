@@ -29,6 +29,13 @@ static inline bool child_passes(void (*body)(void))
     return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+/* A test of that name, in a child. */
+#define IN_CHILD(name) \
+    static void test_##name(void) \
+    { \
+        EXPECT(child_passes(name)); \
+    }
+
 /* Runs body() in a child, its standard error in `text`; true if it was aborted. */
 static inline bool child_aborts(void (*body)(void), char *text, size_t capacity)
 {

@@ -955,11 +955,6 @@ static void all_at_once(void)
     EXPECT(finished_count > 10 && heap_stats.reclaimed_count < finished_count);
 }
 
-#define IN_CHILD(name) \
-    static void test_##name(void) \
-    { \
-        EXPECT(child_passes(name)); \
-    }
 /* The same with a thread of the collector's own. */
 #define BESIDE(name) \
     static void name##_beside(void) \

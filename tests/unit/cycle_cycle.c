@@ -748,11 +748,6 @@ static void wrap_fake(void)
     wrap_beside(&fake);
 }
 
-#define IN_CHILD(name) \
-    static void test_##name(void) \
-    { \
-        EXPECT(child_passes(name)); \
-    }
 IN_CHILD(phases)
 IN_CHILD(swept_at_once)
 IN_CHILD(never_in_time)

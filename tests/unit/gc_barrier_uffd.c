@@ -395,11 +395,6 @@ static void forked(void)
     b->close();
 }
 
-#define IN_CHILD(name) \
-    static void test_##name(void) \
-    { \
-        EXPECT(child_passes(name)); \
-    }
 IN_CHILD(writers)
 IN_CHILD(writers_huge)
 IN_CHILD(writers_shared)

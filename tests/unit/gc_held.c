@@ -170,11 +170,6 @@ static void threads_at_once(void)
     EXPECT(reached(shared[0]) && reached(shared[1]) && !reached(shared[2]));
 }
 
-#define IN_CHILD(name) \
-    static void test_##name(void) \
-    { \
-        EXPECT(child_passes(name)); \
-    }
 IN_CHILD(sent_and_received)
 IN_CHILD(of_signals)
 IN_CHILD(too_many)

@@ -243,11 +243,6 @@ static void kept_blocks(void)
     leak_graph_drop();
 }
 
-#define IN_CHILD(name) \
-    static void test_##name(void) \
-    { \
-        EXPECT(child_passes(name)); \
-    }
 IN_CHILD(chain_and_tree)
 IN_CHILD(to_itself)
 IN_CHILD(cycles)

@@ -439,11 +439,6 @@ static void code_areas(void)
     }
 }
 
-#define IN_CHILD(name) \
-    static void test_##name(void) \
-    { \
-        EXPECT(child_passes(name)); \
-    }
 IN_CHILD(chains)
 IN_CHILD(trees_and_rings)
 IN_CHILD(random_graphs)

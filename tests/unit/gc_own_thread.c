@@ -261,11 +261,6 @@ static void test_keeps_nothing_alive(void)
     EXPECT(status_of_exit(true) == 0);
 }
 
-#define IN_CHILD(name) \
-    static void test_##name(void) \
-    { \
-        EXPECT(child_passes(name)); \
-    }
 IN_CHILD(runs)
 IN_CHILD(shares_files)
 IN_CHILD(two)

@@ -231,11 +231,6 @@ static void offset_is_left(void)
     }
 }
 
-#define IN_CHILD(name) \
-    static void test_##name(void) \
-    { \
-        EXPECT(child_passes(name)); \
-    }
 IN_CHILD(pipes)
 IN_CHILD(large_pipe)
 IN_CHILD(across_reads)

@@ -261,11 +261,6 @@ static void late(void)
     EXPECT(rescan(false, clock_now_ns() + 60000000000u) == 0 && complete);
 }
 
-#define IN_CHILD(name) \
-    static void test_##name(void) \
-    { \
-        EXPECT(child_passes(name)); \
-    }
 IN_CHILD(written_pages)
 IN_CHILD(parts)
 IN_CHILD(new_heap)

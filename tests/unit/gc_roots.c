@@ -706,11 +706,6 @@ static void stacks_in_passes(void)
         end_actor(&actors[i]);
 }
 
-#define IN_CHILD(name) \
-    static void test_##name(void) \
-    { \
-        EXPECT(child_passes(name)); \
-    }
 IN_CHILD(statics)
 IN_CHILD(anonymous)
 IN_CHILD(files)

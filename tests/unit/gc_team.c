@@ -454,11 +454,6 @@ static void protected_small(void)
     team_end();
 }
 
-#define IN_CHILD(name) \
-    static void test_##name(void) \
-    { \
-        EXPECT(child_passes(name)); \
-    }
 IN_CHILD(random_graphs)
 IN_CHILD(chains)
 IN_CHILD(loops)

@@ -214,11 +214,6 @@ static void in_child_of_fork(void)
     EXPECT(told.calls == 0 && !is_accessible(p));
 }
 
-#define IN_CHILD(name) \
-    static void test_##name(void) \
-    { \
-        EXPECT(child_passes(name)); \
-    }
 IN_CHILD(touches)
 IN_CHILD(reached_again)
 IN_CHILD(executed)

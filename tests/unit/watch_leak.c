@@ -238,11 +238,6 @@ static void remarks(void)
     EXPECT(strstr(on_stderr(&s), "3 contradiction(s)") != NULL);
 }
 
-#define IN_CHILD(name) \
-    static void test_##name(void) \
-    { \
-        EXPECT(child_passes(name)); \
-    }
 IN_CHILD(by_site)
 IN_CHILD(growth)
 IN_CHILD(no_memory)
