@@ -23,6 +23,7 @@
 #include "gc/scan.h"
 #include "heap/meta.h"
 #include "sys/directory.h"
+#include "sys/proc_text.h"
 #include "sys/syscall.h"
 #include "sys/task.h"
 
@@ -71,27 +72,10 @@ void kernel_roots_shade(enum kernel_roots_kind kind, uintptr_t word)
 
 /* ---- reading ---- */
 
-/* The number behind `key` in the line. */
-static bool find_hex(const char *line, const char *key, uintptr_t *value)
-{
-    const char *at = strstr(line, key);
-    if (at == NULL)
-        return false;
-    for (at += strlen(key); *at == ' '; at++)
-        continue;
-    *value = 0;
-    for (;; at++) {
-        unsigned digit = (unsigned)*at - '0', letter = ((unsigned)*at | 0x20) - 'a';
-        if (digit > 9 && letter > 5)
-            return true;
-        *value = *value << 4 | (digit <= 9 ? digit : letter + 10);
-    }
-}
-
 static void mark_line(const char *line, const char *key)
 {
     uintptr_t word;
-    if (find_hex(line, key, &word))
+    if (proc_text_hex(line, key, &word) != NULL)
         mark_word(kernel.marker, word);
 }
 

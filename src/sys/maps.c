@@ -27,6 +27,7 @@
 #include "sys/maps.h"
 
 #include "base/check.h"
+#include "sys/proc_text.h"
 #include "sys/syscall.h"
 
 #include <errno.h>
@@ -37,15 +38,6 @@
 enum { MAPS_BUFFER_MIN = 16 * 1024 };
 
 /* ---- one line ---- */
-
-static unsigned hex_value(char c)
-{
-    unsigned digit = (unsigned)c - '0';
-    if (digit < 10)
-        return digit;
-    digit = ((unsigned)c | 0x20) - 'a';
-    return digit < 6 ? digit + 10 : 16;
-}
 
 /* Reads a number that ends with `stop`; returns what follows, or NULL. */
 static char *parse_hex(char *at, char stop, uint64_t *out)

@@ -17,6 +17,7 @@
 #include "base/check.h"
 #include "sys/directory.h"
 #include "sys/print.h"
+#include "sys/proc_text.h"
 #include "sys/syscall.h"
 
 #include <errno.h>
@@ -113,21 +114,10 @@ bool task_lives(int32_t tid)
     return state != 0 && state != 'Z' && state != 'X';
 }
 
-/* The number behind `key`, in the middle of a text. */
 static bool find_set(const char *text, const char *key, uint64_t *set)
 {
-    const char *at = strstr(text, key);
-    if (at == NULL)
-        return false;
-    *set = 0;
-    for (at += strlen(key); *at == ' ' || *at == '\t'; at++)
-        continue;
-    for (;; at++) {
-        unsigned digit = (unsigned)*at - '0', letter = ((unsigned)*at | 0x20) - 'a';
-        if (digit > 9 && letter > 5)
-            return *at == '\n';
-        *set = *set << 4 | (digit <= 9 ? digit : letter + 10);
-    }
+    const char *rest = proc_text_hex(text, key, set);
+    return rest != NULL && *rest == '\n';
 }
 
 static bool find_signals(const char *text, struct task_signals *out)
