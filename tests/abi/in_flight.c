@@ -572,7 +572,7 @@ static void *moving_value_get(int channel)
 static void movers_fill(void)
 {
     for (unsigned i = 0; i < MOVERS; i++)
-        way.put((int)i % CHANNELS, block_make(64 + 16 * i, i));
+        way.put((int)i % CHANNELS, mover_make(i));
 }
 
 static NOINLINE void move(uint32_t *state)
@@ -591,15 +591,9 @@ static void *move_thread(void *argument)
 
 static void movers_check(void)
 {
-    unsigned seen[MOVERS] = { 0 };
-    for (unsigned i = 0; i < MOVERS; i++) {
-        unsigned char *block = way.get((int)i % CHANNELS);
-        unsigned k = 0;
-        while (k < MOVERS && (seen[k] || !pattern_holds(block, 64 + 16 * k, k)))
-            k++;
-        CHECK(k < MOVERS);
-        seen[k] = 1;
-    }
+    unsigned char seen[MOVERS] = { 0 };
+    for (unsigned i = 0; i < MOVERS; i++)
+        mover_check(way.get((int)i % CHANNELS), seen, MOVERS);
 }
 
 static void move_all(struct way by)
@@ -610,7 +604,8 @@ static void move_all(struct way by)
     CHECK(pthread_create(&other, NULL, move_thread, (void *)5) == 0);
     loader = load_begin();
     move_thread((void *)99);
-    CHECK(pthread_join(other, NULL) == 0 && pthread_join(loader, NULL) == 0);
+    load_end(loader);
+    CHECK(pthread_join(other, NULL) == 0);
     movers_check();
 }
 

@@ -50,6 +50,25 @@ void kept_fill_and_forget(void **place)
     filled_place = NULL;
 }
 
+static size_t mover_size(unsigned number)
+{
+    return 64 + 16 * number;
+}
+
+NOINLINE void *mover_make(unsigned number)
+{
+    return block_make(mover_size(number), number);
+}
+
+void mover_check(const void *block, unsigned char *seen, unsigned count)
+{
+    unsigned k = 0;
+    while (k < count && (seen[k] || !pattern_holds(block, mover_size(k), k)))
+        k++;
+    CHECK(k < count);
+    seen[k] = 1;
+}
+
 static void *load_thread(void *unused)
 {
     pressure(LOAD, 1);

@@ -122,7 +122,7 @@ static void kind_epoll_fork(void)
 static void moving_fill(void)
 {
     for (unsigned i = 0; i < MOVERS; i++)
-        give(sets[i], files[i], block_make(64 + 16 * i, i), EPOLL_CTL_ADD);
+        give(sets[i], files[i], mover_make(i), EPOLL_CTL_ADD);
 }
 
 /* The pointers of sets i and j change places. */
@@ -137,21 +137,15 @@ static NOINLINE void swap(int i, int j)
 static void kind_epoll_moving(void)
 {
     uint32_t state = 99;
-    unsigned seen[MOVERS] = { 0 };
+    unsigned char seen[MOVERS] = { 0 };
     sets_make(MOVERS);
     run_and_forget(moving_fill);
     pthread_t thread = load_begin();
     while (!atomic_load(&loaded))
         swap((int)(random_next(&state) % MOVERS), (int)(random_next(&state) % MOVERS));
     load_end(thread);
-    for (unsigned i = 0; i < MOVERS; i++) {
-        unsigned char *block = take(sets[i]);
-        unsigned k = 0;
-        while (k < MOVERS && (seen[k] || !pattern_holds(block, 64 + 16 * k, k)))
-            k++;
-        CHECK(k < MOVERS);
-        seen[k] = 1;
-    }
+    for (unsigned i = 0; i < MOVERS; i++)
+        mover_check(take(sets[i]), seen, MOVERS);
 }
 
 /* ---- timers ---- */
