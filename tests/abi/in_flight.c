@@ -572,7 +572,7 @@ static void *moving_value_get(int channel)
 static void movers_fill(void)
 {
     for (unsigned i = 0; i < MOVERS; i++)
-        way.put((int)i % CHANNELS, mover_make(i));
+        way.put((int)i % CHANNELS, swapped_make(i));
 }
 
 static NOINLINE void move(uint32_t *state)
@@ -593,7 +593,7 @@ static void movers_check(void)
 {
     unsigned char seen[MOVERS] = { 0 };
     for (unsigned i = 0; i < MOVERS; i++)
-        mover_check(way.get((int)i % CHANNELS), seen, MOVERS);
+        swapped_check(way.get((int)i % CHANNELS), seen, MOVERS);
 }
 
 static void move_all(struct way by)

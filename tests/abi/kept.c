@@ -50,20 +50,20 @@ void kept_fill_and_forget(void **place)
     filled_place = NULL;
 }
 
-static size_t mover_size(unsigned number)
+static size_t swapped_size(unsigned number)
 {
     return 64 + 16 * number;
 }
 
-NOINLINE void *mover_make(unsigned number)
+NOINLINE void *swapped_make(unsigned number)
 {
-    return block_make(mover_size(number), number);
+    return block_make(swapped_size(number), number);
 }
 
-void mover_check(const void *block, unsigned char *seen, unsigned count)
+void swapped_check(const void *block, unsigned char *seen, unsigned count)
 {
     unsigned k = 0;
-    while (k < count && (seen[k] || !pattern_holds(block, mover_size(k), k)))
+    while (k < count && (seen[k] || !pattern_holds(block, swapped_size(k), k)))
         k++;
     CHECK(k < count);
     seen[k] = 1;

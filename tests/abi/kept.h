@@ -28,8 +28,8 @@ void kept_fill_and_forget(void **place);
 
 /* Small blocks that change places: number `number`; and that `block` is one of `count`, and none of
  * those that seen[] has already. */
-void *mover_make(unsigned number);
-void mover_check(const void *block, unsigned char *seen, unsigned count);
+void *swapped_make(unsigned number);
+void swapped_check(const void *block, unsigned char *seen, unsigned count);
 
 /* Another thread leaks LOAD bytes. load() waits for it; meanwhile `loaded` is false. */
 extern atomic_bool loaded;

@@ -122,7 +122,7 @@ static void kind_epoll_fork(void)
 static void moving_fill(void)
 {
     for (unsigned i = 0; i < MOVERS; i++)
-        give(sets[i], files[i], mover_make(i), EPOLL_CTL_ADD);
+        give(sets[i], files[i], swapped_make(i), EPOLL_CTL_ADD);
 }
 
 /* The pointers of sets i and j change places. */
@@ -145,7 +145,7 @@ static void kind_epoll_moving(void)
         swap((int)(random_next(&state) % MOVERS), (int)(random_next(&state) % MOVERS));
     load_end(thread);
     for (unsigned i = 0; i < MOVERS; i++)
-        mover_check(take(sets[i]), seen, MOVERS);
+        swapped_check(take(sets[i]), seen, MOVERS);
 }
 
 /* ---- timers ---- */
