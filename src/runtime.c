@@ -226,6 +226,7 @@ static void start_collector(void)
         return;
     mark_set_align((size_t)options.align);
     scan_set_tag_bits((unsigned)options.tag_bits);
+    scan_set_guard(pointer_guard());
     pacer_start(&pacing);
     probation_start(options.mode == MODE_SHAKEDOWN ? 0 : (unsigned)options.probation);
     world_set_signal((int)options.signal);

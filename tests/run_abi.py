@@ -223,7 +223,7 @@ THREADS = 'exchange short detached destructors main_leaves cancel masked'.split(
 BLOCKING = 'sleepers handlers actions cancel vfork'.split()
 
 STACKS = '''jump_heap jump_mapped jump_signal jump_running context_heap context_mapped context_signal context_running deep remapped twice twice_large twice_moving sysv none
-none_shared none_moving read_only_view tagged'''.split()
+none_shared none_moving read_only_view tagged in_jmp_buf'''.split()
 
 ENDINGS = '''exit exit_thread main_leaves quick_exit at_once daemon exec_thread chain forks close_all
 first_open'''.split()

@@ -12,10 +12,18 @@ size_t scan_filter_portable(const uintptr_t *words, size_t count, uintptr_t base
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
         uintptr_t word = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
+        word = disguise_plain(word, base, extent);
         out[found] = word;
         found += word - base < extent;
     }
     return found;
+}
+
+struct disguise disguise = {0, UINTPTR_MAX};
+
+void scan_set_guard(uint64_t guard)
+{
+    disguise = (struct disguise){guard, guard >> (64 - POINTER_GUARD_ROTATION)};
 }
 
 static uintptr_t untagged = UINTPTR_MAX; /* the bits that count */
@@ -35,7 +43,8 @@ size_t scan_filter_tagged(const uintptr_t *words, size_t count, uintptr_t base, 
 {
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
-        uintptr_t word = scan_untag(__atomic_load_n(&words[i], __ATOMIC_RELAXED));
+        uintptr_t word = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
+        word = scan_untag(disguise_plain(word, base, extent));
         out[found] = word;
         found += word - base < extent;
     }

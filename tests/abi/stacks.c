@@ -270,6 +270,48 @@ static void kind_context_running(void)
     coroutines_work(context_switch, heap_stack, start_by_context);
 }
 
+/* ---- a jmp_buf alone ---- */
+
+/* Calls _setjmp with the slot's pointer in rbp, and nowhere else. */
+void save_in_rbp(void *volatile *slot, jmp_buf to);
+__asm__(".text\n\t.globl save_in_rbp\n\t.type save_in_rbp, @function\n"
+        "save_in_rbp:\n\t"
+        "push %rbp\n\t"
+        "mov (%rdi), %rbp\n\t"
+        "movq $0, (%rdi)\n\t"
+        "mov %rsi, %rdi\n\t"
+        "call _setjmp@PLT\n\t"
+        "pop %rbp\n\t"
+        "ret\n\t"
+        ".size save_in_rbp, . - save_in_rbp");
+
+static jmp_buf kept_jumps[KEPT];
+
+static NOINLINE void jumps_fill(void)
+{
+    void *volatile place[KEPT];
+    kept_fill((void **)place);
+    for (unsigned i = 0; i < KEPT; i++)
+        save_in_rbp(&place[i], kept_jumps[i]);
+}
+
+/* What libc has made of rbp, undone. */
+static void *saved_rbp(const jmp_buf jump)
+{
+    uint64_t guard, word;
+    __asm__ volatile("mov %%fs:0x30, %0" : "=r"(guard));
+    memcpy(&word, (const char *)jump + sizeof word, sizeof word);
+    return (void *)((word >> 17 | word << 47) ^ guard);
+}
+
+static void kind_in_jmp_buf(void)
+{
+    run_and_forget(jumps_fill);
+    load();
+    for (unsigned i = 0; i < KEPT; i++)
+        kept_check_one(saved_rbp(kept_jumps[i]), i);
+}
+
 /* ---- the end of the main thread's stack ---- */
 
 enum { SMALL_STACK = 256 << 10, LEFT = 24 << 10, FRAME = 512, FRAMES_MOST = SMALL_STACK / FRAME };
@@ -595,7 +637,7 @@ static const struct kind kinds[] = {
     KIND(context_heap), KIND(context_mapped),
     KIND(context_signal), KIND(context_running), KIND(deep), KIND(remapped), KIND(twice),
     KIND(twice_large), KIND(twice_moving), KIND(sysv), KIND(none), KIND(none_shared),
-    KIND(none_moving), KIND(read_only_view), KIND(tagged), KIND(tagged_above),
+    KIND(none_moving), KIND(read_only_view), KIND(tagged), KIND(tagged_above), KIND(in_jmp_buf),
 };
 
 int main(int argc, char **argv)

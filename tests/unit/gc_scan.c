@@ -152,4 +152,38 @@ static void test_tags(void)
     EXPECT(scan_filter_best() != scan_filter_tagged);
 }
 
-UNIT_MAIN(TEST(test_tags), TEST(test_bounds), TEST(test_counts), TEST(test_random), TEST(test_all_hits))
+static uintptr_t disguise_of(uintptr_t address, uint64_t guard)
+{
+    uint64_t mixed = address ^ guard;
+    return mixed << 17 | mixed >> 47;
+}
+
+/* As setjmp stores them: found as what they are, each in its place among the others; words that end
+ * like them by chance are not. */
+static void test_disguise(void)
+{
+    enum { EACH = 3 };
+    const uint64_t guards[] = {0xfedcba9876543210, 0x123456789abcdef0, 0, UINT64_MAX};
+    uintptr_t base = (uintptr_t)0x7e0000000000, out[SCAN_MOST];
+    size_t extent = 1 << 20;
+    scan_filter_fn *filters[] = {scan_filter_portable, scan_filter_best(), scan_filter_tagged};
+    for (size_t g = 0; g < GC_COUNT(guards); g++) {
+        scan_set_guard(guards[g]);
+        for (uintptr_t i = 0; i < SCAN_MOST; i++)
+            words[i] = i % EACH == 0   ? disguise_of(base + i * 8, guards[g])
+                       : i % EACH == 1 ? base + i * 8
+                                       : disguise_of(base + extent + i * 8, guards[g]);
+        for (size_t f = 0; f < GC_COUNT(filters); f++)
+            for (size_t count = 0; count <= SCAN_MOST; count++) {
+                size_t found = filters[f](words, count, base, extent, out), next = 0;
+                for (uintptr_t i = 0; i < count; i++)
+                    if (i % EACH != 2)
+                        EXPECT(next < found && out[next] == base + i * 8 && ++next != 0);
+                EXPECT(found == next);
+            }
+    }
+    disguise = (struct disguise){0, UINTPTR_MAX};
+    EXPECT(scan_filter_best()(words, SCAN_MOST, base, extent, out) == SCAN_MOST / EACH + 1);
+}
+
+UNIT_MAIN(TEST(test_disguise), TEST(test_tags), TEST(test_bounds), TEST(test_counts), TEST(test_random), TEST(test_all_hits))
