@@ -46,7 +46,7 @@ GC_INLINE void mark_prefetch(uintptr_t word)
     __builtin_prefetch(slab_at(slab));
     __builtin_prefetch((const void *)(uintptr_t)slot_of(word), 1);
     __builtin_prefetch((const void *)word);
-    __builtin_prefetch((const void *)(word + mark_reach[hot.slab_class[slab]]));
+    __builtin_prefetch((const void *)(word + mark_reach[hot.slab_class[slab] >> SIZE_CLASS_SHIFT]));
 }
 
 /* The block that a word lies in, by descriptors that may be changing: .inv.torn. */

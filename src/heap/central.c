@@ -151,22 +151,28 @@ static bool span_new(struct central *c)
     return true;
 }
 
+/* Looks at slots from the cursor on; there are as many free ones as the span says. */
 static uint32_t span_take(struct slab *span, void **items, uint32_t want)
 {
-    char *start = (char *)slab_address(slab_index(span));
-    slot_byte *bytes = slot_of((uintptr_t)start);
-    uint32_t size = span->object_size, stride = size / GRANULE, slot = span->cursor;
-    uint32_t taken = 0, take = (uint32_t)size_min(want, span->free_slots);
-    while (taken < take) {
-        if (relaxed_load(&bytes[(size_t)slot * stride]) == SLOT_FREE) {
-            relaxed_store(&bytes[(size_t)slot * stride], SLOT_CACHED);
-            items[taken++] = start + (size_t)slot * size;
+    const uintptr_t start = slab_address(slab_index(span));
+    const uint32_t size = span->object_size, slots = span->slots;
+    uint32_t take = (uint32_t)size_min(want, span->free_slots), slot = span->cursor;
+    uintptr_t block = start + (uintptr_t)slot * size;
+    for (uint32_t taken = 0; taken < take;) {
+        slot_byte *byte = slot_of(block);
+        if (relaxed_load(byte) == SLOT_FREE) {
+            relaxed_store(byte, SLOT_CACHED);
+            items[taken++] = (void *)block;
         }
-        slot = slot + 1 == span->slots ? 0 : slot + 1;
+        block += size;
+        if (++slot == slots) {
+            slot = 0;
+            block = start;
+        }
     }
     span->cursor = (uint16_t)slot;
-    span->free_slots = (uint16_t)(span->free_slots - taken);
-    return taken;
+    span->free_slots = (uint16_t)(span->free_slots - take);
+    return take;
 }
 
 static uint32_t take_from_spans(struct central *c, void **items, uint32_t want)
@@ -215,22 +221,29 @@ uint32_t central_fetch(unsigned size_class, void **items, uint32_t want)
     return count;
 }
 
-static void span_give(struct central *c, const struct block *b)
+/* Frees those of items[0..count) that lie in the span, up to the first that does not; one at least.
+ * Returns how many. Its place changes with the first free slot, and perhaps with the last. */
+static uint32_t span_give(struct central *c, struct slab *span, void **items, uint32_t count)
 {
-    slot_byte *byte = slot_of(b->start);
-    GC_ASSERT(relaxed_load(byte) == SLOT_CACHED);
-    relaxed_store(byte, SLOT_FREE);
-    b->head->free_slots++;
-    span_settle(c, b->head, true);
+    uintptr_t start = slab_address(slab_index(span)), bytes = slab_span(span) * SLAB_SIZE;
+    uint32_t given = 0, free_before = span->free_slots;
+    for (; given < count && (uintptr_t)items[given] - start < bytes; given++) {
+        slot_byte *byte = slot_of((uintptr_t)items[given]);
+        GC_ASSERT(relaxed_load(byte) == SLOT_CACHED);
+        relaxed_store(byte, SLOT_FREE);
+    }
+    span->free_slots = (uint16_t)(free_before + given);
+    if (free_before == 0 || span->free_slots == span->slots)
+        span_settle(c, span, true);
+    return given;
 }
 
 static void give_to_spans(struct central *c, void **items, uint32_t count)
 {
-    struct block b = {0};
-    for (uint32_t i = 0; i < count; i++) {
-        bool found = block_find((uintptr_t)items[i], &b);
-        GC_CHECK(found && "a cached block lies in a span");
-        span_give(c, &b);
+    for (uint32_t given = 0; given < count;) {
+        struct slab *slab = slab_at(slab_index_of((uintptr_t)items[given]));
+        GC_CHECK(slab_kind(slab) == SLAB_CLASSED && "a cached block lies in a span");
+        given += span_give(c, slab_at(slab->head), items + given, count - given);
     }
     heap_note_returned((int64_t)count * size_classes[c->size_class].size);
 }
@@ -263,9 +276,9 @@ void *central_fetch_traced(unsigned size_class, struct record record)
 void central_release_traced(const struct block *block)
 {
     struct central *c = central_of(block->head->size_class, true);
+    void *item = (void *)block->start;
     lock_acquire(&c->lock);
-    heap_note_returned((int64_t)block->size);
-    span_give(c, block);
+    give_to_spans(c, &item, 1);
     lock_release(&c->lock);
 }
 

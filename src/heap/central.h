@@ -1,7 +1,7 @@
 /* central.h -- the shared level: per size class, spans with free slots and a transfer cache.
  *
  * There are two centrals a class: for ordinary blocks, and for traced ones, whose spans keep a
- * record of every block. The slab_class byte of a traced span is 0, so that free() of a traced
+ * record of every block. The slab_class entry of a traced span is 0, so that free() of a traced
  * block takes the slow path, where its record is at hand.
  *
  * Thread safety: each function takes the CENTRAL lock of its class. */

@@ -61,7 +61,7 @@ static size_t meta_size(size_t arena_size)
 
 static size_t reservation_size(size_t arena_size)
 {
-    return arena_size + arena_size / 8 + arena_size / 1024 + arena_size / SLAB_SIZE * 2 +
+    return arena_size + arena_size / 8 + arena_size / 1024 + arena_size / SLAB_SIZE * 3 +
            meta_size(arena_size) + 8 * (GUARD + PAGE_SIZE);
 }
 
@@ -74,7 +74,7 @@ static void lay_out(uintptr_t start, size_t size)
     arena.slab_count = size / SLAB_SIZE;
     hot.slots = (slot_byte *)place(&next, size / GRANULE);
     arena.slabs = (struct slab *)place(&next, arena.slab_count * sizeof(struct slab));
-    hot.slab_class = (uint8_t *)place(&next, arena.slab_count);
+    hot.slab_class = (uint16_t *)place(&next, arena.slab_count * sizeof *hot.slab_class);
     arena.slab_dirty = (uint8_t *)place(&next, arena.slab_count);
     arena.mark_stack_size = size / 16;
     arena.mark_stack = (char *)place(&next, arena.mark_stack_size);
@@ -103,6 +103,7 @@ bool arena_init(size_t most)
             continue;
         lay_out((uintptr_t)start, size);
         hot.base = arena.base;
+        hot.slot_origin = (uintptr_t)hot.slots - (arena.base >> GRANULE_SHIFT);
         hot.granules = size / GRANULE;
         return true;
     }
@@ -123,7 +124,7 @@ static bool commit_range(uint32_t from, uint32_t to)
 {
     return commit_table(arena.slabs, sizeof(struct slab), from, to) &&
            commit_table(hot.slots, SLAB_SIZE / GRANULE, from, to) &&
-           commit_table(hot.slab_class, 1, from, to) &&
+           commit_table(hot.slab_class, sizeof *hot.slab_class, from, to) &&
            commit_table(arena.slab_dirty, 1, from, to) &&
            commit_table((void *)arena.base, SLAB_SIZE, from, to);
 }

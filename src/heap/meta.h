@@ -5,7 +5,7 @@
  *   arena       size      blocks, in slabs of 64 KiB; aligned to 2 MiB
  *   slots       size/16   the slot bytes (slot.h)
  *   slabs       size/1024 one 64-byte descriptor a slab (slab.h)
- *   slab_class  size/64Ki one byte a slab: the size class, or 0 (what free() reads)
+ *   slab_class  size/32Ki two bytes a slab: the size class, shifted, or 0 (what free() reads)
  *   slab_dirty  size/64Ki one byte a slab: its pages may hold old data
  *   mark_stack  size/16   the marker's work list
  *   meta        size/32   everything else: thread caches, stack records, tables
@@ -33,7 +33,8 @@ struct hot {
     uintptr_t base;           /* of the arena */
     uint64_t granules;        /* in the arena; 0 when there is none */
     slot_byte *slots;         /* slots[(p - base) / 16] */
-    uint8_t *slab_class;      /* slab_class[(p - base) / 64 Ki] */
+    uintptr_t slot_origin;    /* slot_origin + p / 16: the same address */
+    uint16_t *slab_class;     /* slab_class[(p - base) / 64 Ki]: class << SIZE_CLASS_SHIFT */
     _Atomic uint8_t epoch;    /* what a new block is born with. Writer: the collector */
     _Atomic uint8_t window;   /* see .inv.window */
     uint8_t pad;              /* see .inv.past_end */
@@ -83,7 +84,7 @@ GC_INLINE uintptr_t slab_address(uint32_t index)
 }
 GC_INLINE slot_byte *slot_of(uintptr_t block)
 {
-    return &hot.slots[(block - hot.base) >> GRANULE_SHIFT];
+    return (slot_byte *)(hot.slot_origin + (block >> GRANULE_SHIFT));
 }
 
 #endif

@@ -1,6 +1,6 @@
 /* size_class.h -- the sizes in which blocks of up to 64 KiB come.
  *
- * Classes are numbered from 1; class 0 means "none" and is what the slab_class byte of anything
+ * Classes are numbered from 1; class 0 means "none" and is what the slab_class entry of anything
  * holds that free() must not treat as an ordinary small block. */
 #ifndef GC_SIZE_CLASS_H
 #define GC_SIZE_CLASS_H
@@ -12,6 +12,9 @@ enum {
     SIZE_CLASS_COUNT = SIZE_CLASS_ROWS + 1, /* with the empty class 0 */
     SIZE_CLASS_MAX = 65536,                 /* bytes; larger blocks are runs of slabs */
     SIZE_CLASS_TABLE_MAX = 1024,            /* bytes; up to here one table look-up */
+    /* slab_class holds classes shifted by this: what a thread cache keeps for a class takes so many
+     * bytes, and free() finds it without an instruction more. */
+    SIZE_CLASS_SHIFT = 5,
 };
 
 struct size_class {

@@ -40,7 +40,7 @@ void slab_make_classed(uint32_t head, unsigned size_class, bool traced)
     slab->records = NULL;
     relaxed_store(&slab->swept, relaxed_load(&hot.epoch));
     for (uint32_t i = 0; i < class->slabs; i++)
-        hot.slab_class[head + i] = traced ? 0 : (uint8_t)size_class;
+        hot.slab_class[head + i] = traced ? 0 : (uint16_t)(size_class << SIZE_CLASS_SHIFT);
     fill(head, 0, class->slabs, &common);
 }
 

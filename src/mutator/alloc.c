@@ -115,7 +115,7 @@ static uint32_t capture(void)
 static bool event(struct thread *t, unsigned size_class)
 {
     struct magazine *m = &thread_cache.magazines[size_class];
-    int64_t done = t->loaded[size_class] - magazine_until(m->word) + 1;
+    int64_t done = t->loaded[size_class] - (m->until < 0 ? -1 : m->until - 1); /* .inv.until */
     bool sampled = false;
     if (settings.sampling == ALLOC_SAMPLE_SOME) {
         int64_t *left = &t->sample_left[size_class];
@@ -131,8 +131,7 @@ static bool event(struct thread *t, unsigned size_class)
     int64_t next = settings.sampling == ALLOC_SAMPLE_SOME ? t->sample_left[size_class] - 1
                                                           : EVENT_MOST;
     t->loaded[size_class] = every ? 0 : (int32_t)(next < EVENT_MOST ? next : EVENT_MOST);
-    m->word = magazine_word(magazine_count(m->word), magazine_room(m->word),
-                            t->loaded[size_class]);
+    m->until = t->loaded[size_class];
     return sampled || settings.sampling == ALLOC_SAMPLE_ALL;
 }
 
@@ -147,14 +146,12 @@ static void *make_live(void *block)
 static void *take_cached(unsigned size_class)
 {
     struct magazine *m = &thread_cache.magazines[size_class];
-    if (magazine_count(m->word) == 0) {
+    if (magazine_count(m) == 0) {
         poll(0);
         if (!cache_refill(&thread_cache, size_class))
             return NULL;
     }
-    void *block = m->items[magazine_count(m->word) - 1];
-    m->word = m->word + MAGAZINE_ROOM_ONE - 1;
-    return make_live(block);
+    return make_live(*--m->top);
 }
 
 static void *take_uncached(unsigned size_class)
@@ -353,8 +350,7 @@ static void give_cached(const struct block *b)
     }
     cache_make_room(&thread_cache, class);
     struct magazine *m = &thread_cache.magazines[class];
-    m->items[magazine_count(m->word)] = block;
-    m->word = m->word - MAGAZINE_ROOM_ONE + 1;
+    *m->top++ = block;
 }
 
 static void free_block(const char *call, const struct block *b)

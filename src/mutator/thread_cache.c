@@ -35,7 +35,8 @@ void cache_attach(struct thread_cache *cache, struct thread *thread)
 {
     unsigned at = 0;
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
-        cache->magazines[class] = (struct magazine){0, &thread->items[at]};
+        void **items = &thread->items[at];
+        cache->magazines[class] = (struct magazine){items, items, items, 0};
         at += magazine_capacity(class);
     }
     GC_CHECK(at <= THREAD_ITEMS);
@@ -57,11 +58,12 @@ void cache_flush(struct thread_cache *cache)
 {
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
         struct magazine *m = &cache->magazines[class];
-        unsigned count = still_cached(m->items, magazine_count(m->word));
-        m->word = 0;
+        void **items = m->bottom;
+        unsigned count = still_cached(items, magazine_count(m));
+        *m = (struct magazine){0};
         compiler_barrier();
         if (count != 0)
-            central_release(class, m->items, count);
+            central_release(class, items, count);
     }
     cache->state = CACHE_STRANGER;
     cache->thread = NULL;
@@ -73,19 +75,15 @@ static unsigned grown_capacity(unsigned size_class, unsigned now)
     return now == 0 ? (unsigned)size_min(MAGAZINE_START, most) : (unsigned)size_min(2 * now, most);
 }
 
-static void set_counts(struct magazine *m, unsigned count, unsigned capacity)
-{
-    m->word = magazine_word(count, capacity - count, magazine_until(m->word));
-}
-
 bool cache_refill(struct thread_cache *cache, unsigned size_class)
 {
     struct magazine *m = &cache->magazines[size_class];
-    if (magazine_count(m->word) != 0)
+    if (magazine_count(m) != 0)
         return true;
-    unsigned capacity = grown_capacity(size_class, magazine_room(m->word));
-    unsigned count = central_fetch(size_class, m->items, (unsigned)size_max(capacity / 2, 1));
-    set_counts(m, count, capacity);
+    unsigned capacity = grown_capacity(size_class, magazine_room(m));
+    unsigned count = central_fetch(size_class, m->bottom, (unsigned)size_max(capacity / 2, 1));
+    m->top = m->bottom + count;
+    m->end = m->bottom + capacity;
     return count != 0;
 }
 
@@ -95,12 +93,12 @@ static void release_half(struct magazine *m, unsigned size_class, unsigned count
 {
     void *batch[MAGAZINE_MOST];
     unsigned half = (count + 1) / 2;
-    memcpy(batch, m->items, half * sizeof(void *));
-    set_counts(m, 0, count);
+    memcpy(batch, m->bottom, half * sizeof(void *));
+    m->top = m->bottom;
     compiler_barrier();
-    memmove(m->items, m->items + half, (count - half) * sizeof(void *));
+    memmove(m->bottom, m->bottom + half, (count - half) * sizeof(void *));
     compiler_barrier();
-    set_counts(m, count - half, count);
+    m->top = m->bottom + count - half;
     compiler_barrier();
     central_release(size_class, batch, half);
 }
@@ -108,12 +106,12 @@ static void release_half(struct magazine *m, unsigned size_class, unsigned count
 void cache_make_room(struct thread_cache *cache, unsigned size_class)
 {
     struct magazine *m = &cache->magazines[size_class];
-    unsigned count = magazine_count(m->word);
-    if (magazine_room(m->word) != 0)
+    unsigned count = magazine_count(m);
+    if (magazine_room(m) != 0)
         return;
     unsigned capacity = grown_capacity(size_class, count);
     if (capacity == count)
         release_half(m, size_class, count);
     else
-        set_counts(m, count, capacity);
+        m->end = m->bottom + capacity;
 }

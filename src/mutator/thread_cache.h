@@ -4,16 +4,19 @@
  * one and stores the epoch in its slot byte; free stores SLOT_CACHED and pushes. No lock, no
  * read-modify-write of shared memory, no call, no check of any option.
  *
- * A magazine is one word of three counters and a pointer:
- *
- *   bits 0-15   blocks in the magazine
- *   bits 16-31  room for more
- *   bits 32-63  allocations until the next event (sampling, stress), signed
- *
- * so that malloc and free keep all three by one addition. A zeroed magazine is empty, full, and due
- * for an event: whatever is asked of it goes to the slow path. That is what a thread starts with
+ * A magazine is three pointers into an array, and a counter: malloc takes what lies below `top`,
+ * unless that is `bottom`; free puts at `top`, unless that is `end`. A zeroed magazine is empty and
+ * full at once: whatever is asked of it goes to the slow path. That is what a thread starts with
  * (thread-local storage is zero), what class 0 keeps for ever (large, traced and foreign blocks),
- * and what a thread has again when its cache was flushed at its end.
+ * and what a thread has again when its cache was flushed at its end. All four lie in one cache
+ * line.
+ *
+ *   .inv.until   `until` is the number of allocations of the class that pass before the next event
+ *                (sampling, stress). The fast path that takes it below 0 has counted itself and
+ *                leaves -1; whoever comes to the slow path for another reason has not.
+ *
+ * The fast paths address magazines relative to the segment register that holds the thread pointer:
+ * that takes no instruction to compute where thread-local storage lies.
  *
  * Thread safety: thread-local. Another thread touches it only in the child of fork, where its owner
  * no longer exists. */
@@ -24,13 +27,11 @@
 #include "heap/meta.h"
 #include "heap/size_class.h"
 
-#define MAGAZINE_ROOM_ONE ((uint64_t)1 << 16)
-#define MAGAZINE_EVENT_ONE ((uint64_t)1 << 32)
-
 struct magazine {
-    uint64_t word;
-    void **items;
-};
+    void **top, **bottom, **end;
+    int32_t until; /* .inv.until */
+} __attribute__((aligned(32)));
+_Static_assert(sizeof(struct magazine) == 1 << SIZE_CLASS_SHIFT, "slab_class");
 
 struct thread;
 
@@ -41,47 +42,45 @@ enum cache_state {
 };
 
 struct thread_cache {
-    struct magazine magazines[SIZE_CLASS_COUNT];
+    struct magazine magazines[SIZE_CLASS_COUNT]; /* first: magazine_here knows */
     struct thread *thread;   /* when CACHE_ATTACHED */
     uint8_t state;
     uint8_t in_hook;         /* a hook of the allocator runs: no sampling, no cycle */
 };
 
 extern __thread struct thread_cache thread_cache;
+_Static_assert(offsetof(struct thread_cache, magazines) == 0, "magazine_here");
 
-GC_INLINE unsigned magazine_count(uint64_t word)
+GC_INLINE unsigned magazine_count(const struct magazine *m)
 {
-    return (uint16_t)word;
+    return (unsigned)(m->top - m->bottom);
 }
-GC_INLINE unsigned magazine_room(uint64_t word)
+GC_INLINE unsigned magazine_room(const struct magazine *m)
 {
-    return (uint16_t)(word >> 16);
+    return (unsigned)(m->end - m->top);
 }
-GC_INLINE int32_t magazine_until(uint64_t word)
+/* Where the calling thread has it: thread_cache.magazines[shifted_class >> SIZE_CLASS_SHIFT]. */
+GC_INLINE struct magazine __seg_fs *magazine_here(uintptr_t shifted_class)
 {
-    return (int32_t)(word >> 32);
-}
-GC_INLINE uint64_t magazine_word(unsigned count, unsigned room, int32_t until)
-{
-    return (uint64_t)count | (uint64_t)room << 16 | (uint64_t)(uint32_t)until << 32;
+    uintptr_t offset; /* of thread_cache, from the thread pointer */
+    __asm__("mov thread_cache@gottpoff(%%rip), %0" : "=r"(offset));
+    return (struct magazine __seg_fs *)(offset + shifted_class);
 }
 
 /* A block of the class, live; NULL: take the slow path. */
 GC_INLINE void *cache_pop(unsigned size_class)
 {
-    struct magazine *m = &thread_cache.magazines[size_class];
-    uint64_t word = m->word;
-    uint64_t after = word - (MAGAZINE_EVENT_ONE - MAGAZINE_ROOM_ONE + 1);
-    if (GC_UNLIKELY(magazine_count(word) == 0 || (int64_t)after < 0))
+    struct magazine __seg_fs *m = magazine_here((uintptr_t)size_class << SIZE_CLASS_SHIFT);
+    void **top = m->top;
+    if (GC_UNLIKELY(top == m->bottom) || GC_UNLIKELY(--m->until < 0))
         return NULL;
-    void *block = m->items[magazine_count(word) - 1];
-    m->word = after;
+    void *block = top[-1];
+    m->top = top - 1;
     /* .inv.newborn (judge.c): the block's address is in a register before the epoch is read. */
     __asm__ volatile("" : "+r"(block) : : "memory");
     if (block == NULL)
         __builtin_unreachable(); /* saves the caller's test on the fast path */
-    uintptr_t granule = ((uintptr_t)block - hot.base) >> GRANULE_SHIFT;
-    relaxed_store(&hot.slots[granule], relaxed_load(&hot.epoch));
+    relaxed_store(slot_of((uintptr_t)block), relaxed_load(&hot.epoch));
     return block;
 }
 
@@ -95,19 +94,20 @@ GC_INLINE bool cache_push(void *block)
     if (GC_UNLIKELY(granule >= hot.granules))
         return false;
     slot_byte *byte = &hot.slots[granule];
-    /* Acquire: the window that belongs to this epoch, or a later one (.inv.window). */
-    uint8_t age = (uint8_t)(acquire_load(&hot.epoch) - relaxed_load(byte));
-    if (GC_UNLIKELY(age > relaxed_load(&hot.window)))
+    /* Acquire: the window that belongs to this epoch, or a later one (.inv.window). Plain bytes are
+     * read by the instructions that subtract and compare them. */
+    uint8_t age = (uint8_t)(acquire_load(&hot.epoch) - *(const uint8_t *)byte);
+    if (GC_UNLIKELY(age > *(const uint8_t *)&hot.window))
         return false;
-    struct magazine *m =
-        &thread_cache.magazines[hot.slab_class[granule >> (SLAB_SHIFT - GRANULE_SHIFT)]];
-    uint64_t word = m->word;
-    if (GC_UNLIKELY(magazine_room(word) == 0))
+    struct magazine __seg_fs *m =
+        magazine_here(hot.slab_class[granule >> (SLAB_SHIFT - GRANULE_SHIFT)]);
+    void **top = m->top;
+    if (GC_UNLIKELY(top == m->end))
         return false;
     relaxed_store(byte, SLOT_CACHED);
     slot_note_death(granule);
-    m->items[magazine_count(word)] = block;
-    m->word = word - MAGAZINE_ROOM_ONE + 1;
+    *top = block;
+    m->top = top + 1;
     return true;
 }
 

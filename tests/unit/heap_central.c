@@ -374,7 +374,7 @@ static void traced_apart(void)
     EXPECT(central_fetch(80, &plain, 1) == 1);
     with = central_fetch_traced(80, (struct record){5, 65000}); /* one slot: one record */
     EXPECT(with != NULL && record_is(with, 5, 65000) && record_is(plain, 0, 65536));
-    EXPECT(hot.slab_class[slab_index_of((uintptr_t)plain)] == 80);
+    EXPECT(hot.slab_class[slab_index_of((uintptr_t)plain)] == 80 << SIZE_CLASS_SHIFT);
     release_traced(with);
     central_trim();
     EXPECT(central_fetch_traced(80, (struct record){6, 64999}) == with);

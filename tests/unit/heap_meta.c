@@ -58,7 +58,7 @@ static void check_layout(size_t most, size_t size)
         {arena.base, size},
         {(uintptr_t)hot.slots, size / GRANULE},
         {(uintptr_t)arena.slabs, arena.slab_count * sizeof(struct slab)},
-        {(uintptr_t)hot.slab_class, arena.slab_count},
+        {(uintptr_t)hot.slab_class, arena.slab_count * 2},
         {(uintptr_t)arena.slab_dirty, arena.slab_count},
         {(uintptr_t)arena.mark_stack, arena.mark_stack_size},
         {meta, size_max(size / 32, 16 * MIB)},

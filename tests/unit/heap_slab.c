@@ -45,7 +45,7 @@ static void check_class(unsigned class, bool traced)
     EXPECT(slab_span(slab_at(head)) == k->slabs && slab_at(head)->free_slots == k->slots);
     EXPECT(relaxed_load(&slab_at(head)->swept) == relaxed_load(&hot.epoch));
     for (uint32_t i = 0; i < k->slabs; i++)
-        EXPECT(hot.slab_class[head + i] == (traced ? 0 : class));
+        EXPECT(hot.slab_class[head + i] == (traced ? 0 : class << SIZE_CLASS_SHIFT));
     slab_unmake(head, k->slabs);
     struct block b;
     for (uint32_t i = 0; i < k->slabs; i++) {

@@ -137,8 +137,8 @@ static bool magazines_sound(void)
 {
     unsigned wrong = 0;
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
-        uint64_t word = thread_cache.magazines[class].word;
-        unsigned capacity = magazine_count(word) + magazine_room(word);
+        const struct magazine *m = &thread_cache.magazines[class];
+        unsigned capacity = magazine_count(m) + magazine_room(m);
         unsigned most = magazine_capacity(class);
         bool doubled = capacity == 0 || (capacity >= 8 && is_power_of_two(capacity));
         wrong += capacity > most || (capacity != most && !doubled);

@@ -1,5 +1,4 @@
-/* mutator_thread_cache.c -- the three counters in a word, and blocks on their way between a
- * magazine and central. */
+/* mutator_thread_cache.c -- magazines, and blocks on their way between them and central. */
 #include "mutator/thread_cache.h"
 
 #include "base/rng.h"
@@ -23,17 +22,17 @@ static struct magazine *magazine(unsigned class)
 
 static unsigned count(unsigned class)
 {
-    return magazine_count(magazine(class)->word);
+    return magazine_count(magazine(class));
 }
 
 static unsigned room(unsigned class)
 {
-    return magazine_room(magazine(class)->word);
+    return magazine_room(magazine(class));
 }
 
 static void set_until(unsigned class, int32_t until)
 {
-    magazine(class)->word = magazine_word(count(class), room(class), until);
+    magazine(class)->until = until;
 }
 
 static uint8_t byte_of(const void *block)
@@ -41,18 +40,7 @@ static uint8_t byte_of(const void *block)
     return relaxed_load(slot_of((uintptr_t)block));
 }
 
-/* ---- the word ---- */
-
-static void test_word(void)
-{
-    static const int32_t untils[] = {0, 1, -1, INT32_MAX, INT32_MIN, 1 << 30};
-    for (size_t i = 0; i < GC_COUNT(untils); i++)
-        for (unsigned n = 0; n <= 256; n += 16) {
-            uint64_t word = magazine_word(n, 256 - n, untils[i]);
-            EXPECT(magazine_count(word) == n && magazine_room(word) == 256 - n);
-            EXPECT(magazine_until(word) == untils[i]);
-        }
-}
+/* ---- one block ---- */
 
 static void test_capacity(void)
 {
@@ -73,10 +61,8 @@ static void zeroed(void)
     for (unsigned class = 0; class < SIZE_CLASS_COUNT; class++)
         EXPECT(cache_pop(class) == NULL);
     EXPECT(!cache_push((void *)(arena.base + SLAB_SIZE)) && !cache_push(NULL));
-    EXPECT(thread_cache.magazines[1].word == 0);
+    EXPECT(count(1) == 0 && room(1) == 0 && thread_cache.magazines[1].until == 0);
 }
-
-/* ---- pop and push ---- */
 
 static void pop_and_push(void)
 {
@@ -87,10 +73,11 @@ static void pop_and_push(void)
     relaxed_store(&hot.epoch, 77);
     char *a = cache_pop(4), *b = cache_pop(4);
     EXPECT(a != NULL && b != NULL && a != b && byte_of(a) == 77 && byte_of(b) == 77);
-    EXPECT(count(4) == 2 && room(4) == 6 && magazine_until(magazine(4)->word) == 1);
+    EXPECT(count(4) == 2 && room(4) == 6 && magazine(4)->until == 1);
     EXPECT(cache_push(a) && byte_of(a) == SLOT_CACHED && cache_pop(4) == a);
-    EXPECT(magazine_until(magazine(4)->word) == 0 && cache_pop(4) == NULL); /* an event is due */
-    EXPECT(count(4) == 2); /* and nothing was taken */
+    EXPECT(magazine(4)->until == 0 && cache_pop(4) == NULL); /* an event is due */
+    EXPECT(count(4) == 2 && magazine(4)->until == -1); /* and nothing was taken: .inv.until */
+    EXPECT(magazine_here(4 << SIZE_CLASS_SHIFT)->until == -1);
     EXPECT(cache_push(a) && cache_push(b) && count(4) == 4 && room(4) == 4);
     EXPECT(heap_check("pushed", NULL));
 }
@@ -102,16 +89,16 @@ static void push_refuses(void)
     cache_refill(&thread_cache, 4);
     set_until(4, 1000);
     char *p = cache_pop(4);
-    uint64_t word = magazine(4)->word;
+    void **top = magazine(4)->top;
     for (unsigned i = 1; i < 64; i++)
         EXPECT(!cache_push(p + i)); /* inside, misaligned */
     EXPECT(!cache_push((char *)hot.base - 16) && !cache_push((void *)arena.end));
-    EXPECT(!cache_push((void *)16) && !cache_push((void *)UINTPTR_MAX) && !cache_push(&word));
+    EXPECT(!cache_push((void *)16) && !cache_push((void *)UINTPTR_MAX) && !cache_push(&top));
     relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
     EXPECT(!cache_push(p) && byte_of(p) == EPOCH_FIRST); /* the last mark did not reach it */
     relaxed_store(&hot.window, 1);
     EXPECT(cache_push(p) && !cache_push(p)); /* while marking; and then it is free */
-    EXPECT(magazine(4)->word == word - MAGAZINE_ROOM_ONE + 1);
+    EXPECT(magazine(4)->top == top + 1 && top[0] == p);
     p = cache_pop(4);
     for (unsigned byte = 0; byte < 256; byte++) {
         relaxed_store(slot_of((uintptr_t)p), (uint8_t)byte);
@@ -123,8 +110,7 @@ static void push_refuses(void)
     }
     relaxed_store(slot_of((uintptr_t)p), SLOT_CACHED);
     set_until(4, 0);
-    while (room(4) != 0)
-        magazine(4)->word -= MAGAZINE_ROOM_ONE;
+    magazine(4)->end = magazine(4)->top;
     relaxed_store(slot_of((uintptr_t)p), relaxed_load(&hot.epoch));
     EXPECT(!cache_push(p) && slot_is_live(byte_of(p))); /* no room: it stays live */
 }
@@ -150,7 +136,7 @@ static void grows(void)
             cache_make_room(&thread_cache, 4);
         EXPECT(room(4) >= 1 && count(4) + room(4) <= 256 && cache_push(blocks[i]));
     }
-    EXPECT(magazine_until(magazine(4)->word) > 0); /* batches leave the event counter alone */
+    EXPECT(magazine(4)->until > 0); /* batches leave the event counter alone */
     EXPECT(heap_check("grown", NULL) && count(4) >= 128);
 }
 
@@ -172,8 +158,8 @@ static void keeps_the_young(void)
             cache_make_room(&thread_cache, class);
         EXPECT(cache_push(blocks[i]));
     }
-    EXPECT(count(class) == 2 && magazine(class)->items[1] == blocks[2]);
-    EXPECT(magazine(class)->items[0] == blocks[1] && heap_check("young", NULL));
+    EXPECT(count(class) == 2 && magazine(class)->bottom[1] == blocks[2]);
+    EXPECT(magazine(class)->bottom[0] == blocks[1] && heap_check("young", NULL));
 }
 
 /* Random use of all classes, and then a flush: every block is back. */
@@ -233,7 +219,7 @@ static void flush_half_way(void)
     struct heap_census census;
     start();
     cache_refill(&thread_cache, 4);
-    void *live = magazine(4)->items[0];
+    void *live = magazine(4)->bottom[0];
     relaxed_store(slot_of((uintptr_t)live), relaxed_load(&hot.epoch));
     cache_flush(&thread_cache);
     EXPECT(heap_check("half-way", &census) && census.live == 1);
@@ -257,4 +243,4 @@ static void test_batches(void)
     EXPECT(child_passes(flush_half_way));
 }
 
-UNIT_MAIN(TEST(test_word), TEST(test_capacity), TEST(test_one_block), TEST(test_batches))
+UNIT_MAIN(TEST(test_capacity), TEST(test_one_block), TEST(test_batches))
