@@ -43,25 +43,31 @@ def save(pyplot, figure, path):
     print(path)
 
 
-def bars(pyplot, path, title, rows, names):
-    """Groups of horizontal bars, one group a workload: the ratio to glibc, with its spread."""
+# A ratio beyond is cut off: one bad row would make all others too short to compare.
+CUT = 4
+
+
+def bars(pyplot, path, title, rows, names, values=render.ratios, line=1, cut=CUT):
+    """Groups of horizontal bars, one group a workload: the ratio to glibc, with its spread.
+    `values` may be another function of (cell, name), `line` where a line is drawn."""
     if not rows or not names:
         return
     height = 0.8 / len(names)
-    figure, axes = pyplot.subplots(figsize=(7, 1 + 0.16 * len(rows) * (len(names) + 1)))
+    figure, axes = pyplot.subplots(figsize=(7, 1 + 0.1 * len(rows) * (len(names) + 1)))
     for k, name in enumerate(names):
-        found = [(i, render.summary(render.ratios(cell, name))) for i, (_, cell) in enumerate(rows)]
+        found = [(i, render.summary(values(cell, name))) for i, (_, cell) in enumerate(rows)]
         found = [(i, s) for i, s in found if s]
         middle = [s[0] for _, s in found]
         errors = [[s[0] - s[1] for _, s in found], [s[2] - s[0] for _, s in found]]
         axes.barh([i + k * height for i, _ in found], middle, height, xerr=errors, label=name,
                   color=COLOURS.get(name), error_kw={'lw': 0.7})
-    axes.axvline(1, color=COLOURS['glibc'], lw=1)
+    axes.axvline(line, color=COLOURS['glibc'], lw=1)
     axes.set_yticks([i + 0.4 - height / 2 for i in range(len(rows))], [label for label, _ in rows])
     axes.invert_yaxis()
-    axes.set_xlim(left=0)
+    axes.margins(y=0.01)
+    axes.set_xlim(0, min(axes.get_xlim()[1], cut))
     axes.set_title(title, loc='left')
-    axes.legend(frameon=False, loc='lower right')
+    axes.legend(frameon=False, loc='upper left', bbox_to_anchor=(1, 1))
     save(pyplot, figure, path)
 
 
@@ -179,8 +185,11 @@ def main():
     bars(pyplot, stem + '-programs_memory.svg', 'Real programs: peak resident memory over glibc',
          render.rows_of(result, ('peak_rss',), 'programs'), names)
     scale_lines(pyplot, stem + '-threads.svg', render.scale_rows(result))
-    bars(pyplot, stem + '-kept.svg', 'Memory 10 s after everything was freed, over glibc',
-         render.rows_of(result, ('after',), 'after_free'), names)
+    # The row that starts with next to nothing would need an axis of its own: it is in the table.
+    bars(pyplot, stem + '-kept.svg', 'Resident after everything was freed, over the start',
+         [row for row in render.rows_of(result, ('kept',), 'after_free') if 'bare' not in row[0]],
+         result['allocators'], values=lambda cell, name: cell['values'].get(name, {}).values(),
+         line=1.1, cut=20)
     startup_bars(pyplot, stem + '-startup.svg', result['startup'])
     leak_lines(pyplot, stem + '-leak.svg', result['leak'])
     gc = result.get('gc', {})

@@ -132,21 +132,27 @@ class Bench:
         """{name: library or None}, glibc first."""
         found = {'glibc': None}
         ours = os.path.join(ROOT, self.args.build, 'preload', 'libgcmalloc.so')
-        if os.path.exists(ours):
+        if self.preloads('gcmalloc', ours, 'not built'):
             found['gcmalloc'] = ours
             if self.args.off:
                 found[OFF] = ours
-        else:
-            self.say(f'{os.path.relpath(ours, ROOT)} is not there: measuring the others')
         for name, (file, package) in PEERS.items():
             if self.args.peers is not None and name not in self.args.peers.split(','):
                 continue
             paths = [p for d in LIB_DIRS if os.path.exists(p := os.path.join(d, file))]
-            if paths:
+            if self.preloads(name, paths[0] if paths else file, f'{package} is not installed'):
                 found[name] = paths[0]
-            else:
-                self.say(f'{name} is left out: {package} is not installed')
         return found
+
+    def preloads(self, name, path, why_not):
+        """ld.so goes on without a library that it cannot load, and glibc has the other's name."""
+        if not os.path.exists(path):
+            self.say(f'{name} is left out: {why_not}')
+            return False
+        done = self.attempt(f'preloading {name}', ['/bin/true'], path)
+        if done and 'cannot be preloaded' in done[1]:
+            self.fail(f'preloading {name}', done[1].strip())
+        return bool(done) and 'cannot be preloaded' not in done[1]
 
     @staticmethod
     def say(text):
@@ -189,12 +195,13 @@ class Bench:
             cell = table.setdefault(f'{row} {metric}', {'unit': unit, 'values': {}})
             cell['values'].setdefault(name, {})[turn] = value
 
-    def workload(self, table, key, program, arguments, turn, name):
+    def workload(self, key, program, arguments, name):
+        """The figures of one run; tail has two rows of its own names."""
         done = self.attempt(f'{key} under {name}', [self.program(program)] + arguments.split(),
                             self.allocators[name], self.options_of(name))
         rows = figures(done[0]) if done else {}
-        self.keep(table, name, turn, {(row if program == 'tail' else key, metric): figure
-                                      for (row, metric), figure in rows.items()})
+        return {(row if program == 'tail' else key, metric): figure
+                for (row, metric), figure in rows.items()}
 
     def workloads(self):
         table = {}
@@ -202,26 +209,34 @@ class Bench:
         for turn in range(self.args.runs if chosen else 0):
             self.say(f'workloads, run {turn + 1} of {self.args.runs}')
             for key, program, full, quick in chosen:
+                arguments = quick if self.args.quick else full
                 for name in self.order(turn):
-                    self.workload(table, key, program, quick if self.args.quick else full, turn,
-                                  name)
+                    self.keep(table, name, turn, self.workload(key, program, arguments, name))
         return table
+
+    def beside(self, key, program, arguments):
+        """[(allocator, figures)], all allocators at the same time."""
+        names = list(self.allocators)
+        with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+            found = pool.map(lambda name: self.workload(key, program, arguments, name), names)
+            return list(zip(names, found))
 
     def after_free(self):
         table = {}
         chosen = [w for w in AFTER_FREE if self.wanted(w[0])]
-        for turn in range(min(self.args.runs, AFTER_FREE_RUNS) if chosen else 0):
-            self.say(f'after_free, run {turn + 1}')
+        runs = min(self.args.runs, AFTER_FREE_RUNS)
+        for turn in range(runs if chosen else 0):
+            self.say(f'after_free, run {turn + 1} of {runs}')
             for key, full, quick in chosen:
                 arguments = quick if self.args.quick else full
-                with concurrent.futures.ThreadPoolExecutor(len(self.allocators)) as pool:
-                    list(pool.map(lambda name: self.workload(table, key, 'after_free', arguments,
-                                                             turn, name), self.allocators))
+                for name, rows in self.beside(key, 'after_free', arguments):
+                    self.keep(table, name, turn, rows)
         return table
 
-    def startup_pairs(self, library, count):
-        done = self.attempt(f'startup with {os.path.basename(library)}',
-                            [self.program('startup'), library, str(count), '/bin/true'], None)
+    def startup_pairs(self, name, count):
+        argv = [self.program('startup'), self.allocators[name], str(count), '/bin/true']
+        done = self.attempt(f'startup under {name}', argv, None,
+                            extra={'GCMALLOC': self.options_of(name)})
         lines = done[0].splitlines() if done else []
         return [tuple(int(word) for word in line.split()[1:]) for line in lines]
 
@@ -235,7 +250,7 @@ class Bench:
             for name in self.order(turn):
                 if self.allocators[name]:
                     count = 20 if self.args.quick else 100
-                    pairs[name] += self.startup_pairs(self.allocators[name], count)
+                    pairs[name] += self.startup_pairs(name, count)
         return pairs
 
     def known_options(self):
