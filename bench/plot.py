@@ -1,4 +1,5 @@
-"""plot.py -- the pictures of a result: speed, memory, the leaking server, and stops.
+"""plot.py -- the pictures of a result: speed and memory of workloads and programs, throughput by
+threads, memory kept, start-up, the leaking server, and stops.
 
     plot.py RESULT.json      writes RESULT-speed.svg ... beside it and prints their names
 
@@ -13,7 +14,8 @@ import sys
 import render
 
 COLOURS = {'glibc': '#8c8c8c', 'gcmalloc': '#c0392b', 'jemalloc': '#2c7fb8', 'mimalloc': '#41ab5d',
-           'tcmalloc': '#e6a532', 'tight': '#c0392b', 'defaults': '#e08e79', 'boehm': '#41ab5d',
+           'tcmalloc': '#e6a532', 'scudo': '#8856a7', 'gcmalloc.off': '#e08e79',
+           'tight': '#c0392b', 'defaults': '#e08e79', 'boehm': '#41ab5d',
            'go': '#2c7fb8'}
 LABELS = {'tight': 'gcmalloc, percent=15', 'tight.exact': 'gcmalloc, percent=15, past_end=0',
           'defaults': 'gcmalloc, defaults', 'boehm': 'Boehm', 'go': 'Go, GOGC=20'}
@@ -41,25 +43,52 @@ def save(pyplot, figure, path):
     print(path)
 
 
-def bars(pyplot, path, title, rows, names):
-    """Groups of horizontal bars, one group a workload: the ratio to glibc, with its spread."""
-    if not rows:
+# A ratio beyond is cut off: one bad row would make all others too short to compare.
+CUT = 4
+
+
+def bars(pyplot, path, title, rows, names, values=render.ratios, line=1, cut=CUT):
+    """Groups of horizontal bars, one group a workload: the ratio to glibc, with its spread.
+    `values` may be another function of (cell, name), `line` where a line is drawn."""
+    if not rows or not names:
         return
     height = 0.8 / len(names)
-    figure, axes = pyplot.subplots(figsize=(7, 1 + 0.16 * len(rows) * (len(names) + 1)))
+    figure, axes = pyplot.subplots(figsize=(7, 1 + 0.1 * len(rows) * (len(names) + 1)))
     for k, name in enumerate(names):
-        found = [(i, render.summary(render.ratios(cell, name))) for i, (_, cell) in enumerate(rows)]
+        found = [(i, render.summary(values(cell, name))) for i, (_, cell) in enumerate(rows)]
         found = [(i, s) for i, s in found if s]
         middle = [s[0] for _, s in found]
         errors = [[s[0] - s[1] for _, s in found], [s[2] - s[0] for _, s in found]]
         axes.barh([i + k * height for i, _ in found], middle, height, xerr=errors, label=name,
                   color=COLOURS.get(name), error_kw={'lw': 0.7})
-    axes.axvline(1, color=COLOURS['glibc'], lw=1)
+    axes.axvline(line, color=COLOURS['glibc'], lw=1)
     axes.set_yticks([i + 0.4 - height / 2 for i in range(len(rows))], [label for label, _ in rows])
     axes.invert_yaxis()
-    axes.set_xlim(left=0)
+    axes.margins(y=0.01)
+    axes.set_xlim(0, min(axes.get_xlim()[1], cut))
     axes.set_title(title, loc='left')
-    axes.legend(frameon=False, loc='lower right')
+    axes.legend(frameon=False, loc='upper left', bbox_to_anchor=(1, 1))
+    save(pyplot, figure, path)
+
+
+def scale_lines(pyplot, path, rows):
+    """Median and extremes; past the number of cores level is as good as it gets."""
+    if len(rows) < 2:
+        return
+    figure, axes = pyplot.subplots(figsize=(7, 3.6))
+    for name in rows[0][1]:
+        found = [(threads, render.summary(runs[name])) for threads, runs in rows if runs.get(name)]
+        middle = [s[0] for _, s in found]
+        errors = [[s[0] - s[1] for _, s in found], [s[2] - s[0] for _, s in found]]
+        axes.errorbar([threads for threads, _ in found], middle, errors, label=name, marker='o',
+                      ms=3, capsize=2, color=COLOURS.get(name))
+    threads = [threads for threads, _ in rows]
+    axes.set(xscale='log', xlabel='threads', ylabel='million steps a second')
+    axes.set_xticks(threads, [str(n) for n in threads])
+    axes.set_xticks([], minor=True)
+    axes.set_ylim(bottom=0)
+    axes.set_title('Throughput of all threads together', loc='left')
+    axes.legend(frameon=False)
     save(pyplot, figure, path)
 
 
@@ -151,6 +180,16 @@ def main():
          render.rows_of(result, render.RATIO_METRICS), names)
     bars(pyplot, stem + '-memory.svg', 'Peak resident memory over glibc',
          render.rows_of(result, ('peak_rss',)), names)
+    bars(pyplot, stem + '-programs.svg', 'Real programs: time over glibc (shorter is faster)',
+         render.rows_of(result, render.RATIO_METRICS, 'programs'), names)
+    bars(pyplot, stem + '-programs_memory.svg', 'Real programs: peak resident memory over glibc',
+         render.rows_of(result, ('peak_rss',), 'programs'), names)
+    scale_lines(pyplot, stem + '-threads.svg', render.scale_rows(result))
+    # The row that starts with next to nothing would need an axis of its own: it is in the table.
+    bars(pyplot, stem + '-kept.svg', 'Resident after everything was freed, over the start',
+         [row for row in render.rows_of(result, ('kept',), 'after_free') if 'bare' not in row[0]],
+         result['allocators'], values=lambda cell, name: cell['values'].get(name, {}).values(),
+         line=1.1, cut=20)
     startup_bars(pyplot, stem + '-startup.svg', result['startup'])
     leak_lines(pyplot, stem + '-leak.svg', result['leak'])
     gc = result.get('gc', {})

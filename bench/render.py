@@ -4,6 +4,9 @@
 
 The statistics live here, since the pictures (plot.py) need the same ones: a median with its least
 and greatest, and a ratio that is taken within each run before the median is.
+
+"The best peer" is, for each row, the one with the least median: so `ours over the best peer`
+compares with an allocator that does not exist, the best at everything.
 """
 
 import json
@@ -13,6 +16,9 @@ import sys
 
 # Metrics that are worth a ratio; the rest (p50, max, build ...) stay in the JSON file.
 RATIO_METRICS = ('time', 'p99', 'p99.9')
+OURS = 'gcmalloc'
+# Columns beside the peers' in tables of ratios.
+AGAINST = ('ours / best peer', 'ours / jemalloc')
 
 
 def summary(values):
@@ -31,14 +37,26 @@ def geometric_mean(values):
     return math.exp(statistics.fmean(math.log(v) for v in values)) if values else None
 
 
-def rows_of(result, metrics):
-    """[(label, cell)] of the workload figures with one of these metrics."""
+def rows_of(result, metrics, group='workloads'):
+    """[(label, cell)] of a group's figures with one of these metrics."""
     rows = []
-    for key, cell in result['workloads'].items():
+    for key, cell in result.get(group, {}).items():
         row, metric = key.split(' ')
         if metric in metrics:
             rows.append((row if metric in ('time', 'peak_rss') else f'{row} {metric}', cell))
     return rows
+
+
+def best_peer(cell):
+    """The name of the allocator, not ours, with the least median, or None."""
+    middle = {name: statistics.median(runs.values()) for name, runs in cell['values'].items()
+              if runs and not name.startswith(OURS)}
+    return min(middle, key=middle.get) if middle else None
+
+
+def against(cell, column):
+    """Ours over the best peer, or over jemalloc, run by run."""
+    return ratios(cell, OURS, best_peer(cell) if column == AGAINST[0] else 'jemalloc')
 
 
 def number(value):
@@ -64,26 +82,113 @@ def absolute_table(rows, names, scale=1):
     return table([''] + names, body)
 
 
+def mean_of(ratio_lists):
+    mean = geometric_mean([statistics.median(found) for found in ratio_lists if found])
+    return f'**{mean:.2f}**' if mean else '-'
+
+
 def ratio_table(rows, names):
     others = [n for n in names if n != 'glibc']
-    body = [[label] + [spread(ratios(cell, n), '{:.2f}'.format) for n in others]
-            for label, cell in rows]
-    means = []
-    for name in others:
-        mean = geometric_mean([statistics.median(r) for _, c in rows if (r := ratios(c, name))])
-        means.append(f'{mean:.2f}' if mean else '-')
-    return table(['over glibc'] + others, body + [['geometric mean'] + means])
+    columns = {name: [ratios(cell, name) for _, cell in rows] for name in others}
+    columns.update({name: [against(cell, name) for _, cell in rows] for name in AGAINST})
+    body = [[label] + [spread(found[i], '{:.2f}'.format) for found in columns.values()]
+            for i, (label, _) in enumerate(rows)]
+    for i, (_, cell) in enumerate(rows):
+        if columns[AGAINST[0]][i]:
+            body[i][1 + len(others)] += f' {best_peer(cell)}'
+    means = [mean_of(found) for found in columns.values()]
+    return table(['over glibc'] + list(columns),
+                 body + [[f'**geometric mean of {len(rows)}**'] + means])
+
+
+def with_units(rows):
+    return [(f'{label}, {cell["unit"]}', cell) for label, cell in rows]
+
+
+# What has a time and a peak: (key in the result, what the headings say).
+GROUPS = (('workloads', 'Workloads'), ('programs', 'Real programs'))
+
+
+def group_text(result, group, title):
+    names = result['allocators']
+    speed, memory = (rows_of(result, m, group) for m in (RATIO_METRICS, ('peak_rss',)))
+    if not speed:
+        return []
+    return ([f'## {title}: time', ''] + absolute_table(with_units(speed), names)
+            + [f'## {title}: time over glibc\'s (below 1 is faster)', '']
+            + ratio_table(speed, names)
+            + [f'## {title}: peak resident memory, MiB', '']
+            + absolute_table(memory, names, scale=1024)
+            + [f'## {title}: peak resident memory over glibc\'s', ''] + ratio_table(memory, names))
 
 
 def workloads_text(result):
+    return [line for group, title in GROUPS for line in group_text(result, group, title)]
+
+
+def summary_row(title, rows, peers):
+    ratio_lists = [[against(cell, AGAINST[0]) for _, cell in rows]]
+    ratio_lists += [[ratios(cell, OURS, peer) for _, cell in rows] for peer in peers]
+    return [f'{title}, {len(rows)} rows'] + [mean_of(found) for found in ratio_lists]
+
+
+def summary_text(result):
+    """Ours over the best peer of each row, and over each peer: what the README quotes."""
+    peers, body = [n for n in result['allocators'] if not n.startswith(OURS)], []
+    for what, metrics in (('time', RATIO_METRICS), ('memory', ('peak_rss',))):
+        groups = [(title, rows_of(result, metrics, group)) for group, title in GROUPS]
+        groups.append(('All', [row for _, rows in groups for row in rows]))
+        body += [summary_row(f'{title}: {what}', rows, peers) for title, rows in groups if rows]
+    header = ['ours over, geometric mean', 'best peer of each row'] + peers
+    return (['## Summary (below 1: ours is better)', ''] + table(header, body)
+            if body and OURS in result['allocators'] else [])
+
+
+def scale_rows(result):
+    """[(threads, {allocator: [million steps a second, run by run]})]"""
+    rows = []
+    for label, cell in rows_of(result, ('time',)):
+        name, _, threads = label.partition('.')
+        if name == 'scale':
+            rows.append((int(threads), {n: [1000 / v for v in runs.values()]
+                                        for n, runs in cell['values'].items()}))
+    return rows
+
+
+def scale_text(result):
     names = result['allocators']
-    speed, memory = rows_of(result, RATIO_METRICS), rows_of(result, ('peak_rss',))
-    if not speed:
-        return []
-    return (['## Time, ns', ''] + absolute_table(speed, names)
-            + ['## Time, ratio to glibc (below 1 is faster)', ''] + ratio_table(speed, names)
-            + ['## Peak resident memory, MiB', ''] + absolute_table(memory, names, scale=1024)
-            + ['## Peak resident memory, ratio to glibc', ''] + ratio_table(memory, names))
+    body = [[str(threads)] + [spread(found.get(n, ())) for n in names]
+            for threads, found in scale_rows(result)]
+    return (['## Throughput of all threads together, million steps a second (scale)', '']
+            + table(['threads'] + names, body)) if body else []
+
+
+def redis_text(result):
+    rows = [(key.split(' ')[1], cell) for key, cell in result.get('programs', {}).items()
+            if key.startswith('redis ') and key.split(' ')[1] not in ('time', 'peak_rss')]
+    return (['## redis-server: microseconds a request', '']
+            + absolute_table(rows, result['allocators'])) if rows else []
+
+
+PHASES = ('grown', 'thinned', 'regrown')
+KEPT = ('start', 'peak', 'freed', 'after')
+
+
+def phases_text(result):
+    rows = [(label.split(' ')[1], cell) for label, cell in rows_of(result, PHASES)]
+    return (['## Fragmentation: resident over live bytes (phases)', '',
+             'Grown; 90 % freed at random; grown again with other sizes.', '']
+            + absolute_table(rows, result['allocators'])) if rows else []
+
+
+def after_free_text(result):
+    names = result['allocators']
+    kept = rows_of(result, ('kept',), 'after_free')
+    sizes = rows_of(result, KEPT, 'after_free')
+    # Ten seconds, but for --quick.
+    return (['## Some time after everything was freed: resident over the start (aim: 1.10)', '']
+            + absolute_table(kept, names) + ['In MiB:', '']
+            + absolute_table(sizes, names, scale=1024)) if kept else []
 
 
 def startup_text(result):
@@ -158,7 +263,8 @@ def markdown(result, pictures):
     import render_gc  # it uses the tables above
     lines = heading(result['about'])
     lines += [f'![{p.rsplit(".", 1)[0].rsplit("-", 1)[1]}]({p})' for p in pictures] + ['']
-    for part in (workloads_text, startup_text, render_gc.text, marks_text, stream_text, leak_text):
+    for part in (summary_text, workloads_text, redis_text, scale_text, phases_text,
+                 after_free_text, startup_text, render_gc.text, marks_text, stream_text, leak_text):
         lines += part(result)
     if result['failures']:
         lines += ['## Failed', '']

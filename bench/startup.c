@@ -10,26 +10,9 @@
  * rest of the environment (GCMALLOC, say) passes to both.
  *
  *     startup LIBRARY COUNT PROGRAM [ARGS...] */
-#include "bench.h"
+#include "launch.h"
 
-#include <spawn.h>
 #include <sys/wait.h>
-
-extern char **environ;
-
-enum { ENV_MOST = 512 };
-
-/* environ without any LD_PRELOAD, and with `preload` when there is one. */
-static void environment_make(char **env, char *preload)
-{
-    size_t n = 0;
-    if (preload)
-        env[n++] = preload;
-    for (char **e = environ; *e && n < ENV_MOST; e++)
-        if (strncmp(*e, "LD_PRELOAD=", 11))
-            env[n++] = *e;
-    env[n] = NULL;
-}
 
 static uint64_t spawn_ns(char **argv, char **env)
 {
