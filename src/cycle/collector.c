@@ -25,10 +25,12 @@
 #include "gc/roots.h"
 #include "gc/team.h"
 #include "gc/world.h"
+#include "heap/central.h"
 #include "heap/heap_stats.h"
 #include "heap/page_heap.h"
 #include "heap/sweep.h"
 #include "mutator/entry.h"
+#include "mutator/scavenge.h"
 #include "mutator/thread.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
@@ -51,9 +53,13 @@ enum {
     LARGE_WAIT_NS = 25000000,
 };
 
-/* The thread looks for free memory to give back this often: while there is some, and when not. */
+/* The thread looks this often for free memory to give back; after so many looks that found none,
+ * the rarer. */
 #define DECAY_NS ((uint64_t)1000000000)
 #define IDLE_NS (10 * DECAY_NS)
+#define QUIET_LOOKS 6
+/* For a stop to take blocks out of caches: if it takes longer, it can wait. */
+#define SCAVENGE_STOP_NS 20000000
 #define UNTIL_SERVED (UINT64_MAX / 2)
 
 static struct {
@@ -133,12 +139,41 @@ static const struct barrier *open_barrier(void)
     return NULL;
 }
 
+/* What threads have in their caches and do not use, goes to central. */
+static bool scavenge_caches(void)
+{
+    lock_acquire(&collector.lock);
+    lock_acquire(thread_registry_lock());
+    bool due = may_run() && scavenge_look();
+    if (due && world_stop(WORLD_RUNNING, SCAVENGE_STOP_NS) == WORLD_STOPPED) {
+        scavenge_take();
+        world_start();
+    }
+    lock_release(thread_registry_lock());
+    lock_release(&collector.lock);
+    scavenge_give();
+    return due;
+}
+
+/* From the program's side inwards: what one level gives back, the next has to give. False: there
+ * was nothing, and nothing is waiting for its time. */
+static bool give_back(void)
+{
+    bool some = scavenge_caches();
+    some |= central_scavenge() != 0;
+    some |= central_discard_pages(PAGE_HEAP_DECAY_SECONDS) != 0;
+    some |= page_heap_stats().dirty_slabs != 0;
+    page_heap_decay(PAGE_HEAP_DECAY_SECONDS);
+    return some;
+}
+
 static void wait_for_request(uint32_t served)
 {
+    unsigned quiet = 0; /* looks in a row that found nothing */
     while (relaxed_load(&collector.requested) == served && !relaxed_load(&collector.retiring)) {
-        bool some = page_heap_stats().dirty_slabs != 0;
-        if (!futex_wait_for(&collector.requested, served, some ? DECAY_NS : IDLE_NS))
-            page_heap_decay(PAGE_HEAP_DECAY_SECONDS);
+        uint64_t ns = quiet > QUIET_LOOKS ? IDLE_NS : DECAY_NS;
+        if (!futex_wait_for(&collector.requested, served, ns))
+            quiet = give_back() ? 0 : quiet + 1;
     }
 }
 

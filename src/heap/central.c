@@ -22,6 +22,10 @@
  *                  unreachable neighbours are free by then (sweep on demand), and so that the
  *                  whole arena is swept before the next mark (sweep.h).
  *
+ * Giving back. What lay in a transfer cache unneeded since the last call goes to its spans, and the
+ * kernel gets whole pages of free slots from spans in which nothing has changed for some calls: one
+ * live block must not keep 64 KiB resident. Free slots hold nothing, so nothing is lost.
+ *
  * Lock order: CENTRAL, then PAGE_HEAP and META. No two classes' locks at once, except in fork. */
 #include "heap/central.h"
 
@@ -31,11 +35,18 @@
 #include "heap/page_heap.h"
 #include "heap/sweep.h"
 #include "sys/lock.h"
+#include "sys/mem.h"
 
 #include <string.h>
 
-/* Blocks in the transfer cache of a class: two full batches of the smallest sizes. */
-enum { TRANSFER_MOST = 2 * CENTRAL_BATCH_MOST, CENTRALS = 2 * SIZE_CLASS_COUNT };
+enum {
+    /* Blocks in the transfer cache of a class, and their bytes: two full batches of magazines. */
+    TRANSFER_MOST = 2 * CENTRAL_BATCH_MOST,
+    TRANSFER_BYTES = 128 << 10,
+    CENTRALS = 2 * SIZE_CLASS_COUNT,
+    /* slab.idle: the pages have been given to the kernel. */
+    IDLE_DISCARDED = UINT8_MAX,
+};
 
 struct central {
     struct lock lock;
@@ -45,6 +56,8 @@ struct central {
     /* All under `lock`. */
     uint32_t first;          /* list of spans with free slots: index + 1, 0 = none */
     uint32_t transfer_count;
+    uint32_t transfer_low;   /* the least that it was since central_scavenge */
+    bool used;               /* since then */
     struct record *spare_records; /* of retired traced spans, chained through their first words */
 } __attribute__((aligned(CACHE_LINE)));
 
@@ -124,6 +137,7 @@ static bool span_is_due(const struct slab *span)
 static void span_count(struct slab *span, uint32_t freed)
 {
     span->free_slots = (uint16_t)(span->free_slots + freed);
+    span->idle = freed != 0 ? 0 : span->idle;
     relaxed_store(&span->swept, relaxed_load(&judge.epoch));
     heap_note_reclaimed(freed, (uint64_t)freed * span->object_size);
 }
@@ -172,6 +186,7 @@ static uint32_t span_take(struct slab *span, void **items, uint32_t want)
     }
     span->cursor = (uint16_t)slot;
     span->free_slots = (uint16_t)(span->free_slots - take);
+    span->idle = 0;
     return take;
 }
 
@@ -194,6 +209,7 @@ static uint32_t take_from_transfer(struct central *c, void **items, uint32_t wan
 {
     uint32_t count = (uint32_t)size_min(want, c->transfer_count);
     c->transfer_count -= count;
+    c->transfer_low = (uint32_t)size_min(c->transfer_low, c->transfer_count);
     memcpy(items, &transfer[c->size_class][c->transfer_count], count * sizeof(void *));
     return count;
 }
@@ -212,6 +228,7 @@ uint32_t central_fetch(unsigned size_class, void **items, uint32_t want)
 {
     struct central *c = central_of(size_class, false);
     lock_acquire(&c->lock);
+    c->used = true;
     uint32_t count = take_from_transfer(c, items, want);
     if (count == 0)
         count = take_from_spans(c, items, want);
@@ -233,6 +250,7 @@ static uint32_t span_give(struct central *c, struct slab *span, void **items, ui
         relaxed_store(byte, SLOT_FREE);
     }
     span->free_slots = (uint16_t)(free_before + given);
+    span->idle = 0;
     if (free_before == 0 || span->free_slots == span->slots)
         span_settle(c, span, true);
     return given;
@@ -248,14 +266,29 @@ static void give_to_spans(struct central *c, void **items, uint32_t count)
     heap_note_returned((int64_t)count * size_classes[c->size_class].size);
 }
 
+static uint32_t transfer_room(const struct central *c)
+{
+    size_t most = size_min(TRANSFER_BYTES / size_classes[c->size_class].size, TRANSFER_MOST);
+    return most > c->transfer_count ? (uint32_t)most - c->transfer_count : 0;
+}
+
 void central_release(unsigned size_class, void **items, uint32_t count)
 {
     struct central *c = central_of(size_class, false);
     lock_acquire(&c->lock);
-    uint32_t room = (uint32_t)size_min(count, TRANSFER_MOST - c->transfer_count);
+    c->used = true;
+    uint32_t room = (uint32_t)size_min(count, transfer_room(c));
     memcpy(&transfer[size_class][c->transfer_count], items, room * sizeof(void *));
     c->transfer_count += room;
     give_to_spans(c, items + room, count - room);
+    lock_release(&c->lock);
+}
+
+void central_return(unsigned size_class, void **items, uint32_t count)
+{
+    struct central *c = central_of(size_class, false);
+    lock_acquire(&c->lock);
+    give_to_spans(c, items, count);
     lock_release(&c->lock);
 }
 
@@ -359,11 +392,102 @@ void central_trim(void)
         lock_acquire(&c->lock);
         if (i < SIZE_CLASS_COUNT) {
             give_to_spans(c, transfer[i], c->transfer_count);
-            c->transfer_count = 0;
+            c->transfer_count = c->transfer_low = 0;
         }
         retire_empty(c);
         lock_release(&c->lock);
     }
+}
+
+/* The oldest blocks lie at the bottom. */
+static uint32_t return_unneeded(struct central *c)
+{
+    void **items = transfer[c->size_class];
+    uint32_t unneeded = c->transfer_low;
+    give_to_spans(c, items, unneeded);
+    c->transfer_count -= unneeded;
+    memmove(items, items + unneeded, c->transfer_count * sizeof(void *));
+    c->transfer_low = c->transfer_count;
+    return unneeded;
+}
+
+uint32_t central_scavenge(void)
+{
+    uint32_t returned = 0;
+    for (unsigned i = 1; i < CENTRALS; i++) {
+        struct central *c = &centrals[i];
+        lock_acquire(&c->lock);
+        if (i < SIZE_CLASS_COUNT)
+            returned += return_unneeded(c);
+        if (!c->used)
+            retire_empty(c);
+        c->used = false;
+        lock_release(&c->lock);
+    }
+    return returned;
+}
+
+/* A run of free slots, from slot `from` on: whole pages of it. */
+static size_t discard_run(uintptr_t span, uint32_t size, uint32_t from, uint32_t to)
+{
+    uintptr_t start = align_up(span + (uintptr_t)from * size, PAGE_SIZE);
+    uintptr_t end = align_down(span + (uintptr_t)to * size, PAGE_SIZE);
+    return start < end && mem_discard((void *)start, end - start) ? end - start : 0;
+}
+
+static size_t discard_free(const struct slab *span)
+{
+    uintptr_t start = slab_address(slab_index(span));
+    uint32_t size = span->object_size, from = 0;
+    size_t bytes = 0;
+    for (uint32_t slot = 0; slot < span->slots; slot++) {
+        if (relaxed_load(slot_of(start + (uintptr_t)slot * size)) == SLOT_FREE)
+            continue;
+        bytes += discard_run(start, size, from, slot);
+        from = slot + 1;
+    }
+    return bytes + discard_run(start, size, from, span->slots);
+}
+
+/* Beside the program: a guess. */
+static bool may_hold_free_pages(uint32_t index, unsigned *size_class, bool *traced)
+{
+    const struct slab *slab = slab_at(index);
+    if (slab_kind(slab) != SLAB_CLASSED || once(slab->head) != index ||
+        once(slab->idle) == IDLE_DISCARDED)
+        return false;
+    *size_class = once(slab->size_class);
+    *traced = once(slab->traced);
+    return *size_class != 0 && *size_class < SIZE_CLASS_COUNT &&
+           (size_t)once(slab->free_slots) * size_classes[*size_class].size >= PAGE_SIZE;
+}
+
+/* While it lasts nobody takes a slot from the span; those that are free stay so. */
+static size_t discard_idle(struct slab *span, unsigned calls)
+{
+    if (span->idle < calls) {
+        span->idle++;
+        return 0;
+    }
+    span->idle = IDLE_DISCARDED;
+    return discard_free(span);
+}
+
+size_t central_discard_pages(unsigned calls)
+{
+    size_t bytes = 0;
+    unsigned size_class;
+    bool traced;
+    for (uint32_t i = 0; i < relaxed_load(&arena.top); i++) {
+        if (!may_hold_free_pages(i, &size_class, &traced))
+            continue;
+        struct central *c = central_of(size_class, traced);
+        lock_acquire(&c->lock);
+        if (is_span_of(i, size_class, traced) && slab_at(i)->idle != IDLE_DISCARDED)
+            bytes += discard_idle(slab_at(i), calls);
+        lock_release(&c->lock);
+    }
+    return bytes;
 }
 
 void central_lock_all(void)

@@ -20,6 +20,8 @@ void central_init(void);
 uint32_t central_fetch(unsigned size_class, void **items, uint32_t want);
 /* Takes back blocks whose slot bytes are SLOT_CACHED. */
 void central_release(unsigned size_class, void **items, uint32_t count);
+/* The same, to their spans at once: nobody is going to ask for them soon. */
+void central_return(unsigned size_class, void **items, uint32_t count);
 
 /* One traced block, its byte SLOT_CACHED and its record set; NULL when out of memory. */
 void *central_fetch_traced(unsigned size_class, struct record record);
@@ -32,6 +34,12 @@ void central_sweep_span(uint32_t head);
 void central_recount(void);
 /* Returns the transfer caches' blocks to their spans and empty spans to the page heap. */
 void central_trim(void);
+/* Now and then: returns what no one needed of the transfer caches since the last call, and spans
+ * that are kept though empty, of classes not used since. Returns the number of blocks. */
+uint32_t central_scavenge(void);
+/* Now and then: gives the kernel those pages of half-empty spans that hold free slots only, where
+ * nothing changed for `calls` calls. Returns the bytes. */
+size_t central_discard_pages(unsigned calls);
 /* All CENTRAL locks, in order, for fork. */
 void central_lock_all(void);
 void central_unlock_all(void);

@@ -31,7 +31,8 @@ struct slab {
     _Atomic uint8_t kind;
     uint8_t size_class;     /* SLAB_CLASSED */
     uint8_t traced;         /* every slot has a record in `records`; see central.h */
-    uint8_t unused;
+    uint8_t idle;           /* SLAB_CLASSED head: calls of central_discard_pages since its free
+                             * slots changed. CENTRAL lock of its class */
     uint32_t magic;         /* granule offset -> slot index; 0 for a large block */
     uint32_t object_size;   /* bytes of a slot; 0 for a large block */
     uint16_t slots;         /* in the span; 1 for a large block */

@@ -70,6 +70,7 @@ bool thread_attach(uintptr_t stack_hint)
     for (unsigned class = 0; class < SIZE_CLASS_COUNT; class++) {
         t->sample_left[class] = 0;
         t->loaded[class] = 0;
+        t->seen[class].top = NULL;
     }
     lock_acquire(&registry.lock);
     t->park = park_take(stack_hint);
@@ -102,6 +103,11 @@ unsigned thread_count(void)
     unsigned count = registry.count;
     lock_release(&registry.lock);
     return count;
+}
+
+struct thread *thread_first(void)
+{
+    return registry.first;
 }
 
 void thread_after_fork(void)

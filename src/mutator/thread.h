@@ -26,6 +26,11 @@ struct thread {
     uint64_t rng;
     int64_t sample_left[SIZE_CLASS_COUNT]; /* allocations until the next sampled one */
     int32_t loaded[SIZE_CLASS_COUNT];      /* what `until` was last set to */
+    /* What scavenge_look last saw of the magazines. REGISTRY lock. */
+    struct {
+        void **top;
+        int32_t until;
+    } seen[SIZE_CLASS_COUNT];
     void *items[THREAD_ITEMS];             /* the magazines' blocks */
 };
 
@@ -34,6 +39,8 @@ bool thread_attach(uintptr_t stack_hint);
 /* Ends the calling thread's registration; its cache is flushed. Harmless if it has none. */
 void thread_detach(void);
 unsigned thread_count(void);
+/* The first of the list. REGISTRY lock. */
+struct thread *thread_first(void);
 /* In the child of fork: only the caller is left; the caches of the others are returned. */
 void thread_after_fork(void);
 struct lock *thread_registry_lock(void);

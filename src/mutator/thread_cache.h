@@ -30,6 +30,7 @@
 struct magazine {
     void **top, **bottom, **end;
     int32_t until; /* .inv.until */
+    uint32_t home; /* where its array begins in the thread's items: `bottom` rises (scavenge.c) */
 } __attribute__((aligned(32)));
 _Static_assert(sizeof(struct magazine) == 1 << SIZE_CLASS_SHIFT, "slab_class");
 
@@ -46,6 +47,7 @@ struct thread_cache {
     struct thread *thread;   /* when CACHE_ATTACHED */
     uint8_t state;
     uint8_t in_hook;         /* a hook of the allocator runs: no sampling, no cycle */
+    uint8_t busy;            /* magazines are being filled, emptied or moved: scavenge.c */
 };
 
 extern __thread struct thread_cache thread_cache;

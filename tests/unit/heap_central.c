@@ -15,6 +15,7 @@
 #include "heap/sweep.h"
 
 #include <pthread.h>
+#include <sys/mman.h>
 
 enum { HELD_MOST = 4000 };
 
@@ -243,15 +244,15 @@ static void listed_is_swept(void)
 /* An empty span goes back at once, wherever it is in the list, unless it is the only one. */
 static void empty_goes_back(void)
 {
-    static void *items[3 * 4], *more[600];
+    enum { TRANSFER = 8 }; /* 128 KiB of 16 KiB each */
+    static void *items[3 * 4], *more[TRANSFER];
     struct heap_census census;
     start(64 * MIB);
     for (uint32_t i = 0; i < 12; i += 4)
         EXPECT(central_fetch(64, &items[i], 4) == 4); /* a span */
-    for (uint32_t i = 0; i < 512; i++) /* fills the transfer cache */
+    for (uint32_t i = 0; i < TRANSFER; i++)
         EXPECT(central_fetch(64, &more[i], 1) == 1);
-    for (uint32_t i = 0; i < 512; i += 128)
-        central_release(64, &more[i], 128);
+    central_release(64, more, TRANSFER); /* fills the transfer cache */
     for (uint32_t i = 0; i < 12; i += 4)
         central_release(64, &items[i], 1); /* all three are listed, the first one last */
     EXPECT(heap_check("listed", &census));
@@ -487,5 +488,52 @@ static void test_threads(void)
     EXPECT(child_passes(threads));
 }
 
-UNIT_MAIN(TEST(test_random), TEST(test_exhausted), TEST(test_sweep), TEST(test_traced),
+/* ---- giving back ---- */
+
+static bool is_resident(uintptr_t page)
+{
+    unsigned char there = 0;
+    return mincore((void *)page, PAGE_SIZE, &there) == 0 && (there & 1);
+}
+
+/* What is in no use for some calls goes: first the transfer cache's blocks, then the pages between
+ * those that are. */
+static void gives_pages_back(void)
+{
+    enum { CLASS = 24, COUNT = 1024 }; /* 512 bytes, eight spans */
+    static void *items[COUNT];
+    size_t bytes = 0;
+    start(64 * MIB);
+    for (uint32_t got = 0; got < COUNT;)
+        got += central_fetch(CLASS, items + got, COUNT - got);
+    for (uint32_t i = 0; i < COUNT; i++)
+        memset(items[i], (int)i | 1, 512);
+    void *kept[] = {items[0], items[300], items[301], items[700], items[COUNT - 1]};
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < COUNT; i++)
+        if (i != 0 && i != 300 && i != 301 && i != 700 && i != COUNT - 1)
+            items[left++] = items[i];
+    central_release(CLASS, items, left);
+    EXPECT(central_scavenge() == 0); /* just given */
+    EXPECT(central_scavenge() == 128 * KIB / 512 && heap_check("scavenged", NULL));
+    for (unsigned call = 0; call < 3; call++)
+        EXPECT(central_discard_pages(3) == 0);
+    bytes = central_discard_pages(3);
+    EXPECT(bytes > 100 * KIB && bytes < COUNT * 512 && central_discard_pages(3) == 0);
+    for (unsigned i = 0; i < GC_COUNT(kept); i++) {
+        uintptr_t page = align_down((uintptr_t)kept[i], PAGE_SIZE);
+        EXPECT(*(char *)kept[i] != 0 && is_resident(page) && byte_of(kept[i]) == SLOT_CACHED);
+        EXPECT(i == 3 || !is_resident(page + (i == 4 ? -PAGE_SIZE : PAGE_SIZE)));
+    }
+    EXPECT(heap_check("discarded", NULL));
+    EXPECT(central_fetch(CLASS, items, 4) == 4); /* the span is in use again */
+    EXPECT(central_discard_pages(0) != 0 && heap_check("fetched", NULL));
+}
+
+static void test_gives_back(void)
+{
+    EXPECT(child_passes(gives_pages_back));
+}
+
+UNIT_MAIN(TEST(test_gives_back), TEST(test_random), TEST(test_exhausted), TEST(test_sweep), TEST(test_traced),
           TEST(test_threads))

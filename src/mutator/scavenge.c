@@ -1,0 +1,101 @@
+/* scavenge.c -- an idle thread's cache is given back.
+ *
+ * Theory: a magazine that has the same top, and has counted the same allocations, as a look before,
+ * was not used in between. A thread that sleeps cannot give it back itself, and hundreds of such
+ * blocks, each alone in its slab, keep hundreds of slabs resident. So they are taken out while the
+ * world is stopped, and given to central when it runs again, since a stopped thread may hold one of
+ * central's locks.
+ *
+ *   .inv.bottom  A thread may be stopped anywhere, in the middle of malloc or free, too. Both read
+ *                `top` once, use the block below it or the place at it, and store the new `top`. So
+ *                the top block and `top` stay: blocks are taken from `bottom` up, which rises. The
+ *                thread goes on as if it had used them up.
+ *   .inv.busy    The miss path moves whole magazines: while it does, `busy` is set, and the thread
+ *                is passed over. It may lie beneath a handler of the program's that sleeps. */
+#include "mutator/scavenge.h"
+
+#include "base/check.h"
+#include "heap/central.h"
+#include "heap/meta.h"
+#include "heap/slab.h"
+#include "mutator/thread.h"
+#include "sys/lock.h"
+
+enum {
+    /* Bytes for which the world is stopped, ~50 us; less waits. */
+    SCAVENGE_LEAST = 256 << 10,
+    /* Blocks taken in one stop: some 30 us of it. The rest comes with the next. */
+    SCAVENGE_MOST = 32 << 10,
+};
+
+static struct {
+    void **items; /* SCAVENGE_MOST, in metadata */
+    uint32_t count;
+} taken;
+
+/* Blocks that may be taken out of the magazine. */
+static uint32_t idle_blocks(const struct thread *t, unsigned class)
+{
+    const struct magazine *m = &t->cache->magazines[class];
+    void **top = once(m->top), **bottom = once(m->bottom);
+    bool idle = top == t->seen[class].top && once(m->until) == t->seen[class].until;
+    return idle && top > bottom + 1 ? (uint32_t)(top - bottom) - 1 : 0;
+}
+
+static size_t look_at(struct thread *t)
+{
+    size_t bytes = 0;
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
+        const struct magazine *m = &t->cache->magazines[class];
+        bytes += (size_t)idle_blocks(t, class) * size_classes[class].size;
+        t->seen[class].top = once(m->top);
+        t->seen[class].until = once(m->until);
+    }
+    return bytes;
+}
+
+bool scavenge_look(void)
+{
+    size_t bytes = 0;
+    GC_ASSERT(lock_held(LOCK_REGISTRY));
+    for (struct thread *t = thread_first(); t != NULL; t = t->next)
+        bytes += look_at(t);
+    if (bytes >= SCAVENGE_LEAST && taken.items == NULL)
+        taken.items = meta_alloc(SCAVENGE_MOST * sizeof *taken.items);
+    return bytes >= SCAVENGE_LEAST && taken.items != NULL;
+}
+
+static void take_from(struct thread *t)
+{
+    if (once(t->cache->busy)) /* .inv.busy */
+        return;
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
+        struct magazine *m = &t->cache->magazines[class];
+        uint32_t count = (uint32_t)size_min(idle_blocks(t, class), SCAVENGE_MOST - taken.count);
+        for (uint32_t i = 0; i < count; i++)
+            taken.items[taken.count++] = m->bottom[i];
+        m->bottom += count; /* .inv.bottom */
+    }
+}
+
+void scavenge_take(void)
+{
+    for (struct thread *t = thread_first(); t != NULL; t = t->next)
+        take_from(t);
+}
+
+static unsigned class_of(const void *block)
+{
+    return hot.slab_class[slab_index_of((uintptr_t)block)] >> SIZE_CLASS_SHIFT;
+}
+
+void scavenge_give(void)
+{
+    for (uint32_t from = 0, to; from < taken.count; from = to) {
+        unsigned class = class_of(taken.items[from]);
+        for (to = from; to < taken.count && class_of(taken.items[to]) == class;)
+            to++;
+        central_return(class, taken.items + from, to - from);
+    }
+    taken.count = 0;
+}
