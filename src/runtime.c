@@ -382,6 +382,7 @@ void runtime_exit(void)
         .reachable_bytes = last.marked_bytes,
         .interlock = options.mode == MODE_COLLECT ? last.interlock : NULL,
         .contradictions = probation_status().contradictions,
+        .written = probation_status().written,
         .withheld = withheld_counts().blocks,
         .touched = withheld_counts().touched,
         .max_groups = (unsigned)options.max_leaks,

@@ -339,6 +339,30 @@ def contradicts(result, context):
     return None
 
 
+def writes_seen(site):
+    """The barrier has seen them, before a block was reclaimed: said once, counted, and named."""
+    def judge(result, context):
+        if result.err_text.count('the program wrote to a block of') != 1:
+            return 'it does not say once that the program wrote to a block'
+        counted = re.search(r'(\d+) contradiction.*\n.*: (\d+) of them were writes', result.err_text)
+        if not counted or counted.group(1) != counted.group(2):
+            return f'contradictions and writes: {counted and counted.groups()}'
+        if site and f' in {site} ' not in result.err_text.partition(' of them with blocks')[2]:
+            return f'the site {site} is not named'
+        leaks = leak_report.Report(result.err_text.partition(' contradiction(s)')[0])
+        if leaks.objects_of('make_watched', reclaimed=True):
+            return 'a block that is in use was reclaimed'
+        return None
+    return judge
+
+
+def trusted(result, context):
+    """No contradiction, and leaks were reclaimed."""
+    if 'contradiction' in result.err_text:
+        return f'a contradiction: {result.err_text[:300]!r}'
+    return None if 'Reclaimed' in result.err_text else 'nothing was reclaimed'
+
+
 def is_caught(result, context):
     """The control: the program itself finds that its block is another's."""
     found = result.status == 1 and 'failed: pattern_holds' in result.err_text
@@ -364,6 +388,17 @@ def hidden_tests():
         yield test(f'hidden_{kind}_probation', f'hidden {kind}',
                    'min_heap=0,confirm=1,probation=1000,stress=1000',
                    contradicts, True)
+    # A block is due after four marks, so three of them can see a write.
+    watching = 'min_heap=0,confirm=4,percent=10'
+    for kind in ['beside', 'locked']:
+        for barrier in ['uffd', 'mprotect']:
+            yield test(f'hidden_{kind}_{barrier}', f'hidden {kind}', f'{watching},barrier={barrier}',
+                       both(prints_done, trusted), True)
+    for kind in ['pages', 'ranges']:
+        for stacks, site in [('all', 'make_watched'), ('none', None)]:
+            yield test(f'hidden_{kind}_stacks_{stacks}', f'hidden {kind}',
+                       f'{watching},barrier=uffd,stacks={stacks}',
+                       both(prints_done, writes_seen(site)), True)
 
 
 def sandbox_tests():

@@ -41,6 +41,7 @@
 #include "gc/rescan.h"
 #include "gc/roots.h"
 #include "gc/team.h"
+#include "gc/touched.h"
 #include "gc/withheld.h"
 #include "gc/world.h"
 #include "heap/heap_stats.h"
@@ -87,6 +88,7 @@ static struct {
     struct roots_stats roots;
     uint64_t started;
     bool unfinished;             /* .inv.all_or_none */
+    bool watches;                /* for writes to what the last mark has not reached */
     uint64_t look_ns;            /* to ask the barrier about the whole heap, of this cycle; 0: not
                                   * known yet */
     uint64_t looked;             /* when the last look at it began; at first: when it was armed */
@@ -429,6 +431,14 @@ static bool ends_in_pause(const struct barrier *barrier)
     return barrier->stops && barrier->disarm == NULL;
 }
 
+/* An interlock knows already that pointers cannot be seen, and why. */
+static void end_watched_mark(const struct cycle_order *order)
+{
+    end_mark(order);
+    if (cycle.roots.interlock == NULL)
+        touched_end(probation_written);
+}
+
 /* One stop. True: the mark has ended. */
 static bool stop_and_finish(const struct cycle_order *order, unsigned stops, bool last,
                             const char **reason)
@@ -444,7 +454,7 @@ static bool stop_and_finish(const struct cycle_order *order, unsigned stops, boo
     uint64_t deadline = last ? 0 : begun + budget > least ? begun + budget : least;
     bool done = look_again(order, stops == 1, deadline, reason);
     if (done)
-        end_mark(order);
+        end_watched_mark(order);
     else if (*reason == NULL)
         enter(CYCLE_RESCAN_PHASE);
     if (done && ends_here)
@@ -572,6 +582,14 @@ static const char *finish_mark(const struct cycle_order *order)
     }
 }
 
+static void arm_heap(const struct cycle_order *order)
+{
+    uintptr_t end = rescan_arm(order->barrier);
+    touched_off();
+    if (cycle.watches)
+        touched_begin(order->barrier, &order->files->pagemap, end);
+}
+
 static const char *mark_concurrently(const struct cycle_order *order)
 {
     const struct barrier *barrier = order->barrier;
@@ -581,7 +599,7 @@ static const char *mark_concurrently(const struct cycle_order *order)
     armed_clear();
     cycle.looked = cycle.mark_begun = clock_now_ns();
     cycle.patient_until = 0;
-    rescan_arm(barrier); /* before the epoch: rescan.c, .inv.armed_first */
+    arm_heap(order); /* before the epoch: rescan.c, .inv.armed_first */
     cycle.unfinished = true;
     cycle.look_ns = 0;
     begin_epoch();
@@ -658,6 +676,7 @@ static const char *mark_beside(const struct cycle_order *order)
     struct cycle_order in_one_stop = *order;
     const char *reason = mark_concurrently(order);
     if (reason == NULL) {
+        probation_tell();
         judge_mark(order);
         set_terms();
         return NULL;
@@ -693,6 +712,8 @@ const char *cycle_collect(const struct cycle_order *order)
     leak_graph_drop();
     if (cycle.unfinished)
         take_all_as_reached();
+    cycle.watches = r->unreached_blocks != 0 && r->interlock == NULL &&
+                    cycle.settings.withhold == NULL;
     *r = new_record(order->reason);
     cycle.settings.set_trigger(relaxed_load(&cycle.goal));
     const char *reason = mark(order);

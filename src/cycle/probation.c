@@ -1,9 +1,10 @@
 /* probation.c -- trust is earned, and lost by one contradiction.
  *
  * A contradiction means that the program holds a pointer which the collector cannot see (hidden by
- * xor, compressed, in a kernel object …). The process then goes back to report-only for good, and
- * says so once. With probation=0 the user has taken the decision: blocks go on being reclaimed,
- * except those from the contradicting site (its allocation stack, where that was recorded). */
+ * xor, compressed, in a kernel object …): it freed or resized a block that no mark had reached, or
+ * wrote to it (gc/touched.c). The process then goes back to report-only for good, and says so once.
+ * With probation=0 the user has taken the decision: blocks go on being reclaimed, except those from
+ * the contradicting site (its allocation stack, where that was recorded). */
 #include "cycle/probation.h"
 
 #include "base/atomic.h"
@@ -19,6 +20,8 @@ enum {
 static struct {
     unsigned needed, passed;
     _Atomic uint64_t contradictions;
+    _Atomic uint64_t written; /* of these, by the barrier */
+    struct block untold;      /* the first of all: to be said when the world runs; size 0: none */
     struct {
         _Atomic uint32_t stack;
         _Atomic uint64_t count;
@@ -48,25 +51,54 @@ static uint32_t find(uint32_t stack)
     return PINNED_MOST;
 }
 
-static void pin(uint32_t stack)
+static void pin(uint32_t stack, uint64_t count)
 {
     uint32_t at = find(stack);
     if (at == PINNED_MOST && stack != 0)
         at = relaxed_add(&probation.pinned_count, 1);
     if (at >= PINNED_MOST)
         return;
-    relaxed_add(&probation.pinned[at].count, 1);
+    relaxed_add(&probation.pinned[at].count, count);
     release_store(&probation.pinned[at].stack, stack);
+}
+
+/* True: it is the first, and ends what trust there was. */
+static bool note(const struct block *block)
+{
+    uint64_t before = relaxed_add(&probation.contradictions, 1);
+    pin(block_stack(block), 1);
+    return before == 0 && probation.needed != 0;
+}
+
+static void say(const char *used, const struct block *block)
+{
+    print_error("the program %s a block of %zu bytes at %p to which no pointer was found: it "
+                "hides pointers, so from now on leaks are only reported, not reclaimed",
+                used, block->size, (void *)block->start);
 }
 
 void probation_contradiction(const struct block *block)
 {
-    uint64_t before = relaxed_add(&probation.contradictions, 1);
-    pin(block_stack(block));
-    if (before == 0 && probation.needed != 0)
-        print_error("the program used a block of %zu bytes at %p to which no pointer was found: it "
-                    "hides pointers, so from now on leaks are only reported, not reclaimed",
-                    block->size, (void *)block->start);
+    if (note(block))
+        say("used", block);
+}
+
+void probation_written(const struct block *block, bool first)
+{
+    if (!first) {
+        pin(block_stack(block), 0);
+        return;
+    }
+    relaxed_add(&probation.written, 1);
+    if (note(block))
+        probation.untold = *block;
+}
+
+void probation_tell(void)
+{
+    if (probation.untold.size != 0)
+        say("wrote to", &probation.untold);
+    probation.untold.size = 0;
 }
 
 bool probation_passed(void)
@@ -98,7 +130,8 @@ bool probation_has_pins(void)
 struct probation_status probation_status(void)
 {
     return (struct probation_status){probation.needed, probation.passed,
-                                     relaxed_load(&probation.contradictions)};
+                                     relaxed_load(&probation.contradictions),
+                                     relaxed_load(&probation.written)};
 }
 
 const char *probation_reason(void)

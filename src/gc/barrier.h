@@ -37,6 +37,10 @@ struct barrier {
      * they were armed; the range was armed in this phase. With `rearm` the pages are armed again
      * before they are visited: what is written during the visit will be reported once more. */
     void (*take)(uintptr_t start, uintptr_t end, bool rearm, pagemap_visit_fn *visit, void *data);
+    /* For visit() to ask: is this range no guess? True: whichever of its pages was armed, exists,
+     * and is no part of a huge page, was written since it was armed. Of pages that were not armed
+     * (they did not exist then) or have vanished it says nothing. NULL: never. */
+    bool (*exact)(void);
     /* Outside of a phase: the program is going to write to [start, end), and shall not be held up
      * by what an earlier phase left there. NULL: nothing is left. */
     void (*relax)(uintptr_t start, uintptr_t end);

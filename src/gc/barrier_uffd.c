@@ -12,6 +12,15 @@
  *                 registered: the scan refuses the whole request, and the range counts as written.
  *                 What the request had protected by then is lost: so the request is the unit.
  *
+ *   .inv.answer   What the kernel answers without refusing is exact, for pages that had an entry
+ *                 when they were armed: only a write fault clears the bit of a page that stays
+ *                 where it is. Swapping, migration and fork keep it; a huge page is split before
+ *                 its bit is cleared, and only the page that was written loses it. What else is
+ *                 reported has vanished (then it is a hole, or the zero page once it is read), or
+ *                 never had an entry, and came as part of a huge page for a neighbour's sake.
+ *                 Faults for the whole process (mlockall) and merged pages are the caller's
+ *                 business: touched.c.
+ *
  *   .inv.stale    A mapping can lose its registration and keep the bits in its page table entries:
  *                 mremap does that to the neighbour with which it joins what it moves. The next
  *                 write makes such a page writable, bit and all, and registered anew it would read
@@ -56,6 +65,7 @@ enum {
 static struct {
     int fd;
     struct pagemap pagemap;
+    bool answered;   /* what is being visited is the kernel's answer: .inv.answer */
 } uffd = {.fd = -1, .pagemap = {.fd = -1}};
 
 static void uffd_close(void)
@@ -122,6 +132,7 @@ static void take_piece(uintptr_t start, uintptr_t end, bool rearm, pagemap_visit
                                                         : PAGEMAP_PROTECT;
     for (uintptr_t at = start, next = end; at < end; at = next) {
         long count = pagemap_take_written(&uffd.pagemap, how, at, end, ranges, RANGES, &next);
+        uffd.answered = count >= 0;
         if (count < 0) { /* .inv.strange */
             visit(at, end, data);
             return;
@@ -138,6 +149,11 @@ static void uffd_take(uintptr_t start, uintptr_t end, bool rearm, pagemap_visit_
         to = size_min(at + PIECE, end);
         take_piece(at, to, rearm, visit, data);
     }
+}
+
+static bool uffd_exact(void)
+{
+    return uffd.answered;
 }
 
 static void uffd_relax(uintptr_t start, uintptr_t end)
@@ -216,5 +232,6 @@ const struct barrier barrier_uffd = {.name = "uffd",
                                      .close = uffd_close,
                                      .arm = uffd_arm,
                                      .take = uffd_take,
+                                     .exact = uffd_exact,
                                      .relax = uffd_relax,
                                      .after_fork = uffd_after_fork};

@@ -13,6 +13,7 @@
 #include "gc/rescan.h"
 
 #include "base/check.h"
+#include "gc/touched.h"
 #include "heap/size_class.h"
 #include "heap/slab.h"
 #include "sys/clock.h"
@@ -33,6 +34,7 @@ struct pass {
     uint64_t deadline;
     size_t pages, until_clock;
     bool late;
+    bool taken;                 /* what is read was reported by the barrier */
 };
 
 static uintptr_t heap_end(void)
@@ -50,10 +52,11 @@ static bool arm(const struct barrier *barrier, uintptr_t start, uintptr_t end)
     return armed;
 }
 
-void rescan_arm(const struct barrier *barrier)
+uintptr_t rescan_arm(const struct barrier *barrier)
 {
     uintptr_t end = heap_end();
     armed_end = arm(barrier, arena.base, end) ? end : arena.base;
+    return armed_end;
 }
 
 /* Is the program likely to write to much of it soon: a run of used and free slabs, or a span with
@@ -105,6 +108,8 @@ static void read_pages(uintptr_t start, uintptr_t end, void *data)
     struct pass *p = data;
     for (uintptr_t at = start, to; at < end && !p->late; at = to) {
         to = size_min(at + CLOCK_PAGES * PAGE_SIZE, end);
+        if (p->taken)
+            touched_note(at, to);
         mark_dirty_range(p->m, at, to);
         look_at_clock(p, (to - at) >> PAGE_SHIFT);
     }
@@ -133,11 +138,12 @@ static void rescan_range(const struct barrier *barrier, struct pass *p, bool rea
 size_t rescan_heap(const struct barrier *barrier, struct marker *m, bool rearm, uint64_t deadline,
                    bool *complete)
 {
-    struct pass p = {m, deadline, 0, CLOCK_PAGES, false};
+    struct pass p = {m, deadline, 0, CLOCK_PAGES, false, true};
     uintptr_t old = armed_end, end = heap_end();
     if (rearm && end > old && arm(barrier, old, end))
         armed_end = end;
     rescan_range(barrier, &p, rearm, old);
+    p.taken = false;
     if (!p.late && end > old)
         on_written(old, end, &p);
     mark_flush(m);

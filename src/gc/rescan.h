@@ -10,8 +10,9 @@
 /* After the sweep: from memory that is to be filled next, the back end's protection is taken away.
  * */
 void rescan_relax(const struct barrier *barrier);
-/* Arms the heap as it is now. Before the epoch advances: see .inv.armed_first. */
-void rescan_arm(const struct barrier *barrier);
+/* Arms the heap as it is now; returns up to where. Before the epoch advances: see .inv.armed_first.
+ * */
+uintptr_t rescan_arm(const struct barrier *barrier);
 /* Arms the heap that was added since, and reads there, and wherever else the program wrote since it
  * was armed, what the marked blocks hold. `rearm`: the world runs; else it is stopped and nothing
  * is armed. Stops early when clock_now_ns() passes `deadline` (0: none). Returns the number of

@@ -12,6 +12,7 @@
  *                       PAGEMAP_SCAN                                     entry
  *   populated           (PRESENT or SWAPPED), not PFNZERO                bit 63 or 62
  *   copied              the same, and not FILE                           bit 63 or 62, and not 61
+ *   single              PRESENT, none of PFNZERO, FILE, HUGE             cannot be told
  *
  * Shared memory counts as FILE in both, so `copied` must not be asked of it. Entries do not tell
  * the zero page from others (its frame number is hidden without privilege): the fallback
@@ -51,6 +52,7 @@ _Static_assert(sizeof(struct scan_request) == 96, "the kernel's struct pm_scan_a
 #define IS_PRESENT ((uint64_t)1 << 3)
 #define IS_SWAPPED ((uint64_t)1 << 4)
 #define IS_ZERO_PAGE ((uint64_t)1 << 5)
+#define IS_HUGE ((uint64_t)1 << 6)
 
 /* Write protect what matches; refuse memory that is not under asynchronous protection. */
 #define PROTECT_MATCHING ((uint64_t)1 << 0)
@@ -92,9 +94,10 @@ static bool sink_add(struct sink *s, uintptr_t start, uintptr_t end)
 
 static long scan_once(int fd, enum pagemap_want want, struct scan_request *request)
 {
-    uint64_t excluded = IS_ZERO_PAGE | (want == PAGEMAP_COPIED ? IS_FILE : 0);
+    uint64_t excluded = IS_ZERO_PAGE | (want == PAGEMAP_POPULATED ? 0 : IS_FILE) |
+                        (want == PAGEMAP_SINGLE ? IS_HUGE : 0);
     request->size = sizeof *request;
-    request->category_mask = excluded;
+    request->category_mask = excluded | (want == PAGEMAP_SINGLE ? IS_PRESENT : 0);
     request->category_inverted = excluded;
     request->category_anyof_mask = IS_PRESENT | IS_SWAPPED;
     return syscall3(__NR_ioctl, fd, SCAN_IOCTL, (long)request);
@@ -185,6 +188,7 @@ long pagemap_scan(struct pagemap *p, enum pagemap_want want, uintptr_t start, ui
                   struct page_range *ranges, size_t capacity, uintptr_t *next)
 {
     GC_CHECK(is_aligned(start | end, PAGE_SIZE) && start <= end && capacity > 0);
+    GC_CHECK(p->has_scan || want != PAGEMAP_SINGLE);
     struct sink s = {ranges, 0, capacity};
     bool ok = p->has_scan ? scan_ranges(p->fd, want, start, end, &s, next)
                           : scan_entries(p->fd, want, start, end, &s, next);

@@ -16,6 +16,9 @@ enum pagemap_want {
     PAGEMAP_POPULATED,
     /* The same, without pages that still are the file's: copied-on-write pages only. */
     PAGEMAP_COPIED,
+    /* The same, present, and no part of a huge page: such a page is there because of what happened
+     * to it, and not to its neighbours. Needs has_scan, and is exact. */
+    PAGEMAP_SINGLE,
 };
 
 struct pagemap {

@@ -146,10 +146,15 @@ static void print_contradictions(struct printer *p, const struct leak_summary *s
     uint64_t count;
     printer_printf(p, "libgcmalloc: %lu contradiction(s): the program used a block to which no "
                       "pointer had been found.\n", s->contradictions);
+    if (s->written != 0)
+        printer_printf(p, "libgcmalloc: %lu of them were writes to a page of such blocks, seen by "
+                          "the barrier; the first block of the page is counted.\n", s->written);
     for (uint32_t i = 0; probation_site(i, &stack, &count); i++) {
         const uintptr_t *pcs;
         if (s->max_groups != 0 && i == s->max_groups)
             break;
+        if (count == 0)
+            continue;
         printer_printf(p, "%lu of them with blocks allocated from:\n", count);
         unsigned depth = stack_table_get(stack, &pcs);
         leak_report_print_stack(p, pcs, depth);

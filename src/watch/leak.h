@@ -20,6 +20,7 @@ struct leak_summary {
     uint64_t reachable_blocks, reachable_bytes;
     const char *interlock;        /* why nothing was reclaimed in the end, or NULL */
     uint64_t contradictions;      /* their sites: cycle/probation.h */
+    uint64_t written;             /* of these, pages that the barrier saw written */
     uint64_t withheld, touched;   /* blocks, by mode=shakedown */
     unsigned max_groups;          /* 0 = all */
 };

@@ -8,10 +8,21 @@
  *   handler   as `read`; a handler of the program's for SIGSEGV is there, and is not called
  *   faults    the same, and then the program makes a fault of its own, twice, and its handler mends
  *             it
- *   blocked   as `write`, by a thread that blocks all signals */
+ *   blocked   as `write`, by a thread that blocks all signals
+ *
+ * Others write all the time, while marks are under way, and free nothing; what they find must be
+ * what they wrote:
+ *
+ *   pages     to hidden blocks that fill pages together
+ *   ranges    to hidden blocks of several pages each
+ *   beside    to blocks whose addresses are kept, with leaked ones in between: nothing is hidden
+ *   locked    nothing: all memory is locked again and again, for which the kernel acts as if the
+ *             program wrote to each page */
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 
@@ -167,9 +178,115 @@ static void kind_blocked(void)
     CHECK(pthread_join(thread, NULL) == 0);
 }
 
+/* ---- who writes all the time ---- */
+
+enum { WATCHED = 1600, RANGES = 8, LIVE = 400000 };
+
+static uintptr_t watched[WATCHED]; /* complements, or addresses: ^ `disguise` */
+static uintptr_t disguise;
+static unsigned watched_count;
+static size_t watched_size;
+static int leaks_between;
+static void **live;
+static atomic_bool enough;
+
+static NOINLINE void *make_watched(unsigned i)
+{
+    char *block = malloc(watched_size);
+    CHECK(block != NULL);
+    pattern_fill(block, watched_size, i);
+    return OPAQUE(block);
+}
+
+static void fill_watched(void)
+{
+    for (unsigned i = 0; i < watched_count; i++) {
+        watched[i] = (uintptr_t)make_watched(i) ^ disguise;
+        if (leaks_between)
+            make_watched(i);
+    }
+}
+
+static NOINLINE void write_once(unsigned i, unsigned round)
+{
+    char *block = (char *)(watched[i] ^ disguise);
+    CHECK(pattern_holds(block, watched_size, i + round));
+    pattern_fill(block, watched_size, i + round + 1);
+}
+
+static void *write_on(void *unused)
+{
+    for (unsigned round = 0; !atomic_load(&enough); round++)
+        for (unsigned i = 0; i < watched_count; i++)
+            write_once(i, round);
+    return unused;
+}
+
+/* What makes marks last. */
+static void make_live(void)
+{
+    for (unsigned i = 0; i < LIVE; i++) {
+        void **node = malloc(48);
+        CHECK(node != NULL);
+        *node = live;
+        live = node;
+    }
+}
+
+static void *lock_on(void *unused)
+{
+    while (!atomic_load(&enough) && mlockall(MCL_CURRENT) == 0) /* if it may */
+        CHECK(munlockall() == 0);
+    return unused;
+}
+
+static void load_beside(void *(*function)(void *))
+{
+    pthread_t thread;
+    atomic_store(&enough, false);
+    CHECK(pthread_create(&thread, NULL, function, NULL) == 0);
+    pressure(60u << 20, 1);
+    atomic_store(&enough, true);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+static void watch(unsigned count, size_t size, uintptr_t mask)
+{
+    watched_count = count;
+    watched_size = size;
+    disguise = mask;
+    make_live();
+    run_and_forget(fill_watched);
+    load_beside(write_on);
+}
+
+static void kind_pages(void)
+{
+    watch(WATCHED, 200, UINTPTR_MAX);
+}
+
+static void kind_ranges(void)
+{
+    watch(RANGES, 100000, UINTPTR_MAX);
+}
+
+static void kind_beside(void)
+{
+    leaks_between = 1;
+    watch(WATCHED, 200, 0);
+    watch(RANGES, 100000, 0);
+}
+
+static void kind_locked(void)
+{
+    make_live();
+    load_beside(lock_on);
+}
+
 static const struct kind kinds[] = {
     KIND(read), KIND(write), KIND(free), KIND(resize), KIND(call), KIND(vector), KIND(none),
-    KIND(handler), KIND(faults), KIND(blocked),
+    KIND(handler), KIND(faults), KIND(blocked), KIND(pages), KIND(ranges), KIND(beside),
+    KIND(locked),
 };
 
 int main(int argc, char **argv)

@@ -126,6 +126,41 @@ static void pin_small(void)
     EXPECT(!probation_is_pinned(&b));
 }
 
+/* ---- writes that the barrier saw ---- */
+
+static void write_on_page(void)
+{
+    struct block first = block_of_site(7);
+    probation_written(&first, true);
+    struct block second = block_of_site(8);
+    probation_written(&second, false);
+}
+
+/* In the stop nothing is said; after it once. */
+static void written(void)
+{
+    uint32_t stack;
+    uint64_t count;
+    probation_start(1);
+    probation_note_cycle(DUE);
+    EXPECT_TEXT(printed(probation_tell), ""); /* nothing has happened */
+    EXPECT_TEXT(printed(write_on_page), "");
+    EXPECT(!probation_passed() && probation_reason() != NULL);
+    EXPECT(probation_status().contradictions == 1 && probation_status().written == 1);
+    const char *text = printed(probation_tell);
+    EXPECT(strstr(text, "wrote to a block of 100000 bytes at 0x7f0000400000") != NULL);
+    EXPECT(strstr(text, "only reported") != NULL);
+    EXPECT_TEXT(printed(probation_tell), "");
+    EXPECT_TEXT(printed(write_on_page), "");
+    EXPECT_TEXT(printed(probation_tell), ""); /* said once */
+    EXPECT(probation_status().contradictions == 2 && probation_status().written == 2);
+    EXPECT(pinned(7) && pinned(8));
+    EXPECT(probation_site(0, &stack, &count) && stack == 7 && count == 2);
+    EXPECT(probation_site(1, &stack, &count) && stack == 8 && count == 0); /* stays, uncounted */
+    EXPECT_TEXT(printed(contradict_once), "");
+    EXPECT(probation_status().contradictions == 3 && probation_status().written == 2);
+}
+
 static void test_counting(void)
 {
     EXPECT(child_passes(count_cycles));
@@ -150,6 +185,8 @@ static void test_pinned_small(void)
 {
     EXPECT(child_passes(pin_small));
 }
+IN_CHILD(written)
 
 UNIT_MAIN(TEST(test_counting), TEST(test_contradiction), TEST(test_early_contradiction),
-          TEST(test_pinned), TEST(test_pinned_many), TEST(test_pinned_small))
+          TEST(test_pinned), TEST(test_pinned_many), TEST(test_pinned_small),
+          TEST(test_written))

@@ -155,9 +155,21 @@ static void test_zero_page(void)
     unmap(area);
 }
 
+/* Pages of the process that are parts of huge ones. */
+static size_t pages_in_huge_ones(void)
+{
+    static char text[8192];
+    int fd = open("/proc/self/smaps_rollup", O_RDONLY);
+    ssize_t got = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    const char *line = strstr(text, "AnonHugePages:");
+    return line == NULL ? 0 : strtoul(line + 14, NULL, 10) / 4;
+}
+
 static void test_huge_pages(void)
 {
-    const size_t size = 8 << 20;
+    const size_t size = 8 << 20, before = pages_in_huge_ones();
     char *raw = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     char *area = (char *)align_up((uintptr_t)raw, 2 << 20);
     madvise(area, size, MADV_HUGEPAGE);
@@ -170,7 +182,39 @@ static void test_huge_pages(void)
             if (!found[i] && !EXPECT(!"all of the second half"))
                 break;
     }
+    if (ways[0].has_scan) {
+        size_t all = ask(&ways[0], PAGEMAP_COPIED, area, PAGES, 4096, found);
+        size_t huge = pages_in_huge_ones() - before;
+        EXPECT(ask(&ways[0], PAGEMAP_SINGLE, area, PAGES, 4096, found) == all - huge);
+    }
     munmap(raw, 2 * size);
+}
+
+/* What is there by itself: no zero page, none of a file, none of a huge page. */
+static void test_single(void)
+{
+    const size_t half = PAGES / 2;
+    if (!ways[0].has_scan)
+        return;
+    char *area = map(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    for (size_t i = 0; i < half; i++)
+        read_page(area + i * PAGE_SIZE);
+    EXPECT(ask(&ways[0], PAGEMAP_SINGLE, area, PAGES, 4096, found) == 0);
+    size_t count = write_pattern(area);
+    EXPECT(ask(&ways[0], PAGEMAP_SINGLE, area, PAGES, 4096, found) == count);
+    EXPECT(memcmp(found, wanted, sizeof found) == 0);
+    EXPECT(madvise(area, half * PAGE_SIZE, MADV_DONTNEED) == 0);
+    EXPECT(ask(&ways[0], PAGEMAP_SINGLE, area, half, 4096, found) == 0);
+    unmap(area);
+    int fd = memfd_create("pagemap", 0);
+    EXPECT(ftruncate(fd, (off_t)PAGES * PAGE_SIZE) == 0);
+    area = map(PROT_READ | PROT_WRITE, MAP_PRIVATE, fd);
+    for (size_t i = 0; i < PAGES; i++)
+        read_page(area + i * PAGE_SIZE);
+    count = write_pattern(area);
+    EXPECT(ask(&ways[0], PAGEMAP_SINGLE, area, PAGES, 4096, found) == count);
+    unmap(area);
+    close(fd);
 }
 
 static void test_private_file(void)
@@ -451,6 +495,7 @@ static void test_close(void)
 }
 
 UNIT_MAIN(TEST(test_open), TEST(test_anonymous), TEST(test_swapped), TEST(test_zero_page),
-          TEST(test_huge_pages), TEST(test_private_file), TEST(test_shared_memory),
-          TEST(test_own_image), TEST(test_holes), TEST(test_sparse), TEST(test_refusals),
-          TEST(test_fork), TEST(test_take_written), TEST(test_take_holes), TEST(test_close))
+          TEST(test_huge_pages), TEST(test_single), TEST(test_private_file),
+          TEST(test_shared_memory), TEST(test_own_image), TEST(test_holes), TEST(test_sparse),
+          TEST(test_refusals), TEST(test_fork), TEST(test_take_written), TEST(test_take_holes),
+          TEST(test_close))

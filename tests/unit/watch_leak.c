@@ -236,6 +236,9 @@ static void remarks(void)
     EXPECT(strstr(on_stderr(&s), "nothing was collected: it is a test") != NULL);
     s = (struct leak_summary){.destination = "stderr", .contradictions = 3};
     EXPECT(strstr(on_stderr(&s), "3 contradiction(s)") != NULL);
+    EXPECT(strstr(on_stderr(&s), "the barrier") == NULL);
+    s.written = 2;
+    EXPECT(strstr(on_stderr(&s), "2 of them were writes to a page of such blocks") != NULL);
 }
 
 IN_CHILD(by_site)
