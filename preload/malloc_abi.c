@@ -13,10 +13,15 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* The largest value of M_MXFAST that glibc takes. */
+enum { MXFAST_MOST = 20 * sizeof(size_t) };
+
+GC_EXPORT void cfree(void *p);
 GC_EXPORT void free_sized(void *p, size_t size);
 GC_EXPORT void free_aligned_sized(void *p, size_t alignment, size_t size);
 
@@ -180,14 +185,22 @@ GC_EXPORT int malloc_trim(size_t pad)
     return hot.granules != 0 && heap_trim() != 0;
 }
 
-GC_EXPORT int mallopt(int parameter, int value)
+/* What old programs, linked before glibc 2.26, call. */
+GC_EXPORT void cfree(void *p)
 {
-    (void)parameter;
-    (void)value;
-    return 1;
+    free(p);
 }
 
-/* arena: bytes of slabs in use or free; hblks, hblkhd: large blocks; uordblks: in use. */
+/* glibc's parameters mean nothing here: they are accepted, and refused as glibc refuses them.
+ * M_PERTURB too: blocks are not filled, since the fast path looks at no option. */
+GC_EXPORT int mallopt(int parameter, int value)
+{
+    return parameter != M_MXFAST || (value >= 0 && value <= MXFAST_MOST);
+}
+
+/* arena: bytes of slabs that have memory, in use or free, but for large blocks; hblks, hblkhd:
+ * these; uordblks: in use, cached blocks included. A free slab that was given back to the kernel,
+ * or that has never been written, is not counted. */
 GC_EXPORT struct mallinfo2 mallinfo2(void)
 {
     struct mallinfo2 m = {0};
@@ -195,14 +208,15 @@ GC_EXPORT struct mallinfo2 mallinfo2(void)
         return m;
     struct page_heap_stats pages = page_heap_stats();
     size_t large = (size_t)relaxed_load(&heap_stats.large);
-    size_t all = (size_t)pages.top_slabs << SLAB_SHIFT;
+    size_t slabs = pages.top_slabs - pages.free_slabs + pages.dirty_slabs;
+    size_t all = slabs << SLAB_SHIFT;
     m.hblks = relaxed_load(&heap_stats.large_count);
     m.hblkhd = large;
     m.arena = all - size_min(large, all);
     m.uordblks = (size_t)heap_used() - size_min(large, (size_t)heap_used());
     m.fordblks = m.arena - size_min(m.uordblks, m.arena);
-    m.ordblks = pages.free_slabs;
-    m.keepcost = (size_t)pages.dirty_slabs << SLAB_SHIFT;
+    m.ordblks = pages.dirty_slabs;
+    m.keepcost = size_min((size_t)pages.dirty_slabs << SLAB_SHIFT, m.fordblks);
     return m;
 }
 
@@ -220,7 +234,7 @@ GC_EXPORT struct mallinfo mallinfo(void)
                              .keepcost = as_int(m.keepcost)};
 }
 
-GC_EXPORT void malloc_stats(void)
+static void write_stats(void)
 {
     struct mallinfo2 m = mallinfo2();
     fprintf(stderr, "Arena 0:\nsystem bytes     = %10zu\nin use bytes     = %10zu\n", m.arena,
@@ -236,11 +250,29 @@ GC_EXPORT void malloc_stats(void)
     fprintf(stderr, "interlock        = %s\n", t.interlock != NULL ? t.interlock : "none");
 }
 
+/* No point of cancellation, though a stream is written. */
+GC_EXPORT void malloc_stats(void)
+{
+    int before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    write_stats();
+    pthread_setcancelstate(before, &before);
+}
+
+/* Bytes of slabs ever used. */
+static size_t most_used(void)
+{
+    bool any = runtime_started() && hot.granules != 0;
+    return any ? (size_t)page_heap_stats().top_slabs << SLAB_SHIFT : 0;
+}
+
+/* One heap, whatever the threads; no list of sizes. */
 GC_EXPORT int malloc_info(int flags, FILE *stream)
 {
     if (flags != 0)
         return EINVAL;
     struct mallinfo2 m = mallinfo2();
+    size_t most = most_used(); /* after: it only grows */
     fprintf(stream,
             "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n"
             "<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
@@ -248,7 +280,7 @@ GC_EXPORT int malloc_info(int flags, FILE *stream)
             "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
             "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n"
             "</heap>\n",
-            m.ordblks, m.fordblks, m.arena, m.arena, m.arena, m.arena);
+            m.ordblks, m.fordblks, m.arena, most, m.arena, m.arena);
     fprintf(stream,
             "<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
             "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n"
@@ -256,6 +288,6 @@ GC_EXPORT int malloc_info(int flags, FILE *stream)
             "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
             "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n"
             "</malloc>\n",
-            m.ordblks, m.fordblks, m.hblks, m.hblkhd, m.arena, m.arena, m.arena, m.arena);
+            m.ordblks, m.fordblks, m.hblks, m.hblkhd, m.arena, most, m.arena, m.arena);
     return 0;
 }

@@ -230,6 +230,10 @@ first_open'''.split()
 
 PRIVILEGES = '''undumpable drop chroot read_only no_proc address_space no_files few_files full_table'''.split()
 
+PROMISES = '''too_large alignments no_bytes usable calloc_borders realloc free_errno obstack from_libc
+    cfree'''.split()
+ACCOUNTS = 'sums old_interface moves trim document document_flags stats mallopt'.split()
+CROWDS = 'relay leave_nothing fork_in_handler fork_and_streams'.split()
 BAD_FREES = '''double_small double_large double_huge double_neighbours double_thread interior_small
 interior_large misaligned stack data never'''.split()
 
@@ -569,12 +573,31 @@ def corner_tests(long):
     yield test('startup_no_leak', 'startup', f'{EAGER},stacks=all', both(ends_well('done'), silent))
 
 
+def promises_tests(long):
+    """What glibc's own tests ask. The figures of malloc are those of a program left alone: under
+    stress, cycles give back what the program still counts on finding unused."""
+    settings = [('off', 'mode=off'), ('stress', f'{EAGER},stress={100 if long else 2000}')]
+    for name, options in settings:
+        options += ',report=off'
+        for kind in PROMISES:
+            yield test(f'promises_{kind}_{name}', f'promises {kind}', options,
+                       both(ends_well('done'), silent))
+        for kind in CROWDS:
+            yield test(f'crowds_{kind}_{name}', f'crowds {kind}', options,
+                       both(ends_well('done'), silent))
+        yield test(f'crowds_greedy_{name}', 'crowds greedy', options, ends_well('done'),
+                   wrap=limited(**{'as': 600 << 20}))
+        for kind in ACCOUNTS:
+            yield test(f'accounts_{kind}_{name}', f'accounts {kind}', options, ends_well('done'))
+
+
 def all_tests(long):
     yield test('leak_go_literature', 'leak_go', 'percent=100,confirm=1,probation=0,gctrace=1,report=off',
                both(ends_well('dropped 20 blocks'), go_literature), True)
     yield from dropped_tests(long)
     yield from reachable_tests(long)
     yield from corner_tests(long)
+    yield from promises_tests(long)
     for kind in BAD_FREES:
         for mode in ['off', 'collect']:
             yield test(f'bad_free_{kind}_{mode}', f'bad_free {kind}', f'mode={mode}',

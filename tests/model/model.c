@@ -12,8 +12,9 @@
  *
  * Blocks are freed by other threads: through a mailbox that all threads swap blocks with, and
  * since each round's threads end and leave their tables to others in the next. Some operations
- * fork; the child checks all blocks of its thread, goes on for a while, and says how it went by
- * its exit status.
+ * fork; the child checks all blocks of its thread, goes on for a while, also in a thread of its
+ * own, and says how it went by its exit status. A library with gcmalloc_heap_check (whole.c) is
+ * held against the invariants of its essays after each round.
  *
  * `lenient` lets pass what Debian 12's other allocators get wrong: libmimalloc2.0 misaligns where
  * size and alignment are both 256 to 1,024, libjemalloc2 aligns blocks of no bytes to 8 whatever
@@ -41,6 +42,7 @@ enum {
     MAILBOX = 64,             /* blocks under way between threads */
     LIVE_MOST = 48 << 20,     /* bytes a thread holds before it frees rather than allocates */
     CHILD_OPS = 300,          /* what a forked child does before it ends */
+    GROW_BEHIND = 100 << 10,  /* what stands behind a large block that grows */
     CHECK_WHOLE = 64 << 10,   /* larger blocks are checked in samples ... */
     CHECK_SAMPLE = 512,       /* ... of so many bytes at both ends and at four places between */
 };
@@ -59,11 +61,19 @@ struct table {
     uint64_t serial;
 };
 
+/* What a thread's destructors free, and make again. */
+struct last {
+    struct block block;
+    unsigned times;
+};
+
 struct thread {
     pthread_t id;
     unsigned number, round;
     const struct options *options;
     struct table *table;
+    uint64_t forked_at;
+    struct last last;
     bool is_child; /* of fork: the mailbox may be locked by a thread that is not here */
 };
 
@@ -73,6 +83,9 @@ static struct {
 } mailbox = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static bool lenient;
+
+/* There where the library was built for it (whole.c). */
+extern bool gcmalloc_heap_check(const char *when) __attribute__((weak));
 
 /* ---- one block ------------------------------------------------------------------------------- */
 
@@ -172,12 +185,12 @@ static void *calloc_checked(size_t size, uint64_t *rng)
     return p;
 }
 
-/* Any of the four ways to ask for an alignment; *align is what they promise. */
+/* Any of the ways to ask for an alignment; *align is what they promise. */
 static void *aligned(size_t *size, size_t *align, uint64_t *rng)
 {
     void *p = NULL;
     *align = (size_t)8 << rng_below(rng, rng_chance(rng, 20) ? 18 : 10);
-    switch (rng_below(rng, 4)) {
+    switch (rng_below(rng, 5)) {
     case 0:
         return posix_memalign(&p, *align, *size) ? NULL : p;
     case 1:
@@ -185,9 +198,14 @@ static void *aligned(size_t *size, size_t *align, uint64_t *rng)
     case 2:
         *size = (*size + *align - 1) & -*align;
         return aligned_alloc(*align, *size);
-    default:
+    case 3:
         *align = 4096;
         return valloc(*size);
+    default:
+        *align = 4096;
+        p = pvalloc(*size);
+        *size = (*size + 4095) & -(size_t)4096;
+        return p;
     }
 }
 
@@ -201,9 +219,8 @@ static void op_allocate(struct table *t, struct block *b, uint64_t *rng)
     block_enter(b, p, size, align, ++t->serial, rng_chance(rng, 4));
 }
 
-static void op_realloc(struct table *t, struct block *b, uint64_t *rng)
+static void block_resize(struct table *t, struct block *b, size_t size, uint64_t *rng)
 {
-    size_t size = rng_chance(rng, 3) ? b->size + rng_below(rng, 128) + 1 : random_size(rng) + 1;
     struct block old = *b;
     uint64_t key = block_key(&old);
     block_check(&old, "before realloc");
@@ -217,6 +234,42 @@ static void op_realloc(struct table *t, struct block *b, uint64_t *rng)
         fail(".inv.kept: realloc from %p (%zu bytes) to %p (%zu bytes) lost byte %zu",
              (void *)old.p, old.size, (void *)p, size, wrong);
     block_enter(b, p, size, 1, ++t->serial, rng_chance(rng, 4));
+}
+
+/* To no bytes: it is freed. */
+static void block_vanish(struct block *b)
+{
+    volatile size_t none = 0;
+    block_check(b, "before realloc to nothing");
+    block_leave(b);
+    void *p = realloc(b->p, none);
+    if (p)
+        fail("realloc of %p to no bytes gave %p", (void *)b->p, p);
+    *b = (struct block){0};
+}
+
+static void op_realloc(struct table *t, struct block *b, uint64_t *rng)
+{
+    if (!lenient && rng_chance(rng, 50))
+        block_vanish(b);
+    else if (rng_chance(rng, 3))
+        block_resize(t, b, b->size + rng_below(rng, 128) + 1, rng);
+    else
+        block_resize(t, b, random_size(rng) + 1, rng);
+}
+
+/* A large block grows twice, with another behind it so that its pages must move; then it shrinks. */
+static void op_grow(struct table *t, struct block *b, uint64_t *rng)
+{
+    struct block behind = {0};
+    block_free(b);
+    size_t size = rng_between(rng, 200 << 10, 600 << 10);
+    block_enter(b, malloc(size), size, 1, ++t->serial, false);
+    block_enter(&behind, malloc(GROW_BEHIND), GROW_BEHIND, 1, ++t->serial, false);
+    block_resize(t, b, size * rng_between(rng, 2, 4), rng);
+    block_free(&behind);
+    block_resize(t, b, b->size + size, rng);
+    block_resize(t, b, size / rng_between(rng, 1, 9) + 1, rng);
 }
 
 /* Swaps the block (or nothing) with what another thread left there, and frees that. */
@@ -281,10 +334,14 @@ static void operate(struct thread *th, struct block *b, uint64_t *rng)
         op_realloc(t, b, rng);
     else if (dice < 880)
         op_post(th, b, rng);
-    else if (dice < 990)
+    else if (dice < 985)
         block_check(b, "at random");
-    else
+    else if (dice < 998)
         op_impossible(rng);
+    else if (dice < 999)
+        op_grow(t, b, rng);
+    else if (rng_chance(rng, 4))
+        malloc_trim(rng_below(rng, 1 << 20));
 }
 
 static void step(struct thread *th, uint64_t op)
@@ -297,12 +354,27 @@ static void step(struct thread *th, uint64_t op)
     th->table->live_bytes += b->size;
 }
 
-static void child_run(struct thread *th, uint64_t op)
+static void *child_steps(void *arg)
 {
-    th->is_child = true;
-    table_check(th->table, "in a forked child");
+    struct thread *th = arg;
+    uint64_t op = th->forked_at;
+    where = (struct where){th->number, th->round, op};
     for (uint64_t k = 0; k < CHILD_OPS; k++)
         step(th, op + k);
+    return NULL;
+}
+
+/* Half of the steps in a thread of its own, of which the heap knows nothing yet. */
+static void child_run(struct thread *th, uint64_t op)
+{
+    pthread_t other;
+    th->is_child = true;
+    th->forked_at = op;
+    table_check(th->table, "in a forked child");
+    child_steps(th);
+    th->forked_at = op + CHILD_OPS;
+    if (pthread_create(&other, NULL, child_steps, th) || pthread_join(other, NULL))
+        fail("no thread in a forked child");
     table_check(th->table, "at the end of a forked child");
     _exit(0);
 }
@@ -322,6 +394,19 @@ static void op_fork(struct thread *th, uint64_t op)
         fail("the forked child ended with status %#x", (unsigned)status);
 }
 
+static pthread_key_t last_key;
+
+/* The last allocations are made by destructors, when the thread's cache may be gone. */
+static void thread_last(void *arg)
+{
+    struct last *l = arg;
+    block_free(&l->block);
+    if (l->times++ >= 2)
+        return;
+    block_enter(&l->block, malloc(100), 100, 1, l->times, true);
+    pthread_setspecific(last_key, l);
+}
+
 static void *thread_main(void *arg)
 {
     struct thread *th = arg;
@@ -334,6 +419,8 @@ static void *thread_main(void *arg)
             op_fork(th, op);
     }
     table_check(th->table, "at the end of a round");
+    block_enter(&th->last.block, malloc(5000), 5000, 1, 0, true);
+    pthread_setspecific(last_key, &th->last);
     return NULL;
 }
 
@@ -350,6 +437,8 @@ static void round_run(const struct options *o, struct thread *threads, struct ta
     }
     for (unsigned t = 0; t < o->threads; t++)
         pthread_join(threads[t].id, NULL);
+    if (gcmalloc_heap_check && !gcmalloc_heap_check("after a round"))
+        fail("the heap is not as its essays say");
 }
 
 int main(int argc, char **argv)
@@ -360,6 +449,8 @@ int main(int argc, char **argv)
     struct table *tables = outside_map(o.threads * sizeof *tables);
     struct thread *threads = outside_map(o.threads * sizeof *threads);
     unsigned round = 0;
+    if (pthread_key_create(&last_key, thread_last))
+        fail("pthread_key_create failed");
     for (; options_more(&o, round); round++)
         round_run(&o, threads, tables, round);
 
@@ -368,6 +459,6 @@ int main(int argc, char **argv)
             block_free(&tables[t].blocks[i]);
     for (size_t i = 0; i < MAILBOX; i++)
         block_free(&mailbox.blocks[i]);
-    printf("model: passed, %u rounds, %ju operations\n", round,
-           (uintmax_t)o.ops * o.threads * round);
+    printf("model: passed, %u rounds, %ju operations%s\n", round,
+           (uintmax_t)o.ops * o.threads * round, gcmalloc_heap_check ? ", heap checked" : "");
 }
