@@ -41,6 +41,9 @@ enum {
      * its neighbours again: each move may leave two mappings more, of 65,530 a process may have.
      * After so many moves in a process, bytes are copied. */
     MOVE_PAGES_BUDGET = 8192,
+    /* The page heap looks for an aligned run in one that is longer by the alignment, and each slab
+     * of that costs a descriptor: from here on libc aligns, which maps and unmaps. */
+    ALIGNMENT_MOST = 256 << 20,
     /* Allocations between two looks at the sampling counters at most. */
     EVENT_MOST = 1 << 30,
 };
@@ -224,7 +227,7 @@ static void *obtain(size_t size, size_t alignment, bool *zeroed)
 {
     if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX)
         return fail();
-    if (!settings.arena || lock_any_held()) /* .inv.handler */
+    if (!settings.arena || alignment > ALIGNMENT_MOST || lock_any_held()) /* .inv.handler */
         return take_foreign(size, alignment, zeroed);
     cached();
     count_stress();
