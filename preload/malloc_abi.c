@@ -192,7 +192,8 @@ GC_EXPORT void cfree(void *p)
 }
 
 /* glibc's parameters mean nothing here: they are accepted, and refused as glibc refuses them.
- * M_PERTURB too: blocks are not filled, since the fast path looks at no option. */
+ * M_PERTURB too: the fast path looks at no option, so that blocks are filled from the start
+ * (junk=1, zero_on_free=1) or not at all. */
 GC_EXPORT int mallopt(int parameter, int value)
 {
     return parameter != M_MXFAST || (value >= 0 && value <= MXFAST_MOST);

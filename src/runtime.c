@@ -173,6 +173,8 @@ static void start_allocator(void)
         .stress = collects ? (uint64_t)options.stress : 0,
         .arena = runtime.no_arena == NULL,
         .whole_pages = options.mode == MODE_SHAKEDOWN,
+        .zero_on_free = options.zero_on_free != 0,
+        .junk = options.junk != 0,
     };
     alloc_start(&s);
 }

@@ -38,6 +38,7 @@ struct hot {
     _Atomic uint8_t epoch;    /* what a new block is born with. Writer: the collector */
     _Atomic uint8_t window;   /* see .inv.window */
     uint8_t pad;              /* see .inv.past_end */
+    uint8_t slow_free;        /* free() takes the slow path for all blocks: slab_class stays 0 */
 };
 
 struct arena {

@@ -32,6 +32,8 @@ void slab_make_classed(uint32_t head, unsigned size_class, bool traced)
     struct slab common = {.kind = SLAB_CLASSED, .size_class = (uint8_t)size_class,
                           .traced = traced, .magic = class->magic, .object_size = class->size,
                           .slots = class->slots};
+    bool slow = traced || hot.slow_free;
+    uint16_t told = slow ? 0 : (uint16_t)(size_class << SIZE_CLASS_SHIFT); /* to free() */
     struct slab *slab = slab_at(head);
     slab->next = slab->prev = 0;
     slab->free_slots = class->slots;
@@ -40,7 +42,7 @@ void slab_make_classed(uint32_t head, unsigned size_class, bool traced)
     slab->records = NULL;
     relaxed_store(&slab->swept, relaxed_load(&hot.epoch));
     for (uint32_t i = 0; i < class->slabs; i++)
-        hot.slab_class[head + i] = traced ? 0 : (uint16_t)(size_class << SIZE_CLASS_SHIFT);
+        hot.slab_class[head + i] = told;
     fill(head, 0, class->slabs, &common);
 }
 

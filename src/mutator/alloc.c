@@ -44,6 +44,11 @@ enum {
     /* The page heap looks for an aligned run in one that is longer by the alignment, and each slab
      * of that costs a descriptor: from here on libc aligns, which maps and unmaps. */
     ALIGNMENT_MOST = 256 << 20,
+    /* What is new, and what was freed; jemalloc's patterns. */
+    JUNK_NEW = 0xa5,
+    JUNK_FREED = 0x5a,
+    /* From this size on, pages are dropped instead of zeroed. */
+    DROP_LEAST = 256 << 10,
     /* Allocations between two looks at the sampling counters at most. */
     EVENT_MOST = 1 << 30,
 };
@@ -56,6 +61,7 @@ static _Atomic uint32_t page_moves;
 void alloc_start(const struct alloc_settings *given)
 {
     settings = *given;
+    hot.slow_free = given->zero_on_free || given->junk;
 }
 
 void alloc_set_trigger(int64_t bytes)
@@ -130,7 +136,7 @@ static bool event(struct thread *t, unsigned size_class)
         if (sampled)
             *left = sampler_next(&t->rng, settings.sample_bytes, size);
     }
-    bool every = settings.sampling == ALLOC_SAMPLE_ALL || settings.stress != 0;
+    bool every = settings.sampling == ALLOC_SAMPLE_ALL || settings.stress != 0 || settings.junk;
     int64_t next = settings.sampling == ALLOC_SAMPLE_SOME ? t->sample_left[size_class] - 1
                                                           : EVENT_MOST;
     t->loaded[size_class] = every ? 0 : (int32_t)(next < EVENT_MOST ? next : EVENT_MOST);
@@ -238,16 +244,16 @@ static void *obtain(size_t size, size_t alignment, bool *zeroed)
     return block != NULL ? block : take_foreign(size, alignment, zeroed);
 }
 
-void *alloc_malloc(size_t size)
-{
-    bool zeroed;
-    return obtain(size, GRANULE, &zeroed);
-}
-
 void *alloc_aligned(size_t alignment, size_t size)
 {
     bool zeroed;
-    return obtain(size, alignment, &zeroed);
+    void *block = obtain(size, alignment, &zeroed);
+    return settings.junk && block != NULL ? memset(block, JUNK_NEW, size) : block;
+}
+
+void *alloc_malloc(size_t size)
+{
+    return alloc_aligned(GRANULE, size);
 }
 
 void *alloc_calloc(size_t count, size_t size)
@@ -356,12 +362,26 @@ static void give_cached(const struct block *b)
     *m->top++ = block;
 }
 
+/* It is free already, and nobody else's yet. */
+static void overwrite(const struct block *b)
+{
+    uintptr_t end = align_down(b->start + b->size, PAGE_SIZE);
+    if (settings.junk)
+        memset((void *)b->start, JUNK_FREED, b->size);
+    else if (b->size < DROP_LEAST || !mem_discard((void *)b->start, end - b->start))
+        memset((void *)b->start, 0, b->size);
+    else
+        memset((void *)end, 0, b->start + b->size - end);
+}
+
 static void free_block(const char *call, const struct block *b)
 {
     bool large = slab_kind(b->head) == SLAB_LARGE;
     if (lock_any_held()) /* .inv.handler: it stays, and a later cycle finds it */
         return;
     end_life(call, b, large ? SLOT_FREE : SLOT_CACHED);
+    if (hot.slow_free)
+        overwrite(b);
     if (large)
         large_free(b->head);
     else if (b->head->traced)

@@ -36,6 +36,8 @@ struct alloc_settings {
     uint64_t stress;         /* allocations between two calls of hooks.stress; 0 = never */
     bool arena;              /* false: everything goes to libc's malloc */
     bool whole_pages;        /* every block has pages of its own */
+    bool zero_on_free;       /* what is freed is overwritten at once: with zeros, or, */
+    bool junk;               /* like what is new, with a pattern that no pointer looks like */
 };
 
 /* Before the first allocation, by the only thread. */

@@ -86,7 +86,7 @@ void scavenge_take(void)
 
 static unsigned class_of(const void *block)
 {
-    return hot.slab_class[slab_index_of((uintptr_t)block)] >> SIZE_CLASS_SHIFT;
+    return slab_at(slab_index_of((uintptr_t)block))->size_class;
 }
 
 void scavenge_give(void)

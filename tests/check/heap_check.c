@@ -153,7 +153,8 @@ static void check_common(uint32_t index, const struct slab *head, unsigned class
     expect(slab->size_class == head->size_class && slab->traced == head->traced, "class", index);
     expect(slab->magic == size_classes[class].magic && slab->slots == head->slots &&
            slab->object_size == size_classes[class].size, "descriptor of the class", index);
-    expect(hot.slab_class[index] == (head->traced ? 0 : class << SIZE_CLASS_SHIFT), "slab_class", index);
+    bool slow = head->traced || hot.slow_free;
+    expect(hot.slab_class[index] == (slow ? 0 : class << SIZE_CLASS_SHIFT), "slab_class", index);
     expect(arena.slab_dirty[index] == 1, "a slab in use counts as dirty", index);
 }
 

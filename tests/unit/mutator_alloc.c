@@ -695,5 +695,59 @@ static void test_threads(void)
     EXPECT(child_passes(threads));
 }
 
+/* ---- overwritten memory ---- */
+
+static bool all_are(const char *p, char byte, size_t size)
+{
+    size_t wrong = 0;
+    for (size_t i = 0; i < size; i++)
+        wrong += p[i] != byte;
+    return wrong == 0;
+}
+
+static const size_t overwritten_sizes[] = {1, 24, 1000, 1024, 5000, 65000, 70000, 300000, 3000000};
+
+/* By what free leaves in each size, at every second use of the same block; and what malloc does. */
+static void overwrite_with(char freed, bool fills_new)
+{
+    start(256 * MIB, true);
+    for (unsigned round = 0; round < 20; round++)
+        for (size_t i = 0; i < GC_COUNT(overwritten_sizes); i++) {
+            size_t size = overwritten_sizes[i];
+            char *p = allocate(size);
+            EXPECT(!fills_new || all_are(p, (char)0xa5, size));
+            memset(p, 7, size);
+            release(p);
+            EXPECT(all_are(p, freed, size));
+            p = alloc_calloc(1, size);
+            EXPECT(all_are(p, 0, size));
+            memset(p, 7, size);
+            p = alloc_realloc(p, 2 * size);
+            EXPECT(all_are(p, 7, size));
+            release(p);
+        }
+    EXPECT(heap_check("overwritten", NULL));
+    expect_empty("overwritten");
+}
+
+static void zeroes(void)
+{
+    settings.zero_on_free = true;
+    overwrite_with(0, false);
+}
+
+static void junks(void)
+{
+    settings.junk = true;
+    settings.zero_on_free = true; /* junk wins */
+    overwrite_with(0x5a, true);
+}
+
+static void test_overwritten(void)
+{
+    EXPECT(child_passes(zeroes));
+    EXPECT(child_passes(junks));
+}
+
 UNIT_MAIN(TEST(test_family), TEST(test_corners), TEST(test_hooks), TEST(test_contradictions),
-          TEST(test_exhausted), TEST(test_abuse), TEST(test_threads))
+          TEST(test_exhausted), TEST(test_abuse), TEST(test_threads), TEST(test_overwritten))
