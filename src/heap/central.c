@@ -37,6 +37,7 @@
 #include "sys/lock.h"
 #include "sys/mem.h"
 
+#include <emmintrin.h>
 #include <string.h>
 
 enum {
@@ -165,26 +166,62 @@ static bool span_new(struct central *c)
     return true;
 }
 
-/* Looks at slots from the cursor on; there are as many free ones as the span says. */
-static uint32_t span_take(struct slab *span, void **items, uint32_t want)
+/* Bit i set: the byte of granule at + i is SLOT_FREE. `count`: of all granules of the span, whose
+ * bytes may be the last that are committed. */
+static uint64_t free_ones(const slot_byte *bytes, uint32_t at, uint32_t count)
 {
+    uint64_t found = 0;
+    uint32_t from = (uint32_t)size_min(at, count - 64);
+    for (uint32_t i = 0; i < 64; i += 16) {
+        __m128i some = _mm_loadu_si128((const __m128i *)(const void *)(bytes + from + i));
+        some = _mm_cmpeq_epi8(some, _mm_set1_epi8(SLOT_FREE));
+        found |= (uint64_t)(uint32_t)_mm_movemask_epi8(some) << i;
+    }
+    return found >> (at - from);
+}
+
+/* The multiples of `step` among bits 0 to 63. */
+static uint64_t multiples(uint32_t step)
+{
+    uint64_t bits = 1;
+    for (uint32_t reach = step; reach < 64; reach *= 2)
+        bits |= bits << reach;
+    return bits;
+}
+
+/* Takes up to `want` free slots that begin in the granules [at, end); the cursor goes behind the
+ * last. Of most spans only few slots are free, so 64 granules are looked at together. */
+static uint32_t take_between(struct slab *span, uint32_t at, uint32_t end, void **items,
+                             uint32_t want)
+{
+    const uint32_t stride = span->object_size / GRANULE, step = (63 / stride + 1) * stride;
+    const uint32_t granules = slab_span(span) * (SLAB_SIZE / GRANULE);
     const uintptr_t start = slab_address(slab_index(span));
-    const uint32_t size = span->object_size, slots = span->slots;
-    uint32_t take = (uint32_t)size_min(want, span->free_slots), slot = span->cursor;
-    uintptr_t block = start + (uintptr_t)slot * size;
-    for (uint32_t taken = 0; taken < take;) {
-        slot_byte *byte = slot_of(block);
-        if (relaxed_load(byte) == SLOT_FREE) {
-            relaxed_store(byte, SLOT_CACHED);
-            items[taken++] = (void *)block;
-        }
-        block += size;
-        if (++slot == slots) {
-            slot = 0;
-            block = start;
+    const uint64_t starts = multiples(stride);
+    slot_byte *bytes = slot_of(start);
+    uint32_t taken = 0;
+    for (; at < end && taken < want; at += step) {
+        uint64_t free = free_ones(bytes, at, granules) & starts;
+        for (; free != 0 && taken < want; free &= free - 1) {
+            uint32_t granule = at + (uint32_t)__builtin_ctzl(free);
+            if (granule >= end)
+                return taken;
+            relaxed_store(bytes + granule, SLOT_CACHED);
+            items[taken++] = (void *)(start + (uintptr_t)granule * GRANULE);
+            span->cursor = (uint16_t)(granule + stride);
         }
     }
-    span->cursor = (uint16_t)slot;
+    return taken;
+}
+
+/* There are as many free slots as the span says. */
+static uint32_t span_take(struct slab *span, void **items, uint32_t want)
+{
+    const uint32_t end = span->slots * (span->object_size / GRANULE), cursor = span->cursor;
+    uint32_t take = (uint32_t)size_min(want, span->free_slots);
+    uint32_t taken = take_between(span, cursor, end, items, take);
+    taken += take_between(span, 0, cursor, items + taken, take - taken);
+    GC_CHECK(taken == take);
     span->free_slots = (uint16_t)(span->free_slots - take);
     span->idle = 0;
     return take;
@@ -242,7 +279,8 @@ uint32_t central_fetch(unsigned size_class, void **items, uint32_t want)
  * Returns how many. Its place changes with the first free slot, and perhaps with the last. */
 static uint32_t span_give(struct central *c, struct slab *span, void **items, uint32_t count)
 {
-    uintptr_t start = slab_address(slab_index(span)), bytes = slab_span(span) * SLAB_SIZE;
+    uintptr_t start = slab_address(slab_index(span));
+    uintptr_t bytes = (uintptr_t)size_classes[c->size_class].slabs << SLAB_SHIFT;
     uint32_t given = 0, free_before = span->free_slots;
     for (; given < count && (uintptr_t)items[given] - start < bytes; given++) {
         slot_byte *byte = slot_of((uintptr_t)items[given]);

@@ -42,7 +42,7 @@ struct slab {
         struct {            /* SLAB_CLASSED head. CENTRAL lock of its class */
             uint32_t next, prev;    /* in the list of spans with free slots; index + 1, 0 = none */
             uint16_t free_slots;
-            uint16_t cursor;        /* slot at which the search for a free one goes on */
+            uint16_t cursor;        /* granule at which the search for a free slot goes on */
             uint8_t listed;
             _Atomic uint8_t swept;  /* epoch of the last sweep. Also the sweeper */
             struct record *records; /* traced: one per slot. Set at creation */

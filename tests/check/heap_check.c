@@ -190,7 +190,8 @@ static uint32_t check_classed(uint32_t index)
     expect(head->slots == size_classes[class].slots && slab_span(head) == slabs, "size", index);
     expect(head->free_slots == check_slots(index, head, slabs), ".inv.counted", index);
     expect((head->listed != 0) == (head->free_slots != 0), ".inv.listed", index);
-    expect(head->cursor < head->slots, "cursor", index);
+    uint32_t stride = head->object_size / GRANULE;
+    expect(head->cursor % stride == 0 && head->cursor <= head->slots * stride, "cursor", index);
     expect((head->records != NULL) == (head->traced != 0), "a traced span has records", index);
     check.listed[central] += head->listed;
     check.empty[central] += head->free_slots == head->slots;
