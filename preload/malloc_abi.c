@@ -182,7 +182,7 @@ GC_EXPORT int malloc_trim(size_t pad)
 {
     (void)pad;
     runtime_start();
-    return hot.granules != 0 && heap_trim() != 0;
+    return relaxed_load(&hot.granules) != 0 && heap_trim() != 0;
 }
 
 /* What old programs, linked before glibc 2.26, call. */
@@ -205,7 +205,7 @@ GC_EXPORT int mallopt(int parameter, int value)
 GC_EXPORT struct mallinfo2 mallinfo2(void)
 {
     struct mallinfo2 m = {0};
-    if (!runtime_started() || hot.granules == 0)
+    if (!runtime_started() || relaxed_load(&hot.granules) == 0)
         return m;
     struct page_heap_stats pages = page_heap_stats();
     size_t large = (size_t)relaxed_load(&heap_stats.large);
@@ -263,7 +263,7 @@ GC_EXPORT void malloc_stats(void)
 /* Bytes of slabs ever used. */
 static size_t most_used(void)
 {
-    bool any = runtime_started() && hot.granules != 0;
+    bool any = runtime_started() && relaxed_load(&hot.granules) != 0;
     return any ? (size_t)page_heap_stats().top_slabs << SLAB_SHIFT : 0;
 }
 

@@ -19,7 +19,7 @@
 static bool in_heap(const void *start, size_t size)
 {
     uintptr_t low = (uintptr_t)start;
-    return size != 0 && low < arena.end && low + size > arena.base;
+    return size != 0 && low < relaxed_load(&arena.end) && low + size > arena.base;
 }
 
 static bool begin(const void *start, size_t size)

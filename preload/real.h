@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -27,6 +28,7 @@
     X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) \
     X(setuid) X(setgid) X(seteuid) X(setegid) X(setreuid) X(setregid) X(setresuid) X(setresgid) \
     X(setgroups) X(initgroups) X(unshare) X(setns) X(prctl) X(syscall) \
+    X(setrlimit) X(prlimit) \
     X(epoll_ctl) X(timer_create) X(pipe) X(pipe2) X(socketpair) X(socket) \
     X(mq_notify) X(sigqueue) X(pthread_sigqueue) \
     X(mmap) X(munmap) X(mprotect) X(pkey_mprotect) X(mremap) X(shmat) X(shmdt) \

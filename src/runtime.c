@@ -29,10 +29,12 @@
 #include "mutator/thread.h"
 #include "sys/follow.h"
 #include "sys/lock.h"
+#include "sys/mem.h"
 #include "sys/options.h"
 #include "sys/print.h"
 #include "sys/sandbox.h"
 #include "sys/signal.h"
+#include "sys/syscall.h"
 #include "sys/task.h"
 #include "watch/leak.h"
 #include "watch/shakedown.h"
@@ -60,6 +62,7 @@ static struct {
     bool have_key;
     pthread_key_t key;      /* its destructor ends a thread's registration */
     const char *no_arena;   /* why there is none */
+    int32_t pid;            /* vfork's child has another, and our memory */
 } runtime;
 
 /* Rounds of TSD destructors in which the thread keeps its cache; libc does four. */
@@ -288,6 +291,7 @@ static void unlock_in_child(void)
     shakedown_after_fork();
     if (fork_in_handler)
         return;
+    runtime.pid = (int32_t)syscall0(__NR_getpid); /* not above: CYCLE may be held for ever */
     unwind_fork_child();
     reset_and_release(meta_lock());
     reset_and_release(leak_lock());
@@ -303,6 +307,7 @@ void runtime_start(void)
     if (runtime.started)
         return;
     runtime.started = true;
+    runtime.pid = (int32_t)syscall0(__NR_getpid);
     struct environment e = find_environment();
     print_note_stderr();
     options_parse(e.secure ? NULL : e.envp, 2);
@@ -462,6 +467,32 @@ void runtime_heap_mapping_begin(void)
 void runtime_heap_mapping_end(void)
 {
     protected_change_end();
+}
+
+/* What a vfork child limits is its own, until it makes way for another program. */
+static bool may_shrink(void)
+{
+    return runtime.started && runtime.no_arena == NULL && !sandbox_on() && !lock_any_held() &&
+           runtime.pid == (int32_t)syscall0(__NR_getpid);
+}
+
+/* Below what is reserved the program can have meant nothing but its own memory: it is left half of
+ * the limit at least, as if that had been there at the start (meta.c). A limit above that may have
+ * been reckoned from what the process has, reservation included, and is kept as it is. */
+void runtime_limit_coming(size_t bytes)
+{
+    if (may_shrink() && bytes < arena_reserved())
+        collector_shrink_arena(bytes / 2);
+}
+
+/* The rest of the process is in the way, too. */
+void runtime_limit_set(void)
+{
+    size_t limit = may_shrink() ? mem_address_limit() : SIZE_MAX;
+    if (limit == SIZE_MAX)
+        return;
+    for (bool more = true; more && mem_is_full();)
+        more = collector_shrink_arena(size_min(limit, arena_reserved()) / 2);
 }
 
 void runtime_library_closed(void)

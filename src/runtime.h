@@ -36,6 +36,10 @@ void runtime_sandbox(bool on);
 /* The program is about to change the mapping of a part of its heap, and has done so. */
 void runtime_heap_mapping_begin(void);
 void runtime_heap_mapping_end(void);
+/* A limit of the process's address space is about to come into force; and a call that may have set
+ * one has returned. */
+void runtime_limit_coming(size_t bytes);
+void runtime_limit_set(void);
 /* A library was unloaded. */
 void runtime_library_closed(void);
 

@@ -234,6 +234,8 @@ PROMISES = '''too_large alignments no_bytes usable calloc_borders realloc free_e
     cfree'''.split()
 ACCOUNTS = 'sums old_interface moves trim document document_flags stats mallopt'.split()
 CROWDS = 'relay leave_nothing fork_in_handler fork_and_streams'.split()
+OWN_LIMITS = 'setrlimit prlimit syscall twice refused vfork'.split()
+
 BAD_FREES = '''double_small double_large double_huge double_neighbours double_thread interior_small
 interior_large misaligned stack data never'''.split()
 
@@ -518,6 +520,19 @@ def limit_tests():
     yield test('exhaust_off', 'exhaust as 256', 'mode=off', runs)
 
 
+def own_limit_tests(long):
+    """The program limits its own address space."""
+    for suffix, options in back_ends(long):
+        for kind in OWN_LIMITS:
+            for megabytes in [256, 1024] if long or kind == 'setrlimit' else [256]:
+                yield test(f'limits_{kind}_{megabytes}_{suffix}', f'limits {kind} {megabytes}',
+                           f'{options},report=off', both(ends_well('done'), silent))
+    for kind in OWN_LIMITS:
+        yield test(f'limits_{kind}_report', f'limits {kind} 256', f'{EAGER},stacks=all,stress=5000',
+                   both(prints_done, collects_or_says_why_once), True)
+        yield test(f'limits_{kind}_off', f'limits {kind} 256', 'mode=off', both(ends_well('done'), silent))
+
+
 def prints_done(result, context):
     """Whatever the library says."""
     if result.status != 0:
@@ -604,6 +619,7 @@ def all_tests(long):
                        aborts_naming_address, True)
     yield from option_tests()
     yield from limit_tests()
+    yield from own_limit_tests(long)
     yield from sandbox_tests()
     yield from hidden_tests()
     yield from kernel_held_tests(long)

@@ -369,7 +369,7 @@ static void keep_pace(size_t upcoming)
     uint64_t large_ns = size_min(upcoming / WAIT_BYTES_PER_NS, LARGE_WAIT_NS);
     if (heap_net() > cycle_hard_goal())
         wait_for(relaxed_load(&collector.requested), UNTIL_SERVED);
-    else if (large_ns > ASSIST_NS && upcoming <= arena.end - arena.base &&
+    else if (large_ns > ASSIST_NS && upcoming <= arena_size() &&
              heap_net() + (int64_t)upcoming > cycle_goal())
         wait_for(relaxed_load(&collector.requested), large_ns);
     else
@@ -417,7 +417,7 @@ static bool memory_cycle_allowed(void)
 
 bool collector_on_exhausted(size_t size)
 {
-    if (size > arena.end - arena.base || !memory_cycle_allowed())
+    if (size > arena_size() || !memory_cycle_allowed())
         return false;
     uint64_t begun = clock_now_ns();
     bool done = collector_run(CYCLE_MEMORY);
@@ -474,6 +474,31 @@ bool collector_hold_stops(void)
 void collector_release_stops(void)
 {
     lock_release(thread_registry_lock());
+}
+
+/* CYCLE: nobody marks, or looks at what is reserved. Where there is no collector nobody ever does,
+ * and fork's child would not have that lock back. The other two: nobody takes of what is reserved;
+ * and a fork, which takes them, copies all or nothing of this. */
+bool collector_shrink_arena(size_t most)
+{
+    bool marks = collector.stack_top != NULL;
+    uint64_t signals = block_signals();
+    if (marks) {
+        cycle_abort(true);
+        lock_acquire(&collector.lock);
+        cycle_abort(false);
+    }
+    lock_acquire(page_heap_lock());
+    lock_acquire(meta_lock());
+    bool shrunk = arena_shrink(most);
+    if (shrunk)
+        team_divide();
+    lock_release(meta_lock());
+    lock_release(page_heap_lock());
+    if (marks)
+        lock_release(&collector.lock);
+    restore_signals(signals);
+    return shrunk;
 }
 
 void collector_after_fork_in_child(void)

@@ -39,6 +39,9 @@ void collector_retire(void);
  * signal handler on top of our slow paths). */
 bool collector_hold_stops(void);
 void collector_release_stops(void);
+/* Gives back of the reservation what is not in use, down to `most` bytes; a cycle under way is
+ * broken off. False: nothing could go. */
+bool collector_shrink_arena(size_t most);
 /* In the child of fork. */
 void collector_after_fork_in_child(void);
 

@@ -341,7 +341,7 @@ void mark_recover_span(struct marker *m, uint32_t index)
         uintptr_t start = slab_address(index) + (uintptr_t)slot * object;
         if (arena_contains(start) && relaxed_load(slot_of(start)) == m->epoch &&
             mark_find(start, &block) && block.start == start &&
-            block.size <= arena.end - start)
+            block.size <= relaxed_load(&arena.end) - start)
             recover_block(m, start, block.size);
     }
 }

@@ -62,7 +62,7 @@ GC_INLINE bool mark_find(uintptr_t word, struct work *out)
         return false;
     out->start = first + slot * object;
     out->size = object != 0 ? object : once(slab_at(head)->bytes);
-    return word - out->start < (object != 0 ? object : arena.end - arena.base);
+    return word - out->start < (object != 0 ? object : arena_size());
 }
 
 /* Marks the block: true if this call did, and nobody before. */

@@ -5,7 +5,8 @@
  * and the program's memory is read with process_vm_readv into a buffer, so that a page which cannot
  * be read (a guard page, a truncated file) is skipped instead of faulting.
  *
- *   .inv.own        The library's reservation and static data are not roots.
+ *   .inv.own        The library's reservation and static data are not roots. What the program maps
+ *                   into a hole of the reservation is (meta.c, .inv.shrunk).
  *   .inv.stack      A thread's stack is scanned from its stack pointer, less the red zone, or its
  *                   signal frame if that is lower (registers lie there), to the end of the mapping,
  *                   which holds its TLS and struct pthread too. This narrowing is applied only
@@ -456,7 +457,7 @@ static void read_carefully(struct marker *m, struct work work)
     }
 }
 
-/* A mapping in the reservation: the program may have changed what is over the heap's own. */
+/* A mapping in the arena: the program may have changed what is over the heap's own. */
 static const char *note_own(const struct mapping *map)
 {
     uintptr_t end = size_min(map->end, arena.base + ((uintptr_t)arena.committed << SLAB_SHIFT));
@@ -480,10 +481,14 @@ static void scan_between(const struct mapping *map, uintptr_t start, uintptr_t e
 static const char *scan_line(const struct mapping *map)
 {
     struct mapping own = *map;
-    scan_between(map, 0, arena.reserved);
-    scan_between(map, arena.reserved_end, UINTPTR_MAX);
-    own.start = size_max(map->start, arena.reserved);
-    own.end = size_min(map->end, arena.reserved_end);
+    uintptr_t from = 0;
+    for (unsigned i = 0; i < ARENA_PARTS; i++) {
+        scan_between(map, from, arena.own[i].start);
+        from = arena.own[i].end;
+    }
+    scan_between(map, from, UINTPTR_MAX);
+    own.start = size_max(map->start, arena.own[ARENA_BLOCKS].start);
+    own.end = size_min(map->end, arena.own[ARENA_BLOCKS].end);
     if (strncmp(map->name, "/[aio]", 6) == 0 || strcmp(map->name, "anon_inode:[io_uring]") == 0)
         roots.stats->interlock = requests_unseen;
     return own.start < own.end ? note_own(&own) : NULL;

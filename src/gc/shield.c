@@ -345,7 +345,7 @@ static bool in_plain_mapping(uintptr_t start, uintptr_t end)
 
 static bool may_be_shielded(uintptr_t start, uintptr_t end)
 {
-    if (start >= arena.base && end <= arena.end) {
+    if (start >= arena.base && end <= relaxed_load(&arena.end)) {
         is_writable(start);
         return true;
     }

@@ -464,6 +464,19 @@ void team_abort(void)
 
 /* ---- a phase ---- */
 
+/* The leader has half: it is fed the roots, and mostly alone. */
+void team_divide(void)
+{
+    size_t half = arena.mark_stack_size / 2, part = align_down(half / (MEMBERS - 1), PAGE_SIZE);
+    char *memory = arena.mark_stack;
+    for (unsigned i = 0; i < MEMBERS && team.members != NULL; i++) {
+        size_t size = i == 0 ? align_down(half, PAGE_SIZE) : part;
+        GC_ASSERT(team.members[i].m.work.count == 0);
+        worklist_init(&team.members[i].m.work, memory, size);
+        memory += size;
+    }
+}
+
 bool team_init(void)
 {
     if (team.members != NULL)
@@ -471,14 +484,9 @@ bool team_init(void)
     team.members = meta_alloc(MEMBERS * sizeof(struct member));
     if (team.members == NULL)
         return false;
-    /* The leader has half: it is fed the roots, and mostly alone. */
-    size_t half = arena.mark_stack_size / 2, part = align_down(half / (MEMBERS - 1), PAGE_SIZE);
-    char *memory = arena.mark_stack;
+    team_divide();
     for (unsigned i = 0; i < MEMBERS; i++) {
         struct member *s = &team.members[i];
-        size_t size = i == 0 ? align_down(half, PAGE_SIZE) : part;
-        worklist_init(&s->m.work, memory, size);
-        memory += size;
         s->m.tick = tick;
         s->m.guest = is_guest(s);
         protected_add_reader(&s->m.reading);

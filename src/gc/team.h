@@ -24,6 +24,8 @@ struct team_totals {
 /* After arena_init: divides the reservation for work lists. Once; later calls do nothing. False: no
  * memory. */
 bool team_init(void);
+/* The reservation for work lists has become smaller: divides it again. Between phases. */
+void team_divide(void);
 /* Starts threads for `workers` markers, the leader included, and returns how many there are now.
  * Takes locks and memory: before the world is stopped. */
 unsigned team_hire(unsigned workers);

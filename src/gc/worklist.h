@@ -19,7 +19,7 @@ struct worklist {
     bool overflowed;
 };
 
-/* Uses [memory, memory + bytes), reserved and not yet committed. */
+/* Uses [memory, memory + bytes), which is reserved, and holds nothing. */
 void worklist_init(struct worklist *list, void *memory, size_t bytes);
 /* The slow part of worklist_push: more room, or `overflowed`. */
 bool worklist_grow(struct worklist *list);

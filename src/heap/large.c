@@ -32,7 +32,7 @@ static uint32_t take_run(uint32_t slabs, uint32_t alignment, bool *zeroed)
 
 void *large_alloc(size_t size, size_t alignment, bool *zeroed)
 {
-    size_t room = arena.end - arena.base;
+    size_t room = arena_size();
     if (size > room || alignment > room)
         return NULL;
     size_t bytes = align_up(size_max(size, 1), GRANULE);
@@ -85,7 +85,7 @@ static bool grow(struct slab *head, uint32_t slabs)
 
 bool large_resize(struct slab *head, size_t size)
 {
-    if (size > arena.end - arena.base)
+    if (size > arena_size())
         return false;
     size_t bytes = align_up(size, GRANULE);
     uint32_t slabs = slabs_for(bytes);

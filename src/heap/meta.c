@@ -9,7 +9,21 @@
  *   .inv.committed      arena.top <= arena.committed <= arena.slab_count; the tables of every slab
  *                       below `committed` are readable and writable.
  *
- * Size: a reservation of 1.2 times the arena. It costs page tables only where it is touched. */
+ * Size: a reservation of 1.2 times the arena. It costs page tables only where it is touched.
+ *
+ * Shrinking: a program that limits its address space while it runs means what it has, and not our
+ * 1.2 TiB, so arena_shrink unmaps the tail of every part. Each part keeps its start, since malloc,
+ * free and markers index from there without a lock; so holes come to be between the parts, and
+ * `own` lists what is left. (With the tables in front of the arena, growing downward, or moved
+ * together, there would be one range still: but an index from the end costs each free an
+ * instruction, and a table that moves needs the world stopped.)
+ *
+ *   .inv.shrunk   `hot.granules`, arena.end and slab_count only become smaller, never below what is
+ *                 committed, and do so before the tail is unmapped. Whoever passes us an address in
+ *                 a hole had it from the kernel after that, and finds it to be foreign; who reads
+ *                 an old value holds an address below `committed`, for which both are the same.
+ *   .inv.guarded  Parts have GUARD bytes of nothing on either side, also next to a hole: what the
+ *                 program maps there can run over into no table. */
 #include "heap/meta.h"
 
 #include "base/check.h"
@@ -42,21 +56,23 @@ static struct {
     char *start;
 } meta = {.lock = LOCK_INIT(META)};
 
-struct part {
-    uintptr_t start;
-    size_t size;
-};
-
-static uintptr_t place(uintptr_t *next, size_t size)
+static uintptr_t place(uintptr_t *next, enum arena_part part, size_t size)
 {
     uintptr_t start = *next;
     *next = align_up(start + size, PAGE_SIZE) + GUARD;
+    arena.own[part].start = start;
+    arena.own[part].end = *next;
     return start;
 }
 
 static size_t meta_size(size_t arena_size)
 {
     return size_max(arena_size / 32, META_LEAST);
+}
+
+static size_t mark_stack_size(size_t arena_size)
+{
+    return arena_size / 16;
 }
 
 static size_t reservation_size(size_t arena_size)
@@ -68,28 +84,28 @@ static size_t reservation_size(size_t arena_size)
 static void lay_out(uintptr_t start, size_t size)
 {
     uintptr_t next = start;
-    arena.reserved = start;
-    arena.base = place(&next, size);
-    arena.end = arena.base + size;
+    arena.base = place(&next, ARENA_BLOCKS, size);
+    relaxed_store(&arena.end, arena.base + size);
     arena.slab_count = size / SLAB_SIZE;
-    hot.slots = (slot_byte *)place(&next, size / GRANULE);
-    arena.slabs = (struct slab *)place(&next, arena.slab_count * sizeof(struct slab));
-    hot.slab_class = (uint16_t *)place(&next, arena.slab_count * sizeof *hot.slab_class);
-    arena.slab_dirty = (uint8_t *)place(&next, arena.slab_count);
-    arena.mark_stack_size = size / 16;
-    arena.mark_stack = (char *)place(&next, arena.mark_stack_size);
-    meta.start = meta.next = meta.committed = (char *)place(&next, meta_size(size));
+    hot.slots = (slot_byte *)place(&next, ARENA_SLOTS, size / GRANULE);
+    arena.slabs = (struct slab *)place(&next, ARENA_SLABS,
+                                       arena.slab_count * sizeof(struct slab));
+    hot.slab_class = (uint16_t *)place(&next, ARENA_CLASSES,
+                                       arena.slab_count * sizeof *hot.slab_class);
+    arena.slab_dirty = (uint8_t *)place(&next, ARENA_DIRTY, arena.slab_count);
+    arena.mark_stack_size = mark_stack_size(size);
+    arena.mark_stack = (char *)place(&next, ARENA_MARK_STACK, arena.mark_stack_size);
+    meta.start = meta.next = meta.committed = (char *)place(&next, ARENA_META, meta_size(size));
     meta.end = meta.start + meta_size(size);
-    arena.reserved_end = start + align_up(reservation_size(size), PAGE_SIZE);
-    GC_CHECK(next <= arena.reserved_end);
+    arena.own[ARENA_META].end = start + align_up(reservation_size(size), PAGE_SIZE);
+    GC_CHECK(next <= arena.own[ARENA_META].end);
 }
 
-/* Half the address space limit, reservation included; a power of two. */
-static size_t arena_most(size_t most)
+/* The largest arena of up to `size` bytes, a power of two, that `room` has place for. */
+static size_t arena_fitting(size_t size, size_t room)
 {
-    size_t limit = mem_address_limit();
-    size_t size = (size_t)1 << (63 - __builtin_clzl(size_max(most, ARENA_LEAST)));
-    while (size > ARENA_LEAST && reservation_size(size) > limit / 2)
+    size = (size_t)1 << (63 - __builtin_clzl(size_max(size, ARENA_LEAST)));
+    while (size > ARENA_LEAST && reservation_size(size) > room)
         size /= 2;
     return size;
 }
@@ -97,17 +113,70 @@ static size_t arena_most(size_t most)
 bool arena_init(size_t most)
 {
     GC_CHECK(hot.granules == 0 && "once");
-    for (size_t size = arena_most(most); size >= ARENA_LEAST; size /= 2) {
+    size_t half = mem_address_limit() / 2;
+    for (size_t size = arena_fitting(most, half); size >= ARENA_LEAST; size /= 2) {
         void *start = mem_reserve(align_up(reservation_size(size), PAGE_SIZE), ARENA_ALIGN);
         if (start == NULL)
             continue;
         lay_out((uintptr_t)start, size);
         hot.base = arena.base;
         hot.slot_origin = (uintptr_t)hot.slots - (arena.base >> GRANULE_SHIFT);
-        hot.granules = size / GRANULE;
+        relaxed_store(&hot.granules, size / GRANULE);
         return true;
     }
     return false;
+}
+
+size_t arena_reserved(void)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < ARENA_PARTS; i++)
+        bytes += arena.own[i].end - arena.own[i].start;
+    return bytes;
+}
+
+/* Unmaps what the part has behind `needed` and a guard. The last guard before the next part becomes
+ * that one's. */
+static void cut(enum arena_part part, uintptr_t needed)
+{
+    uintptr_t keep = align_up(needed, PAGE_SIZE) + GUARD, end = arena.own[part].end;
+    bool touches = part + 1 < ARENA_PARTS && end == arena.own[part + 1].start;
+    if (touches)
+        end -= GUARD;
+    if (keep >= end)
+        return;
+    arena.own[part].end = keep;
+    if (touches)
+        arena.own[part + 1].start = end;
+    mem_release((void *)keep, end - keep);
+}
+
+static void cut_all(void)
+{
+    cut(ARENA_BLOCKS, relaxed_load(&arena.end));
+    cut(ARENA_SLOTS, (uintptr_t)hot.slots + arena_size() / GRANULE);
+    cut(ARENA_SLABS, (uintptr_t)(arena.slabs + arena.slab_count));
+    cut(ARENA_CLASSES, (uintptr_t)(hot.slab_class + arena.slab_count));
+    cut(ARENA_DIRTY, (uintptr_t)arena.slab_dirty + arena.slab_count);
+    cut(ARENA_MARK_STACK, (uintptr_t)arena.mark_stack + arena.mark_stack_size);
+    cut(ARENA_META, (uintptr_t)meta.end);
+}
+
+bool arena_shrink(size_t most)
+{
+    GC_ASSERT(lock_held(LOCK_PAGE_HEAP) && lock_held(LOCK_META));
+    size_t committed = (size_t)arena.committed << SLAB_SHIFT;
+    size_t size = size_max(arena_fitting(arena_size(), most), committed); /* .inv.committed */
+    if (size >= arena_size())
+        return false;
+    relaxed_store(&hot.granules, size / GRANULE);
+    relaxed_store(&arena.end, arena.base + size);
+    arena.slab_count = size / SLAB_SIZE;
+    arena.mark_stack_size = mark_stack_size(size);
+    meta.end = (char *)size_max((uintptr_t)meta.start + meta_size(size),
+                                (uintptr_t)meta.committed);
+    cut_all(); /* .inv.shrunk */
+    return true;
 }
 
 /* Commits the entries [from, to) of a table of `entry` bytes each, whole pages; those before them

@@ -11,7 +11,8 @@
  *   meta        size/32   everything else: thread caches, stack records, tables
  *
  * All of it is PROT_NONE until committed. The tables lie outside the arena, so no marker reaches
- * them, and roots leave out the whole reservation.
+ * them, and roots leave out what is reserved: one range at first, a range a part once the
+ * reservation has been shrunk.
  *
  *   .inv.past_end  With `pad` 1, every block has at least one byte more than was asked for, so that
  *                  a pointer one past the end of what the program asked for still points into it.
@@ -19,7 +20,8 @@
  *                  header hides this cost, 16 bytes for sizes that are multiples of 16.
  *
  * Thread safety: `arena` and `hot` are written by arena_init (before a second thread can exist)
- * and then only `hot.epoch`, `hot.window` by the collector. */
+ * and then only `hot.epoch`, `hot.window` by the collector, and by arena_shrink what says how much
+ * there is. */
 #ifndef GC_META_H
 #define GC_META_H
 
@@ -31,7 +33,7 @@ struct slab;
 /* What malloc and free read on every call: one cache line, written once a cycle. */
 struct hot {
     uintptr_t base;           /* of the arena */
-    uint64_t granules;        /* in the arena; 0 when there is none */
+    _Atomic uint64_t granules; /* in the arena; 0 when there is none. See .inv.shrunk */
     slot_byte *slots;         /* slots[(p - base) / 16] */
     uintptr_t slot_origin;    /* slot_origin + p / 16: the same address */
     uint16_t *slab_class;     /* slab_class[(p - base) / 64 Ki]: class << SIZE_CLASS_SHIFT */
@@ -41,14 +43,20 @@ struct hot {
     uint8_t slow_free;        /* free() takes the slow path for all blocks: slab_class stays 0 */
 };
 
+/* In address order. */
+enum arena_part { ARENA_BLOCKS, ARENA_SLOTS, ARENA_SLABS, ARENA_CLASSES, ARENA_DIRTY,
+                  ARENA_MARK_STACK, ARENA_META, ARENA_PARTS };
+
 struct arena {
-    uintptr_t base, end;      /* of the blocks */
-    size_t slab_count;        /* how many slabs the reservation could hold */
+    uintptr_t base;           /* of the blocks */
+    _Atomic uintptr_t end;    /* see .inv.shrunk */
+    size_t slab_count;        /* how many slabs the reservation could hold. PAGE_HEAP lock */
     struct slab *slabs;
     uint8_t *slab_dirty;
     char *mark_stack;
-    size_t mark_stack_size;   /* bytes reserved */
-    uintptr_t reserved, reserved_end; /* the whole reservation: never a root */
+    size_t mark_stack_size;   /* bytes reserved. CYCLE lock */
+    /* What each part has, its guard behind it included: never a root. CYCLE lock */
+    struct { uintptr_t start, end; } own[ARENA_PARTS];
     _Atomic uint32_t top;     /* slabs [0, top) are in use or in the page heap. PAGE_HEAP lock */
     uint32_t committed;       /* slabs whose tables and memory are usable. PAGE_HEAP lock */
 };
@@ -59,6 +67,12 @@ extern struct arena arena;
 /* Reserves address space for an arena of up to `most` bytes; halves on failure down to 1 MiB and
  * takes at most half of RLIMIT_AS. False if nothing could be had: hot.granules stays 0. */
 bool arena_init(size_t most);
+/* Bytes reserved, by the CYCLE lock's holder exactly. */
+size_t arena_reserved(void);
+/* Gives what is not committed back, so that no more than `most` bytes stay reserved, or as few as
+ * can be; it does not come back. The marker's work list becomes shorter, too. False: nothing can
+ * go. CYCLE, PAGE_HEAP and META locks held, and nobody marks. */
+bool arena_shrink(size_t most);
 /* Makes slabs [0, count) and their tables usable. PAGE_HEAP lock held. False: no memory. */
 bool arena_commit(uint32_t count);
 
@@ -74,6 +88,11 @@ struct lock *meta_lock(void);
 GC_INLINE bool arena_contains(uintptr_t word)
 {
     return word - arena.base < ((uintptr_t)relaxed_load(&arena.top) << SLAB_SHIFT);
+}
+/* Bytes that blocks can have at most. */
+GC_INLINE size_t arena_size(void)
+{
+    return relaxed_load(&arena.end) - arena.base;
 }
 GC_INLINE uint32_t slab_index_of(uintptr_t address)
 {

@@ -93,7 +93,7 @@ GC_INLINE bool cache_push(void *block)
 {
     uintptr_t offset = (uintptr_t)block - hot.base;
     uint64_t granule = offset >> GRANULE_SHIFT | offset << (64 - GRANULE_SHIFT);
-    if (GC_UNLIKELY(granule >= hot.granules))
+    if (GC_UNLIKELY(granule >= relaxed_load(&hot.granules)))
         return false;
     slot_byte *byte = &hot.slots[granule];
     /* Acquire: the window that belongs to this epoch, or a later one (.inv.window). Plain bytes are

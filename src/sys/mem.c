@@ -135,6 +135,14 @@ bool mem_move_pages(void *from, void *to, size_t size)
     return moved;
 }
 
+bool mem_is_full(void)
+{
+    void *page = map_anonymous(PAGE_SIZE, PROT_NONE, MAP_NORESERVE);
+    if (page != NULL)
+        mem_release(page, PAGE_SIZE);
+    return page == NULL;
+}
+
 size_t mem_address_limit(void)
 {
     struct rlimit limit;

@@ -41,5 +41,7 @@ uint32_t mem_moves_ended(void);
 void mem_moves_after_fork(void);
 /* The soft limit of address space (RLIMIT_AS) in bytes; SIZE_MAX if there is none. */
 size_t mem_address_limit(void);
+/* Not a page more can be mapped. */
+bool mem_is_full(void);
 
 #endif

@@ -2,7 +2,7 @@
  *
  *     sandbox prctl|syscall
  *
- * The list is what glibc's own malloc, threads and exit need. The filter comes when the heap is in
+ * The list is what glibc's own malloc, threads and exit need, and limits. The filter comes when the heap is in
  * use and, in `syscall`, while another thread allocates; afterwards the heap grows, shrinks, and is
  * used by a new thread. */
 #include <linux/filter.h>
@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "abi.h"
@@ -25,6 +26,7 @@ static struct sock_filter filter[] = {
     ALLOW(futex), ALLOW(getrandom), ALLOW(clone), ALLOW(clone3), ALLOW(rseq),
     ALLOW(set_robust_list), ALLOW(rt_sigaction), ALLOW(rt_sigprocmask), ALLOW(rt_sigreturn),
     ALLOW(write), ALLOW(fstat), ALLOW(newfstatat), ALLOW(exit), ALLOW(exit_group),
+    ALLOW(prlimit64),
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
 };
 
@@ -67,6 +69,7 @@ static void fail_to_enter(void)
 int main(int argc, char **argv)
 {
     int by_syscall = argc > 1 && strcmp(argv[1], "syscall") == 0;
+    const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
     pthread_t beside, after;
     char *kept = malloc(100000);
     pattern_fill(kept, 100000, 1);
@@ -76,6 +79,7 @@ int main(int argc, char **argv)
         CHECK(pthread_create(&beside, NULL, allocate_on, NULL) == 0);
     enter(by_syscall);
     pressure(100 << 20, 1);
+    CHECK(setrlimit(RLIMIT_AS, &unlimited) == 0);
     CHECK(pthread_create(&after, NULL, allocate, NULL) == 0 && pthread_join(after, NULL) == 0);
     for (int i = 0; i < 100; i++) {
         char *large = malloc(1 << 20);

@@ -12,6 +12,7 @@
 #include "heap/judge.h"
 #include "hidden.h"
 #include "mutator/thread.h"
+#include "shrink.h"
 #include "stopped.h"
 #include "sys/lock.h"
 #include "sys/mem.h"
@@ -486,7 +487,8 @@ static void next_to_the_reservation(void)
     hidden holder = hidden_new(48), held = hidden_new(48), below = hidden_new(48);
     hidden above = hidden_new(48);
     hidden_link(holder, 0, held, 0);
-    char *low = (char *)arena.reserved - PAGE_SIZE, *high = (char *)arena.reserved_end;
+    char *low = (char *)arena.own[0].start - PAGE_SIZE;
+    char *high = (char *)arena.own[ARENA_META].end;
     munmap(low, PAGE_SIZE);
     if (mmap(low, PAGE_SIZE, PROT_READ | PROT_WRITE, flags, -1, 0) == low)
         hidden_store(low + 8, below, 0);
@@ -500,6 +502,32 @@ static void next_to_the_reservation(void)
     EXPECT(!reached(holder) && !reached(held));
     EXPECT(below != 0 && reached(below));
     EXPECT(above == 0 || reached(above));
+    EXPECT(stats.other_bytes < 16 * MIB);
+}
+
+/* At both ends of each hole, where the kernel makes it one with a guard, there is a page of the
+ * program's. */
+static void in_the_holes(void)
+{
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE;
+    start();
+    EXPECT(shrink(64 * MIB));
+    worklist_init(&marker->work, arena.mark_stack, arena.mark_stack_size);
+    hidden held[2 * ARENA_PARTS];
+    unsigned count = 0;
+    for (unsigned i = 0; i + 1 < ARENA_PARTS; i++) {
+        uintptr_t ends[] = {arena.own[i].end, arena.own[i + 1].start - PAGE_SIZE};
+        for (unsigned j = 0; j < 2 && arena.own[i].end < arena.own[i + 1].start; j++) {
+            char *page = mmap((void *)ends[j], PAGE_SIZE, PROT_READ | PROT_WRITE, flags, -1, 0);
+            EXPECT(page == (char *)ends[j]);
+            held[count] = hidden_new(48);
+            hidden_store(page + 8, held[count++], 0);
+        }
+    }
+    COLLECT();
+    EXPECT(count >= 4);
+    for (unsigned i = 0; i < count; i++)
+        EXPECT(reached(held[i]));
     EXPECT(stats.other_bytes < 16 * MIB);
 }
 
@@ -720,6 +748,7 @@ IN_CHILD(excluded)
 IN_CHILD(metadata)
 IN_CHILD(newborn)
 IN_CHILD(next_to_the_reservation)
+IN_CHILD(in_the_holes)
 IN_CHILD(stored_meanwhile)
 IN_CHILD(read_once)
 IN_CHILD(as_reported)
@@ -729,6 +758,6 @@ UNIT_MAIN(TEST(test_statics), TEST(test_anonymous), TEST(test_files), TEST(test_
           TEST(test_shared), TEST(test_registered_thread), TEST(test_stranger),
           TEST(test_own_stack), TEST(test_alternate_stacks), TEST(test_stack_in_heap),
           TEST(test_excluded), TEST(test_metadata), TEST(test_newborn),
-          TEST(test_next_to_the_reservation),
+          TEST(test_next_to_the_reservation), TEST(test_in_the_holes),
           TEST(test_stored_meanwhile), TEST(test_read_once), TEST(test_as_reported),
           TEST(test_stacks_in_passes))

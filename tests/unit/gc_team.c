@@ -15,6 +15,7 @@
 #include "heap/slab.h"
 #include "mutator/alloc.h"
 #include "mutator/thread.h"
+#include "shrink.h"
 #include "sys/clock.h"
 #include "sys/mem.h"
 
@@ -203,6 +204,22 @@ static void full_lists(void)
         mark_from(1 + (unsigned)round % WORKERS, (int)below(8000));
     relaxed_store(&refuse_memory, false);
     mark_from(2, 5);
+}
+
+/* ---- a shorter list ---- */
+
+static void shrunk(void)
+{
+    start();
+    make_random(20000);
+    for (unsigned workers = 1; workers <= WORKERS; workers++)
+        mark_from(workers, (int)below(20000));
+    EXPECT(shrink(GIB / 4));
+    team_divide();
+    EXPECT(team_leader()->work.items == (struct work *)(void *)arena.mark_stack);
+    EXPECT(team_leader()->work.most * sizeof(struct work) <= arena.mark_stack_size / 2);
+    for (unsigned workers = 1; workers <= WORKERS; workers++)
+        mark_from(workers, (int)below(20000));
 }
 
 /* ---- time runs out ---- */
@@ -458,6 +475,7 @@ IN_CHILD(random_graphs)
 IN_CHILD(chains)
 IN_CHILD(loops)
 IN_CHILD(full_lists)
+IN_CHILD(shrunk)
 IN_CHILD(deadlines)
 IN_CHILD(no_time_at_all)
 IN_CHILD(aborts)
@@ -468,6 +486,6 @@ IN_CHILD(protected_small)
 IN_CHILD(dirty_ranges)
 
 UNIT_MAIN(TEST(test_random_graphs), TEST(test_chains), TEST(test_loops), TEST(test_full_lists),
-          TEST(test_deadlines), TEST(test_no_time_at_all), TEST(test_aborts), TEST(test_guests),
-          TEST(test_races), TEST(test_forbidden_reads), TEST(test_protected_small),
-          TEST(test_dirty_ranges))
+          TEST(test_shrunk), TEST(test_deadlines), TEST(test_no_time_at_all), TEST(test_aborts),
+          TEST(test_guests), TEST(test_races), TEST(test_forbidden_reads),
+          TEST(test_protected_small), TEST(test_dirty_ranges))

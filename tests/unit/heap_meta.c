@@ -5,6 +5,7 @@
 #include "child.h"
 #include "heap/page_heap.h"
 #include "heap/slab.h"
+#include "shrink.h"
 #include "sys/lock.h"
 
 #include <fcntl.h>
@@ -39,8 +40,8 @@ struct part {
 static void expect_apart(const struct part *parts, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        EXPECT(parts[i].start >= arena.reserved);
-        EXPECT(parts[i].start + parts[i].size <= arena.reserved_end);
+        EXPECT(parts[i].start >= arena.own[0].start);
+        EXPECT(parts[i].start + parts[i].size <= arena.own[ARENA_META].end);
         for (size_t j = i + 1; j < count; j++)
             EXPECT(parts[i].start + parts[i].size <= parts[j].start ||
                    parts[j].start + parts[j].size <= parts[i].start);
@@ -136,7 +137,7 @@ static void check_half_the_limit(void)
 {
     EXPECT(limit_address_space(GIB));
     EXPECT(arena_init(TIB));
-    EXPECT(arena.reserved_end - arena.reserved <= GIB / 2);
+    EXPECT(arena_reserved() <= GIB / 2);
     EXPECT(arena.end - arena.base >= GIB / 8);
 }
 
@@ -233,6 +234,99 @@ static void check_contains(void)
     EXPECT(slab_index_of(slab_address(7) + 12345) == 7);
 }
 
+static bool is_free(uintptr_t page)
+{
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    void *got = mmap((void *)page, PAGE_SIZE, PROT_NONE, flags, -1, 0);
+    if (got != MAP_FAILED)
+        munmap(got, PAGE_SIZE);
+    return got == (void *)page;
+}
+
+/* What `own` does not list belongs to nobody, and only that; behind each part is a guard. */
+static void expect_holes(void)
+{
+    unsigned holes = 0;
+    for (unsigned i = 0; i < ARENA_PARTS; i++) {
+        uintptr_t start = arena.own[i].start, end = arena.own[i].end;
+        EXPECT(!is_free(start) && !is_free(end - PAGE_SIZE));
+        EXPECT(!readable(start == arena.base ? end - 1 : start - 1) && !readable(end - 1));
+        if (i + 1 == ARENA_PARTS || end == arena.own[i + 1].start)
+            continue;
+        EXPECT(end < arena.own[i + 1].start);
+        EXPECT(is_free(end) && is_free(arena.own[i + 1].start - PAGE_SIZE));
+        holes++;
+    }
+    EXPECT(holes >= 3);
+}
+
+/* The tables reach as far as the arena does, each with its guard inside of what it owns. */
+static void expect_tables(void)
+{
+    size_t slabs = arena.slab_count;
+    struct part parts[] = {
+        {arena.base, arena_size()},
+        {(uintptr_t)hot.slots, arena_size() / GRANULE},
+        {(uintptr_t)arena.slabs, slabs * sizeof(struct slab)},
+        {(uintptr_t)hot.slab_class, slabs * sizeof *hot.slab_class},
+        {(uintptr_t)arena.slab_dirty, slabs},
+        {(uintptr_t)arena.mark_stack, arena.mark_stack_size},
+        {(uintptr_t)meta_alloc(1), 1},
+    };
+    EXPECT(hot.granules == arena_size() / GRANULE && slabs == arena_size() / SLAB_SIZE);
+    for (unsigned i = 0; i < ARENA_PARTS; i++)
+        EXPECT(parts[i].start >= arena.own[i].start &&
+               parts[i].start + parts[i].size + 16 * PAGE_SIZE <= arena.own[i].end);
+}
+
+static void check_shrink(void)
+{
+    EXPECT(arena_init(TIB) && commit(100));
+    memset((void *)arena.base, 7, 100 * SLAB_SIZE);
+    size_t before = arena_reserved();
+    EXPECT(before > TIB && !shrink(before) && !shrink(TIB + TIB / 2));
+    EXPECT(shrink(GIB / 2) && arena_reserved() <= GIB / 2 && arena_size() == GIB / 4);
+    expect_holes();
+    expect_tables();
+    EXPECT(!shrink(GIB / 2) && shrink(GIB / 8) && arena_reserved() <= GIB / 8);
+    expect_holes();
+    expect_tables();
+    for (size_t i = 0; i < 100 * SLAB_SIZE; i += PAGE_SIZE)
+        EXPECT(*(char *)(arena.base + i) == 7);
+}
+
+/* All that is left can be used; below that it does not shrink. */
+static void check_shrunk_use(void)
+{
+    EXPECT(arena_init(GIB) && commit(100) && shrink(128 * MIB));
+    uint32_t all = (uint32_t)arena.slab_count;
+    EXPECT(all > 100 && !commit(all + 1) && commit(all) && arena.committed == all);
+    memset((void *)slab_address(0), 1, arena_size());
+    memset((void *)(uintptr_t)hot.slots, 1, arena_size() / GRANULE);
+    memset(slab_at(all - 1), 1, sizeof(struct slab));
+    hot.slab_class[all - 1] = arena.slab_dirty[all - 1] = 1;
+    EXPECT(!shrink(MIB) && arena.slab_count == all);
+    EXPECT(meta_alloc(15 * MIB) != NULL);
+}
+
+/* No more than is committed goes, not even for a limit that has no room for that. */
+static void check_shrink_committed(void)
+{
+    EXPECT(arena_init(64 * MIB) && commit(65));
+    EXPECT(meta_alloc(15 * MIB) != NULL);
+    uint32_t committed = arena.committed;
+    EXPECT(committed >= 65 && committed < 1024 && shrink(0) && arena.slab_count == committed);
+    memset((void *)slab_address(0), 1, (size_t)committed << SLAB_SHIFT);
+    EXPECT(commit(committed) && !commit(committed + 1) && !shrink(0));
+}
+
+static void test_shrink(void)
+{
+    EXPECT(child_passes(check_shrink));
+    EXPECT(child_passes(check_shrunk_use));
+    EXPECT(child_passes(check_shrink_committed));
+}
+
 static void init_twice(void)
 {
     arena_init(MIB);
@@ -247,4 +341,4 @@ static void test_words(void)
 }
 
 UNIT_MAIN(TEST(test_layout), TEST(test_commit), TEST(test_limits), TEST(test_meta_alloc),
-          TEST(test_words))
+          TEST(test_shrink), TEST(test_words))
