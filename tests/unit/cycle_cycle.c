@@ -35,13 +35,16 @@ bool __wrap_maps_next(struct maps_reader *r, struct mapping *m)
     return __real_maps_next(r, m);
 }
 
-/* A thread of the program sweeps as soon as it can. */
+/* A thread of the program sweeps as soon as it can; or nobody does. */
+static bool nobody_sweeps;
+
 void __real_sweep_begin(void);
 void __wrap_sweep_begin(void);
 void __wrap_sweep_begin(void)
 {
     __real_sweep_begin();
-    sweep_for(UINT32_MAX / 2);
+    if (!nobody_sweeps)
+        sweep_for(UINT32_MAX / 2);
 }
 
 /* For tests of how long something takes: time stands still but for what they let pass, and for
@@ -462,6 +465,33 @@ static void given_up(void)
     EXPECT(judged_count == 4 * LEAKS);
 }
 
+/* One mark after another fails, until the epoch is that of the last verdict: nothing is judged by
+ * it. Spans that were made since then have not been swept for it. */
+static void epochs_come_round(void)
+{
+    start(1);
+    nobody_sweeps = true;
+    make_leaks();
+    EXPECT(COLLECT(NULL) && leaks_left() == LEAKS);
+    uint8_t verdict = relaxed_load(&hot.epoch);
+    maps_lines_left = 0;
+    EXPECT(!COLLECT(NULL) && leaks_left() == 0); /* by the verdict, before the mark */
+    make_live();
+    for (unsigned i = 1; i < EPOCH_COUNT; i++) {
+        EXPECT(relaxed_load(&hot.epoch) != verdict);
+        EXPECT(!COLLECT(NULL));
+    }
+    EXPECT(relaxed_load(&hot.epoch) == verdict && cycle_last().number == 1);
+    for (unsigned i = 0; i < 4 * LIVE; i++) /* more than the thread's cache has */
+        hidden_new(SIZE + i % 5 * 200);
+    expect_live();
+    EXPECT(judged_count == LEAKS);
+    maps_lines_left = -1;
+    EXPECT(COLLECT(NULL) && cycle_last().number == 2);
+    sweep_finish();
+    expect_live();
+}
+
 /* ---- the program goes on ---- */
 
 enum { VICTIMS = 400 };
@@ -784,6 +814,7 @@ IN_CHILD(calms_down)
 IN_CHILD(never_calm)
 IN_CHILD(barrier_that_stops)
 IN_CHILD(given_up)
+IN_CHILD(epochs_come_round)
 IN_CHILD(program_goes_on)
 IN_CHILD(forked)
 IN_CHILD(wrap_uffd)
@@ -792,6 +823,6 @@ IN_CHILD(wrap_fake)
 
 UNIT_MAIN(TEST(test_phases), TEST(test_illegal), TEST(test_swept_at_once),
           TEST(test_never_in_time), TEST(test_calms_down), TEST(test_never_calm),
-          TEST(test_barrier_that_stops), TEST(test_given_up), TEST(test_program_goes_on),
-          TEST(test_forked), TEST(test_wrap_uffd), TEST(test_wrap_uffd_plain),
-          TEST(test_wrap_fake))
+          TEST(test_barrier_that_stops), TEST(test_given_up),
+          TEST(test_epochs_come_round), TEST(test_program_goes_on), TEST(test_forked),
+          TEST(test_wrap_uffd), TEST(test_wrap_uffd_plain), TEST(test_wrap_fake))
