@@ -3,7 +3,8 @@
  * setuid() and its kin change one thread in the kernel; libc makes all its threads follow, but does
  * not know ours, which would keep the old rights. unshare() and setns() refuse some namespaces to a
  * process of more than one thread. So our thread ends before such a call; the next collection makes
- * a new one, with the rights of the thread that it is made by.
+ * a new one, with the rights of the thread that it is made by. Its deputy (gc/deputy.c) has the
+ * program's descriptors: it ends before the program leaves them to it (close_range).
  *
  * A filter of system calls may end the process at our next one (sys/sandbox.h): before it comes
  * into force the collector ends for good. Programs set it by prctl(), or, as libseccomp does, by
@@ -12,8 +13,10 @@
 #include "real.h"
 #include "runtime.h"
 #include "sys/sandbox.h"
+#include "sys/syscall.h"
 
-#include <asm/unistd.h>
+#include <errno.h>
+#include <linux/close_range.h>
 #include <linux/seccomp.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
@@ -38,6 +41,32 @@ ALONE(setgroups, (size_t count, const gid_t *groups), (count, groups))
 ALONE(initgroups, (const char *user, gid_t group), (user, group))
 ALONE(unshare, (int flags), (flags))
 ALONE(setns, (int fd, int type), (fd, type))
+
+static void leave_table(unsigned long flags)
+{
+    if (flags & CLOSE_RANGE_UNSHARE)
+        runtime_retire_collector();
+}
+
+/* libc has it only since glibc 2.34, as the bare system call. */
+int close_range(unsigned first, unsigned last, int flags);
+GC_EXPORT int close_range(unsigned first, unsigned last, int flags)
+{
+    leave_table((unsigned long)flags);
+    long result = syscall3(__NR_close_range, first, last, flags);
+    if (result < 0)
+        errno = (int)-result;
+    return result < 0 ? -1 : 0;
+}
+
+/* syscall(SYS_close_range), from blocking.c. */
+long alone_close_range(long number, unsigned long first, unsigned long last, unsigned long flags);
+long alone_close_range(long number, unsigned long first, unsigned long last, unsigned long flags)
+{
+    real_resolve();
+    leave_table(flags);
+    return real.syscall(number, first, last, flags);
+}
 
 /* One filter may follow another. The result may be a descriptor. */
 #define FILTERED(type, call) \

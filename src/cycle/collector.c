@@ -10,7 +10,8 @@
  *   .inv.vfork     In a vfork child, which shares our memory but is another process, no cycle runs:
  *                  it could not stop the parent's threads.
  *   .inv.thread    `thread` is started and retired under the CYCLE lock; the thread itself takes
- *                  that lock for each cycle, and never while it waits.
+ *                  that lock for each cycle, and never while it waits. Its deputy, if it needs one,
+ *                  is started before it and ends after it.
  *
  * Fork does not wait for a cycle. The child has the parent's heap as it was at that moment, and
  * none of its threads: cycle_after_fork_in_child takes back what was half done. */
@@ -19,6 +20,7 @@
 #include "base/atomic.h"
 #include "base/check.h"
 #include "cycle/pacer.h"
+#include "gc/deputy.h"
 #include "gc/own_stack.h"
 #include "gc/own_thread.h"
 #include "gc/rescan.h"
@@ -243,6 +245,18 @@ static bool under_way(void)
     return relaxed_load(&collector.requested) != relaxed_load(&collector.finished);
 }
 
+/* On a thread of the program's, whose descriptors the deputy shares. Without one it may be that
+ * nothing is judged (queues.c). */
+static bool start_thread(void)
+{
+    if (deputy_is_needed())
+        deputy_hire();
+    bool started = own_thread_start(&collector.thread, "gcmalloc", true, thread_main, NULL);
+    if (!started)
+        deputy_dismiss();
+    return started;
+}
+
 /* The thread is there, or could be made. */
 static bool have_thread(void)
 {
@@ -250,8 +264,7 @@ static bool have_thread(void)
         return true;
     lock_acquire(&collector.lock);
     bool may_make = !relaxed_load(&collector.no_thread) && !relaxed_load(&collector.retiring);
-    if (acquire_load(&collector.thread.tid) == 0 && may_make &&
-        !own_thread_start(&collector.thread, "gcmalloc", true, thread_main, NULL))
+    if (acquire_load(&collector.thread.tid) == 0 && may_make && !start_thread())
         relaxed_store(&collector.no_thread, true);
     lock_release(&collector.lock);
     return may_make && !relaxed_load(&collector.no_thread);
@@ -455,6 +468,7 @@ void collector_retire(void)
     cycle_abort(true);
     request(CYCLE_GROWTH); /* wakes it; whoever waits is let go below */
     own_thread_join(&collector.thread);
+    deputy_dismiss();
     cycle_abort(false);
     relaxed_store(&collector.retiring, false);
     release_store(&collector.finished, relaxed_load(&collector.requested));
@@ -462,11 +476,13 @@ void collector_retire(void)
     restore_signals(signals);
 }
 
-/* .inv.registry in cycle.c */
+/* .inv.registry in cycle.c; .inv.shared in deputy.c */
 bool collector_hold_stops(void)
 {
     if (lock_any_held() || collector.pid != (int32_t)syscall0(__NR_getpid))
         return false;
+    if (deputy_is_there())
+        collector_retire();
     lock_acquire(thread_registry_lock());
     return true;
 }

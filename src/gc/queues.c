@@ -32,11 +32,18 @@
  * another network namespace, or all) is read. Not followed: TCP and UDP to oneself, terminals.
  *
  * The collector's thread borrows descriptors by pidfd_getfd; a thread of the program's uses its
- * own. */
+ * own, and so does the collector's deputy, where the kernel lends none.
+ *
+ *   .inv.same      The deputy reads by numbers in its own table, which may not be the task's any
+ *                  more. An inode tells a queue for certain: what has the listed inode is that
+ *                  queue, whoever's table it is found in. If the inodes differ again in a list made
+ *                  in the pause, the tables do: nothing is judged by this mark, and the deputy is
+ *                  dismissed, for it holds open what that task has not. */
 #include "gc/queues.h"
 
 #include "base/atomic.h"
 #include "base/rng.h"
+#include "gc/deputy.h"
 #include "heap/meta.h"
 #include "sys/clock.h"
 #include "sys/directory.h"
@@ -559,15 +566,28 @@ static int borrow_and_read(const struct queue *q, long pidfd)
     return result;
 }
 
-/* As read_queue, of all in the list. */
-static int read_list(long pidfd)
+/* Of all in the list. */
+struct reading {
+    long pidfd;                 /* -1: by the reader's own numbers */
+    int result;                 /* as read_queue's */
+};
+
+static void read_list(void *data)
 {
-    for (uint32_t i = 0; i < queues.count; i++) {
-        int result = borrow_and_read(&queues.list[i], pidfd);
-        if (result <= 0)
-            return result;
-    }
-    return 1;
+    struct reading *r = data;
+    r->result = 1;
+    for (uint32_t i = 0; i < queues.count && r->result > 0; i++)
+        r->result = borrow_and_read(&queues.list[i], r->pidfd);
+}
+
+static int read_with(long pidfd, bool by_deputy)
+{
+    struct reading r = {pidfd, 0};
+    if (by_deputy)
+        deputy_do(read_list, &r);
+    else
+        read_list(&r);
+    return r.result;
 }
 
 /* Whose descriptors they are: a thread's, where the kernel knows such; else the process's. */
@@ -584,12 +604,15 @@ const char *queues_scan(struct marker *m, int32_t task)
     queues.marker = m;
     if (reason != NULL || queues.count == 0)
         return reason;
-    long pidfd = task == 0 ? -1 : open_pidfd(task);
-    if (task != 0 && pidfd < 0)
+    bool by_deputy = task != 0 && deputy_is_there(), borrows = task != 0 && !by_deputy;
+    long pidfd = borrows ? open_pidfd(task) : -1;
+    if (borrows && pidfd < 0)
         return refused;
-    int result = read_list(pidfd);
+    int result = read_with(pidfd, by_deputy);
     if (result == 0 && (reason = make_list(task)) == NULL) /* .inv.listed */
-        result = read_list(pidfd);
+        result = read_with(pidfd, by_deputy);
+    if (result == 0 && reason == NULL && by_deputy) /* .inv.same */
+        deputy_dismiss();
     if (pidfd >= 0)
         syscall1(__NR_close, pidfd);
     return reason == NULL && result <= 0 ? refused : reason;

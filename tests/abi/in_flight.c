@@ -12,6 +12,8 @@
  *   named                      a datagram socket that has a name, and senders that are gone
  *   connections                a hundred pairs, of which one has something in it
  *   inherited                  what was written before fork() is read after it
+ *   table_left                 the process takes a table of descriptors of its own, and closes the
+ *                              end of a pipe in it: that is closed
  *   namespace                  a pair whose process has gone to another network since
  *   not_accepted               a connection to itself that is accepted late
  *   main_gone                  a pipe; the main thread has ended by a bare system call
@@ -167,6 +169,28 @@ static void kind_inherited(void)
     int status;
     load();
     CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void leave_table(unsigned fd, int by_syscall)
+{
+    if (by_syscall)
+        CHECK(syscall(SYS_close_range, fd, fd, CLOSE_RANGE_UNSHARE) == 0);
+    else
+        CHECK(close_range(fd, fd, CLOSE_RANGE_UNSHARE) == 0);
+}
+
+static void kind_table_left(void)
+{
+    for (int by_syscall = 0; by_syscall < 2; by_syscall++) {
+        int other[2];
+        CHECK(pipe(ends) == 0 && pipe2(other, O_NONBLOCK) == 0);
+        run_and_forget(fill);
+        load();
+        leave_table((unsigned)other[1], by_syscall);
+        CHECK(read(other[0], &(char){ 0 }, 1) == 0);
+        load();
+        check();
+    }
 }
 
 /* ---- unix sockets ---- */
@@ -710,12 +734,11 @@ static void kind_ends(void)
 
 static const struct kind kinds[] = {
     KIND(pipe), KIND(packets), KIND(fifo), KIND(big_pipe), KIND(duplicated), KIND(half_closed),
-    KIND(stream), KIND(datagrams), KIND(sequence), KIND(rights), KIND(named), KIND(connections),
-    KIND(inherited), KIND(namespace), KIND(not_accepted), KIND(main_gone), KIND(posix),
-    KIND(system), KIND(value), KIND(thread_value), KIND(notified),
+    KIND(table_left), KIND(stream), KIND(datagrams), KIND(sequence), KIND(rights), KIND(named),
+    KIND(connections), KIND(inherited), KIND(namespace), KIND(not_accepted), KIND(main_gone),
+    KIND(posix), KIND(system), KIND(value), KIND(thread_value), KIND(notified),
     KIND(notified_again), KIND(notified_thread), KIND(moving), KIND(moving_posix),
-    KIND(moving_system),
-    KIND(moving_value), KIND(ends),
+    KIND(moving_system), KIND(moving_value), KIND(ends),
 };
 
 int main(int argc, char **argv)

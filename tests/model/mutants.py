@@ -4,8 +4,9 @@
 
 Copies the sources to a scratch directory, and for each mutant changes one place, builds the
 library with checks, and runs the movers under it, with the oracle where the mark is concurrent: one
-of SEEDS must fail, by the program's own checks or by a signal. The unchanged sources must pass. A mutant whose text is not found in the sources is a failure: the
-table is to be kept up with them.
+of SEEDS must fail, by the program's own checks or by a signal. What the movers do not come to is
+left to a unit test, which must fail then. The unchanged sources must pass. A mutant whose text is
+not found in the sources is a failure: the table is to be kept up with them.
 """
 
 import argparse
@@ -26,6 +27,8 @@ STOPPED = 'stress=500,barrier=full'
 UFFD = 'stress=500,barrier=uffd,workers=2,pause_us=50,oracle=1'
 MPROTECT = 'stress=500,barrier=mprotect,workers=2,pause_us=50,oracle=1'
 GROWTH = 'min_heap=1M,percent=20,barrier=uffd,workers=2,oracle=1'
+# Instead of options: the unit test that must notice.
+UNIT_CYCLE = 'unit_cycle_cycle'
 SEEDS = (1, 2, 3, 4)
 # When to give up a mutant and a seed: a run ends where the bug shows.
 PATIENCE = 60
@@ -81,6 +84,7 @@ MUTANTS = {
     'large-blocks-not-again': ('src/gc/mark.c', 'else if (kind == SLAB_LARGE)\n            rescan_large',
                                'else if (kind == SLAB_LARGE && object != 0)\n            rescan_large', GROWTH),
     'new-slabs-not-again': ('src/gc/rescan.c', 'if (!p.late && end > old)', 'if (p.late && end > old)', GROWTH),
+    'verdict-outlives-its-epoch': ('src/cycle/cycle.c', '    release_store(&judge.epoch, 0);\n', '', UNIT_CYCLE),
 }
 
 
@@ -94,7 +98,8 @@ def copy_sources(to):
 
 def built(tree):
     steps = [['scripts/build', '--dir', 'build', '-Dcheck=debug', '-Dwerror=false'],
-             ['ninja', '-C', 'build', 'preload/libgcmalloc.so', 'tests/model/movers']]
+             ['ninja', '-C', 'build', 'preload/libgcmalloc.so', 'tests/model/movers',
+              f'tests/unit/{UNIT_CYCLE}']]
     if os.path.exists(os.path.join(tree, 'build')):
         steps = steps[1:]
     log, good = '', True
@@ -106,8 +111,19 @@ def built(tree):
     return good, log
 
 
+def unit_failure(tree, name):
+    """The first expectation that did not hold, or None."""
+    result = run([f'{tree}/build/tests/unit/{name}'], timeout=600, env=clean_env())
+    if result.status == 0:
+        return None
+    line = next((l for l in result.out_text.splitlines() if ': expected ' in l), '')
+    return f'{signal_name(result.status)} {line}'
+
+
 def first_failure(tree, options, seconds, seeds):
-    """The first line of what the movers or the oracle find, or None."""
+    """The first line of what the movers, the oracle or the unit test find, or None."""
+    if options == UNIT_CYCLE:
+        return unit_failure(tree, options)
     for seed in seeds:
         argv = ['env', f'LD_PRELOAD={tree}/build/preload/libgcmalloc.so', f'GCMALLOC={OPTIONS},{options}',
                 f'{tree}/build/tests/model/movers', f'--seconds={seconds}', f'--seed={seed}']
@@ -149,8 +165,8 @@ def main():
         tree = os.path.join(scratch, 'tree')
         copy_sources(tree)
         good, log = built(tree)
-        for options in (STOPPED, UFFD, MPROTECT, GROWTH):
-            name = 'unchanged_' + options.partition('barrier=')[2].partition(',')[0]
+        for options in (STOPPED, UFFD, MPROTECT, GROWTH, UNIT_CYCLE):
+            name = 'unchanged_' + (options.partition('barrier=')[2].partition(',')[0] or options)
             found = first_failure(tree, options, args.seconds, SEEDS[:1]) if good else 'does not build'
             if found:
                 tally.fail(name, found, log)

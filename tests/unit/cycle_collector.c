@@ -7,6 +7,7 @@
 #include "cycle/collector.h"
 
 #include "child.h"
+#include "gc/deputy.h"
 #include "gc/leak_graph.h"
 #include "gc/rescan.h"
 #include "heap/sweep.h"
@@ -39,6 +40,15 @@ bool __wrap_maps_next(struct maps_reader *r, struct mapping *m)
     }
     maps_lines_left -= maps_lines_left > 0;
     return __real_maps_next(r, m);
+}
+
+static bool refuses_descriptors; /* the kernel lends none of the program's */
+
+bool __real_deputy_is_needed(void);
+bool __wrap_deputy_is_needed(void);
+bool __wrap_deputy_is_needed(void)
+{
+    return refuses_descriptors || __real_deputy_is_needed();
 }
 
 bool __real_pagemap_open(struct pagemap *p);
@@ -757,6 +767,29 @@ static void from_an_entry(void)
 
 /* ---- its end ---- */
 
+/* The deputy ends with the collector's thread, also before exec. */
+static void deputy_ends(void)
+{
+    barrier = BARRIER_UFFD;
+    refuses_descriptors = true;
+    start(MODE_COLLECT, 1, 0);
+    make_live();
+    for (unsigned i = 1; i <= 20; i++) {
+        make_leaks();
+        EXPECT(CYCLE_NOW(CYCLE_STRESS) && tasks() == 3 && deputy_is_there());
+        if (i % 2 == 0) {
+            EXPECT(collector_hold_stops());
+            collector_release_stops(); /* exec has failed */
+        } else {
+            collector_retire();
+        }
+        EXPECT(tasks() == 1 && !deputy_is_there() && finished_count == i);
+        sweep_finish();
+        EXPECT(leaks_left() == 0);
+        expect_live();
+    }
+}
+
 static void retire(void)
 {
     barrier = BARRIER_UFFD;
@@ -993,6 +1026,7 @@ IN_CHILD(asked_meanwhile)
 IN_CHILD(waits_past_hard_goal)
 IN_CHILD(large_block_waits)
 BESIDE(from_an_entry)
+IN_CHILD(deputy_ends)
 IN_CHILD(retire)
 IN_CHILD(retire_at_begin)
 IN_CHILD(retire_at_rescan)
@@ -1021,7 +1055,8 @@ UNIT_MAIN(TEST(test_wrap_collecting), TEST(test_wrap_collecting_beside), TEST(te
           TEST(test_roots_cannot_be_opened), TEST(test_disabled), TEST(test_small_heap),
           TEST(test_only_asked), TEST(test_below_min_heap), TEST(test_below_min_heap_beside),
           TEST(test_either_way), TEST(test_asked_meanwhile), TEST(test_waits_past_hard_goal),
-          TEST(test_large_block_waits), TEST(test_from_an_entry), TEST(test_from_an_entry_beside), TEST(test_retire),
+          TEST(test_large_block_waits), TEST(test_from_an_entry),
+          TEST(test_from_an_entry_beside), TEST(test_deputy_ends), TEST(test_retire),
           TEST(test_retire_at_begin), TEST(test_retire_at_rescan), TEST(test_retire_at_judge),
           TEST(test_exit_at_begin), TEST(test_exit_at_rescan), TEST(test_fork_at_begin),
           TEST(test_fork_at_rescan), TEST(test_fork_at_judge), TEST(test_all_at_once))

@@ -35,13 +35,33 @@ bool __wrap_maps_next(struct maps_reader *r, struct mapping *m)
     return __real_maps_next(r, m);
 }
 
-/* A thread of the program sweeps as soon as it can. */
+/* A thread of the program sweeps as soon as it can; or nobody does. */
+static bool nobody_sweeps;
+
 void __real_sweep_begin(void);
 void __wrap_sweep_begin(void);
 void __wrap_sweep_begin(void)
 {
     __real_sweep_begin();
-    sweep_for(UINT32_MAX / 2);
+    if (!nobody_sweeps)
+        sweep_for(UINT32_MAX / 2);
+}
+
+/* For tests of how long something takes: time stands still but for what they let pass, and for
+ * sleep. What the machine does besides does not count. */
+static uint64_t own_time; /* 0: the real one */
+
+static void let_pass(uint64_t ns)
+{
+    EXPECT(own_time != 0);
+    own_time += ns;
+}
+
+uint64_t __real_clock_now_ns(void);
+uint64_t __wrap_clock_now_ns(void);
+uint64_t __wrap_clock_now_ns(void)
+{
+    return own_time != 0 ? own_time : __real_clock_now_ns();
 }
 
 /* The mark waits for the program to become calmer: as long as this at a time. */
@@ -53,7 +73,10 @@ bool __wrap_futex_wait_for(_Atomic uint32_t *word, uint32_t value, uint64_t nano
 bool __wrap_futex_wait_for(_Atomic uint32_t *word, uint32_t value, uint64_t nanoseconds)
 {
     naps += nanoseconds == NAP_NS;
-    return __real_futex_wait_for(word, value, nanoseconds);
+    if (own_time == 0)
+        return __real_futex_wait_for(word, value, nanoseconds);
+    let_pass(nanoseconds);
+    return false;
 }
 
 /* Everything counts as written, page by page or at once. */
@@ -256,15 +279,23 @@ static void swept_at_once(void)
 
 /* ---- pauses ---- */
 
+static void take_a_while(bool rearm)
+{
+    (void)rearm;
+    let_pass(1000000);
+}
+
 /* No pause is long enough: the last one is taken whole. */
 static void never_in_time(void)
 {
     struct cycle_settings s = cycle_settings(MODE_COLLECT, 1);
     s.pause_ns = 1;
+    own_time = clock_now_ns();
     start_with(s, 0);
     make_live();
     make_leaks();
     seen.by_page = true;
+    seen.on_take = take_a_while;
     EXPECT(COLLECT(&fake));
     struct cycle_record r = cycle_last();
     EXPECT(r.pauses == STUCK_MOST && r.paused > r.pause && r.paused < r.took);
@@ -287,9 +318,9 @@ static void write_much(bool rearm)
     if (seen.nothing)
         return;
     if (seen.heap && !rearm)
-        usleep(2000);
+        let_pass(2000000);
     if (!seen.heap && rearm && !slept)
-        usleep(20000);
+        let_pass(20000000);
     slept |= !seen.heap;
 }
 
@@ -298,6 +329,7 @@ static void start_writing(void)
     static const struct pacer_settings pacing = {100, 64 * MIB, 0};
     struct cycle_settings s = cycle_settings(MODE_COLLECT, 1);
     s.pause_ns = 1000000;
+    own_time = clock_now_ns();
     start_with(s, 0);
     pacer_start(&pacing); /* the goal is far away */
     EXPECT(cycle_start(&s));
@@ -431,6 +463,33 @@ static void given_up(void)
         make_leaks();
     }
     EXPECT(judged_count == 4 * LEAKS);
+}
+
+/* One mark after another fails, until the epoch is that of the last verdict: nothing is judged by
+ * it. Spans that were made since then have not been swept for it. */
+static void epochs_come_round(void)
+{
+    start(1);
+    nobody_sweeps = true;
+    make_leaks();
+    EXPECT(COLLECT(NULL) && leaks_left() == LEAKS);
+    uint8_t verdict = relaxed_load(&hot.epoch);
+    maps_lines_left = 0;
+    EXPECT(!COLLECT(NULL) && leaks_left() == 0); /* by the verdict, before the mark */
+    make_live();
+    for (unsigned i = 1; i < EPOCH_COUNT; i++) {
+        EXPECT(relaxed_load(&hot.epoch) != verdict);
+        EXPECT(!COLLECT(NULL));
+    }
+    EXPECT(relaxed_load(&hot.epoch) == verdict && cycle_last().number == 1);
+    for (unsigned i = 0; i < 4 * LIVE; i++) /* more than the thread's cache has */
+        hidden_new(SIZE + i % 5 * 200);
+    expect_live();
+    EXPECT(judged_count == LEAKS);
+    maps_lines_left = -1;
+    EXPECT(COLLECT(NULL) && cycle_last().number == 2);
+    sweep_finish();
+    expect_live();
 }
 
 /* ---- the program goes on ---- */
@@ -755,6 +814,7 @@ IN_CHILD(calms_down)
 IN_CHILD(never_calm)
 IN_CHILD(barrier_that_stops)
 IN_CHILD(given_up)
+IN_CHILD(epochs_come_round)
 IN_CHILD(program_goes_on)
 IN_CHILD(forked)
 IN_CHILD(wrap_uffd)
@@ -763,6 +823,6 @@ IN_CHILD(wrap_fake)
 
 UNIT_MAIN(TEST(test_phases), TEST(test_illegal), TEST(test_swept_at_once),
           TEST(test_never_in_time), TEST(test_calms_down), TEST(test_never_calm),
-          TEST(test_barrier_that_stops), TEST(test_given_up), TEST(test_program_goes_on),
-          TEST(test_forked), TEST(test_wrap_uffd), TEST(test_wrap_uffd_plain),
-          TEST(test_wrap_fake))
+          TEST(test_barrier_that_stops), TEST(test_given_up),
+          TEST(test_epochs_come_round), TEST(test_program_goes_on), TEST(test_forked),
+          TEST(test_wrap_uffd), TEST(test_wrap_uffd_plain), TEST(test_wrap_fake))

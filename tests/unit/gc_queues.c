@@ -1,15 +1,17 @@
 /* gc_queues.c -- what is in pipes and sockets is found, and nobody can tell that it was looked at.
  *
- * The test's own descriptors are read, by number as a thread of the program's does (task 0), and by
- * borrowing as the collector's does. No memory is scanned. */
+ * The test's own descriptors are read, by number as a thread of the program's does (task 0), by
+ * borrowing as the collector's does, and by its deputy. No memory is scanned. */
 #include "gc/queues.h"
 
 #include "child.h"
+#include "gc/deputy.h"
 #include "hidden.h"
 #include "sys/syscall.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -40,12 +42,27 @@ static bool is_marked(hidden h)
     return hidden_byte(h) == relaxed_load(&hot.epoch);
 }
 
-/* By number, and by borrowing. */
+static int32_t own_task(void)
+{
+    return (int32_t)syscall0(__NR_getpid);
+}
+
+static void mark_by_deputy(void (*change)(void))
+{
+    EXPECT(deputy_hire());
+    mark(own_task(), change);
+    EXPECT(deputy_is_there());
+    deputy_dismiss();
+}
+
+/* By number, by borrowing, and by the deputy. */
 static bool reached(hidden h)
 {
     mark(0, NULL);
     bool found = is_marked(h);
-    mark((int32_t)syscall0(__NR_getpid), NULL);
+    mark(own_task(), NULL);
+    EXPECT(is_marked(h) == found);
+    mark_by_deputy(NULL);
     EXPECT(is_marked(h) == found);
     return found;
 }
@@ -163,23 +180,56 @@ static void close_it(void)
     ends[0] = copy;
 }
 
+static void mark_by_number(void (*change)(void))
+{
+    mark(0, change);
+}
+
+static void mark_by_borrowing(void (*change)(void))
+{
+    mark(own_task(), change);
+}
+
 static void changed_meanwhile(void)
 {
+    static void (*const ways[])(void (*change)(void)) = {mark_by_number, mark_by_borrowing,
+                                                         mark_by_deputy};
     start();
-    for (int32_t borrow = 0; borrow < 2; borrow++) {
-        int32_t task = borrow ? (int32_t)syscall0(__NR_getpid) : 0;
+    for (size_t way = 0; way < GC_COUNT(ways); way++) {
         passed = hidden_new(64);
         EXPECT(pipe(others) == 0);
-        mark(task, make_one);
+        ways[way](make_one);
         EXPECT(is_marked(passed));
-        mark(task, move_it); /* its number is another's now */
+        ways[way](move_it); /* its number is another's now */
         EXPECT(is_marked(passed));
-        mark(task, close_it);
+        ways[way](close_it);
         EXPECT(is_marked(passed));
         EXPECT(get(ends[0], passed));
-        mark(task, NULL);
+        ways[way](NULL);
         EXPECT(!is_marked(passed));
     }
+}
+
+/* The program has left the table to the deputy. What is the same in both is read; if anything is
+ * not, no mark is to end, and the deputy must go: it keeps a pipe open. */
+static void other_table(void)
+{
+    start();
+    hidden h[2] = {hidden_new(64), hidden_new(64)};
+    EXPECT(pipe2(ends, O_NONBLOCK) == 0 && deputy_hire());
+    put(ends[1], h[0]);
+    EXPECT(unshare(CLONE_FILES) == 0);
+    mark(own_task(), NULL);
+    EXPECT(is_marked(h[0]) && !is_marked(h[1]) && deputy_is_there());
+    EXPECT(close(ends[1]) == 0 && get(ends[0], h[0]));
+    EXPECT(read(ends[0], (char[1]){0}, 1) == -1 && errno == EAGAIN); /* the deputy has the end */
+    EXPECT(pipe(others) == 0);
+    put(others[1], h[1]);
+    queues_note_new();
+    EXPECT(queues_scan(marker, own_task()) != NULL && !deputy_is_there());
+    EXPECT(read(ends[0], (char[1]){0}, 1) == 0);
+    mark(own_task(), NULL); /* by borrowing, here */
+    EXPECT(is_marked(h[1]));
 }
 
 /* ---- what is left alone ---- */
@@ -236,10 +286,11 @@ IN_CHILD(large_pipe)
 IN_CHILD(across_reads)
 IN_CHILD(sockets)
 IN_CHILD(changed_meanwhile)
+IN_CHILD(other_table)
 IN_CHILD(foreign_end)
 IN_CHILD(error_is_left)
 IN_CHILD(offset_is_left)
 
 UNIT_MAIN(TEST(test_pipes), TEST(test_large_pipe), TEST(test_across_reads), TEST(test_sockets),
-          TEST(test_changed_meanwhile), TEST(test_foreign_end), TEST(test_error_is_left),
-          TEST(test_offset_is_left))
+          TEST(test_changed_meanwhile), TEST(test_other_table), TEST(test_foreign_end),
+          TEST(test_error_is_left), TEST(test_offset_is_left))
