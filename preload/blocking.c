@@ -15,7 +15,7 @@
  * run code of anybody's: then it is called as by a running thread.
  *
  * Those that take a signal mask have a wrapper in signals.c in front of them, and a name of its own
- * here. syscall() is parked in a futex: that is how Rust's and other runtimes sleep; seccomp, prctl,
+ * here. syscall() is parked in a futex: that is how Rust's and other runtimes sleep. Seccomp, prctl,
  * close_range and limits have wrappers of their own (alone.c, limits.c); other calls through it may
  * be anything, and are only passed on.
  *
