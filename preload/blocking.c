@@ -15,9 +15,9 @@
  * run code of anybody's: then it is called as by a running thread.
  *
  * Those that take a signal mask have a wrapper in signals.c in front of them, and a name of its own
- * here. syscall() is parked in a futex: that is how Rust's and other runtimes sleep. Seccomp, prctl,
- * close_range and limits have wrappers of their own (alone.c, limits.c); other calls through it may
- * be anything, and are only passed on.
+ * here. syscall() is parked in a futex: so do Rust's and other runtimes sleep. seccomp, prctl,
+ * close_range and limits have wrappers of their own (alone.c, limits.c); others through it may be
+ * anything, and are only passed on.
  *
  * Some stops signal parked threads all the same (WORLD_EVERYBODY). If a call was interrupted by
  * such a stop and by nothing else, it is made again, for what is left of its time (again.c).
