@@ -7,7 +7,8 @@
  *
  *   .inv.meta_outside   No metadata lies in the arena, and the reservation is never scanned.
  *   .inv.committed      arena.top <= arena.committed <= arena.slab_count; the tables of every slab
- *                       below `committed` are readable and writable.
+ *                       below `committed` are readable and writable. hot.granules says the same
+ *                       to malloc and free: no address beyond is looked up.
  *
  * Size: a reservation of 1.2 times the arena. It costs page tables only where it is touched.
  *
@@ -18,10 +19,10 @@
  * together, there would be one range still: but an index from the end costs each free an
  * instruction, and a table that moves needs the world stopped.)
  *
- *   .inv.shrunk   `hot.granules`, arena.end and slab_count only become smaller, never below what is
- *                 committed, and do so before the tail is unmapped. Whoever passes us an address in
- *                 a hole had it from the kernel after that, and finds it to be foreign; who reads
- *                 an old value holds an address below `committed`, for which both are the same.
+ *   .inv.shrunk   arena.end and slab_count only become smaller, never below what is committed, and
+ *                 do so before the tail is unmapped. Whoever passes us an address in a hole had it
+ *                 from the kernel after that, and finds it to be foreign; who reads an old value
+ *                 holds an address below `committed`, for which both are the same.
  *   .inv.guarded  Parts have GUARD bytes of nothing on either side, also next to a hole: what the
  *                 program maps there can run over into no table. */
 #include "heap/meta.h"
@@ -112,7 +113,7 @@ static size_t arena_fitting(size_t size, size_t room)
 
 bool arena_init(size_t most)
 {
-    GC_CHECK(hot.granules == 0 && "once");
+    GC_CHECK(hot.base == 0 && "once");
     size_t half = mem_address_limit() / 2;
     for (size_t size = arena_fitting(most, half); size >= ARENA_LEAST; size /= 2) {
         void *start = mem_reserve(align_up(reservation_size(size), PAGE_SIZE), ARENA_ALIGN);
@@ -121,7 +122,6 @@ bool arena_init(size_t most)
         lay_out((uintptr_t)start, size);
         hot.base = arena.base;
         hot.slot_origin = (uintptr_t)hot.slots - (arena.base >> GRANULE_SHIFT);
-        relaxed_store(&hot.granules, size / GRANULE);
         return true;
     }
     return false;
@@ -169,7 +169,6 @@ bool arena_shrink(size_t most)
     size_t size = size_max(arena_fitting(arena_size(), most), committed); /* .inv.committed */
     if (size >= arena_size())
         return false;
-    relaxed_store(&hot.granules, size / GRANULE);
     relaxed_store(&arena.end, arena.base + size);
     arena.slab_count = size / SLAB_SIZE;
     arena.mark_stack_size = mark_stack_size(size);
@@ -214,6 +213,7 @@ bool arena_commit(uint32_t count)
             return false;
     }
     arena.committed = target;
+    relaxed_store(&hot.granules, (uint64_t)target * (SLAB_SIZE / GRANULE));
     return true;
 }
 

@@ -33,7 +33,7 @@ struct slab;
 /* What malloc and free read on every call: one cache line, written once a cycle. */
 struct hot {
     uintptr_t base;           /* of the arena */
-    _Atomic uint64_t granules; /* in the arena; 0 when there is none. See .inv.shrunk */
+    _Atomic uint64_t granules; /* committed: 16 bytes each; 0 when there is no arena */
     slot_byte *slots;         /* slots[(p - base) / 16] */
     uintptr_t slot_origin;    /* slot_origin + p / 16: the same address */
     uint16_t *slab_class;     /* slab_class[(p - base) / 64 Ki]: class << SIZE_CLASS_SHIFT */
@@ -65,7 +65,7 @@ extern struct hot hot;
 extern struct arena arena;
 
 /* Reserves address space for an arena of up to `most` bytes; halves on failure down to 1 MiB and
- * takes at most half of RLIMIT_AS. False if nothing could be had: hot.granules stays 0. */
+ * takes at most half of RLIMIT_AS. False if nothing could be had. Until arena_commit hot.granules is 0. */
 bool arena_init(size_t most);
 /* Bytes reserved, by the CYCLE lock's holder exactly. */
 size_t arena_reserved(void);

@@ -276,7 +276,7 @@ enum found { FOUND_LIVE, FOUND_FREE, FOUND_INSIDE, FOUND_NOTHING, FOUND_FOREIGN 
 static enum found find(const void *p, struct block *out)
 {
     uintptr_t address = (uintptr_t)p;
-    if (address - hot.base >= relaxed_load(&hot.granules) << GRANULE_SHIFT)
+    if (address - hot.base >= arena_size())
         return FOUND_FOREIGN;
     if (!arena_contains(address) || !block_find(address, out))
         return FOUND_NOTHING;

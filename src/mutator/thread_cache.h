@@ -87,8 +87,8 @@ GC_INLINE void *cache_pop(unsigned size_class)
 }
 
 /* Frees a live block of an ordinary span; false: take the slow path. Rotating the offset right by
- * four brings misaligned bits to the top, so one compare refuses what is outside of the arena, and
- * what is not a multiple of 16. */
+ * four brings misaligned bits to the top, so one compare refuses what lies outside of the arena, or
+ * in the part of it that was never used, and what is not a multiple of 16. */
 GC_INLINE bool cache_push(void *block)
 {
     uintptr_t offset = (uintptr_t)block - hot.base;

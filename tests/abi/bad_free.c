@@ -74,6 +74,14 @@ static void never_allocated(void)
     free_at(OPAQUE(block) + step * 3, NULL);
 }
 
+/* In the arena, but far beyond what was ever used. */
+static void beyond(void)
+{
+    char *block = malloc(100);
+    CHECK(block != NULL);
+    free_at(OPAQUE(block) + (8ul << 30), NULL);
+}
+
 static void stack_address(void)
 {
     long long words[16] = { 0 };
@@ -106,6 +114,8 @@ int main(int argc, char **argv)
         free_at((char *)OPAQUE(&global_words[2]), NULL);
     else if (strcmp(kind, "never") == 0)
         never_allocated();
+    else if (strcmp(kind, "beyond") == 0)
+        beyond();
     else
         CHECK(!"a known kind");
     puts("still here");

@@ -15,7 +15,7 @@ static void start(void)
 {
     struct heap_census census;
     EXPECT(heap_init(8 * MIB, true));
-    EXPECT(hot.pad == 1 && hot.granules == 8 * MIB / GRANULE && heap_used() == 0);
+    EXPECT(hot.pad == 1 && hot.granules == 4 * MIB / GRANULE && heap_used() == 0);
     EXPECT(relaxed_load(&hot.epoch) == EPOCH_FIRST && relaxed_load(&hot.window) == 0);
     EXPECT(heap_check("new", &census) && census.taken == 1 && census.free_runs == 0);
 }
