@@ -14,7 +14,7 @@
 #include "mutator/park.h"
 #include "mutator/thread_cache.h"
 
-enum { THREAD_ITEMS = 8192 };
+enum { THREAD_ITEMS = 16384 };
 
 struct thread {
     /* REGISTRY lock. */

@@ -4,6 +4,7 @@
 #include "base/rng.h"
 #include "check/heap_check.h"
 #include "child.h"
+#include "heap/central.h"
 #include "heap/heap.h"
 #include "heap/heap_stats.h"
 #include "heap/slab.h"
@@ -47,7 +48,7 @@ static void test_capacity(void)
     size_t sum = 0;
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
         unsigned most = magazine_capacity(class);
-        EXPECT(most >= 2 && most <= 256);
+        EXPECT(most >= 2 && most <= CENTRAL_BATCH_MOST);
         EXPECT((size_t)most * size_classes[class].size <= 128 * KIB);
         sum += most;
     }
@@ -120,24 +121,25 @@ static void push_refuses(void)
 /* Doubles with each miss, up to the capacity and no further. */
 static void grows(void)
 {
+    enum { CLASS = 1 }; /* a span of 4,096 slots is enough for all */
     start();
-    static void *blocks[2000];
-    unsigned taken = 0;
+    static void *blocks[8000];
+    unsigned taken = 0, most = magazine_capacity(CLASS);
     for (unsigned miss = 0; miss < 12; miss++) {
-        EXPECT(cache_refill(&thread_cache, 4));
-        unsigned capacity = count(4) + room(4);
-        EXPECT(capacity == size_min(8u << miss, 256) && count(4) == capacity / 2);
-        set_until(4, INT32_MAX);
-        while (count(4) != 0)
-            blocks[taken++] = cache_pop(4);
+        EXPECT(cache_refill(&thread_cache, CLASS));
+        unsigned capacity = count(CLASS) + room(CLASS);
+        EXPECT(capacity == size_min(8u << miss, most) && count(CLASS) == capacity / 2);
+        set_until(CLASS, INT32_MAX);
+        while (count(CLASS) != 0)
+            blocks[taken++] = cache_pop(CLASS);
     }
     for (unsigned i = 0; i < taken; i++) {
-        if (room(4) == 0)
-            cache_make_room(&thread_cache, 4);
-        EXPECT(room(4) >= 1 && count(4) + room(4) <= 256 && cache_push(blocks[i]));
+        if (room(CLASS) == 0)
+            cache_make_room(&thread_cache, CLASS);
+        EXPECT(room(CLASS) >= 1 && count(CLASS) + room(CLASS) <= most && cache_push(blocks[i]));
     }
-    EXPECT(magazine(4)->until > 0); /* batches leave the event counter alone */
-    EXPECT(heap_check("grown", NULL) && count(4) >= 128);
+    EXPECT(magazine(CLASS)->until > 0); /* batches leave the event counter alone */
+    EXPECT(heap_check("grown", NULL) && count(CLASS) >= 128);
 }
 
 /* What overflows is the older half. */
