@@ -65,7 +65,8 @@ extern struct hot hot;
 extern struct arena arena;
 
 /* Reserves address space for an arena of up to `most` bytes; halves on failure down to 1 MiB and
- * takes at most half of RLIMIT_AS. False if nothing could be had. Until arena_commit hot.granules is 0. */
+ * takes at most half of RLIMIT_AS. False if nothing could be had. Until arena_commit hot.granules
+ * is 0. */
 bool arena_init(size_t most);
 /* Bytes reserved, by the CYCLE lock's holder exactly. */
 size_t arena_reserved(void);
