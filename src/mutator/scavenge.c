@@ -89,13 +89,17 @@ static unsigned class_of(const void *block)
     return slab_at(slab_index_of((uintptr_t)block))->size_class;
 }
 
+/* Off the list first, then into central: the program may fork in between. What the child has on its
+ * list is in nobody's hands there either, and given back the next time. */
 void scavenge_give(void)
 {
-    for (uint32_t from = 0, to; from < taken.count; from = to) {
+    while (taken.count != 0) {
+        uint32_t to = taken.count, from = to - 1;
         unsigned class = class_of(taken.items[from]);
-        for (to = from; to < taken.count && class_of(taken.items[to]) == class;)
-            to++;
+        while (from != 0 && class_of(taken.items[from - 1]) == class)
+            from--;
+        taken.count = from;
+        compiler_barrier();
         central_return(class, taken.items + from, to - from);
     }
-    taken.count = 0;
 }
