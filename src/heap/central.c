@@ -36,6 +36,7 @@
 #include "heap/sweep.h"
 #include "sys/lock.h"
 #include "sys/mem.h"
+#include "sys/pagemap.h"
 
 #include <emmintrin.h>
 #include <string.h>
@@ -45,6 +46,8 @@ enum {
     TRANSFER_MOST = 2 * CENTRAL_BATCH_MOST,
     TRANSFER_BYTES = 128 << 10,
     CENTRALS = 2 * SIZE_CLASS_COUNT,
+    /* A batch that covers so much memory that was never touched has it populated. */
+    POPULATE_LEAST = 4 * PAGE_SIZE,
     /* slab.idle: the pages have been given to the kernel. */
     IDLE_DISCARDED = UINT8_MAX,
 };
@@ -162,6 +165,7 @@ static bool span_new(struct central *c)
         return false;
     slab_make_classed(head, c->size_class, c->traced);
     slab_at(head)->records = records;
+    slab_at(head)->touched = zeroed ? 0 : (uint16_t)(slabs * (SLAB_SIZE / GRANULE));
     list_add(c, slab_at(head));
     return true;
 }
@@ -214,12 +218,25 @@ static uint32_t take_between(struct slab *span, uint32_t at, uint32_t end, void 
     return taken;
 }
 
+/* What was taken lies below the cursor; if some of it was never touched, that is *untouched. */
+static void note_untouched(struct slab *span, struct page_range *untouched)
+{
+    uintptr_t start = slab_address(slab_index(span));
+    if (span->cursor <= span->touched)
+        return;
+    untouched->start = align_up(start + (uintptr_t)span->touched * GRANULE, PAGE_SIZE);
+    untouched->end = align_up(start + (uintptr_t)span->cursor * GRANULE, PAGE_SIZE);
+    span->touched = span->cursor;
+}
+
 /* There are as many free slots as the span says. */
-static uint32_t span_take(struct slab *span, void **items, uint32_t want)
+static uint32_t span_take(struct slab *span, void **items, uint32_t want,
+                          struct page_range *untouched)
 {
     const uint32_t end = span->slots * (span->object_size / GRANULE), cursor = span->cursor;
     uint32_t take = (uint32_t)size_min(want, span->free_slots);
     uint32_t taken = take_between(span, cursor, end, items, take);
+    note_untouched(span, untouched);
     taken += take_between(span, 0, cursor, items + taken, take - taken);
     GC_CHECK(taken == take);
     span->free_slots = (uint16_t)(span->free_slots - take);
@@ -227,14 +244,16 @@ static uint32_t span_take(struct slab *span, void **items, uint32_t want)
     return take;
 }
 
-static uint32_t take_from_spans(struct central *c, void **items, uint32_t want)
+/* *untouched: the last such part of what was taken. */
+static uint32_t take_from_spans(struct central *c, void **items, uint32_t want,
+                                struct page_range *untouched)
 {
     uint32_t taken = 0;
     while (taken < want && c->first != 0) {
         struct slab *span = slab_at(c->first - 1);
         if (span_is_due(span))
             span_count(span, judge_span(span));
-        taken += span_take(span, items + taken, want - taken);
+        taken += span_take(span, items + taken, want - taken, untouched);
         span_settle(c, span, true);
     }
     if (taken != 0)
@@ -264,14 +283,17 @@ static bool central_grow(struct central *c)
 uint32_t central_fetch(unsigned size_class, void **items, uint32_t want)
 {
     struct central *c = central_of(size_class, false);
+    struct page_range untouched = {0, 0};
     lock_acquire(&c->lock);
     c->used = true;
     uint32_t count = take_from_transfer(c, items, want);
     if (count == 0)
-        count = take_from_spans(c, items, want);
+        count = take_from_spans(c, items, want, &untouched);
     if (count == 0 && central_grow(c))
-        count = take_from_spans(c, items, want);
+        count = take_from_spans(c, items, want, &untouched);
     lock_release(&c->lock);
+    if (untouched.end >= untouched.start + POPULATE_LEAST)
+        mem_populate((void *)untouched.start, untouched.end - untouched.start);
     return count;
 }
 
@@ -333,11 +355,12 @@ void central_return(unsigned size_class, void **items, uint32_t count)
 void *central_fetch_traced(unsigned size_class, struct record record)
 {
     struct central *c = central_of(size_class, true);
+    struct page_range untouched;
     void *item = NULL;
     struct block b;
     lock_acquire(&c->lock);
-    if (take_from_spans(c, &item, 1) == 0 && central_grow(c))
-        take_from_spans(c, &item, 1);
+    if (take_from_spans(c, &item, 1, &untouched) == 0 && central_grow(c))
+        take_from_spans(c, &item, 1, &untouched);
     if (item != NULL && block_find((uintptr_t)item, &b))
         b.head->records[b.slot] = record;
     lock_release(&c->lock);

@@ -43,6 +43,7 @@ struct slab {
             uint32_t next, prev;    /* in the list of spans with free slots; index + 1, 0 = none */
             uint16_t free_slots;
             uint16_t cursor;        /* granule at which the search for a free slot goes on */
+            uint16_t touched;       /* granule from which on no page was touched ever */
             uint8_t listed;
             _Atomic uint8_t swept;  /* epoch of the last sweep. Also the sweeper */
             struct record *records; /* traced: one per slot. Set at creation */

@@ -57,6 +57,12 @@ bool mem_discard(void *start, size_t size)
            syscall3(__NR_madvise, (long)start, (long)size, MADV_DONTNEED) == 0;
 }
 
+void mem_populate(void *start, size_t size)
+{
+    if (!sandbox_on())
+        syscall3(__NR_madvise, (long)start, (long)size, MADV_POPULATE_WRITE);
+}
+
 void mem_release(void *start, size_t size)
 {
     syscall2(__NR_munmap, (long)start, (long)size);
