@@ -44,7 +44,7 @@
 enum {
     /* Blocks in the transfer cache of a class, and their bytes: two full batches of magazines. */
     TRANSFER_MOST = 2 * CENTRAL_BATCH_MOST,
-    TRANSFER_BYTES = 128 << 10,
+    TRANSFER_BYTES = 512 << 10,
     CENTRALS = 2 * SIZE_CLASS_COUNT,
     /* A batch that covers so much memory that was never touched has it populated. */
     POPULATE_LEAST = 4 * PAGE_SIZE,

@@ -3,7 +3,7 @@
  *   .inv.registered   A thread is in the list if and only if its cache is CACHE_ATTACHED, and if
  *                     and only if it has a place (park.h).
  *
- * struct thread (about 130 KiB of address space, touched as used) is metadata: it is recycled
+ * struct thread (about 260 KiB of address space, touched as used) is metadata: it is recycled
  * through a free list and never given back. */
 #include "mutator/thread.h"
 

@@ -14,7 +14,7 @@
 #include "mutator/park.h"
 #include "mutator/thread_cache.h"
 
-enum { THREAD_ITEMS = 16384 };
+enum { THREAD_ITEMS = 32768 };
 
 struct thread {
     /* REGISTRY lock. */

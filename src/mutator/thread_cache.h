@@ -45,8 +45,10 @@ enum cache_state {
 struct thread_cache {
     struct magazine magazines[SIZE_CLASS_COUNT]; /* first: magazine_here knows */
     struct thread *thread;   /* when CACHE_ATTACHED */
+    int64_t bytes;           /* that the magazines may hold together */
     uint8_t state;
     uint8_t in_hook;         /* a hook of the allocator runs: no sampling, no cycle */
+    uint8_t victim;          /* the class whose magazine was last made smaller for another's */
     uint8_t busy;            /* magazines are being filled, emptied or moved: scavenge.c */
 };
 
@@ -112,6 +114,10 @@ GC_INLINE bool cache_push(void *block)
     m->top = top + 1;
     return true;
 }
+
+/* Bytes that all magazines of a thread together may hold, each of them a few blocks all the same.
+ * Few programs use more than a dozen classes at a time: these take from the others. */
+enum { CACHE_BYTES = 4 << 20 };
 
 /* Most blocks a magazine of this class may hold. */
 unsigned magazine_capacity(unsigned size_class);

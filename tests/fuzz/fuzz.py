@@ -1,7 +1,7 @@
 """fuzz.py --build DIR -- runs the fuzzer for a bounded number of inputs, from the corpus in the tree.
 
     --build DIR     a build directory configured with -Dfuzz=true
-    --runs N        inputs (200000)
+    --runs N        inputs (60000)
     --seed N        libFuzzer's seed (the clock); a run is repeated by it
     --grow          take what covers something new into the tree's corpus: a fuzzed corpus is
                     merged down to the few files that cover as many edges
@@ -37,7 +37,7 @@ LEAST_RATE = 50
 def parse_arguments():
     parser = argparse.ArgumentParser(description='the fuzzer of operation sequences')
     parser.add_argument('--build', required=True)
-    parser.add_argument('--runs', type=int, default=200000)
+    parser.add_argument('--runs', type=int, default=60000)
     parser.add_argument('--seed', type=int, default=int(time.time()) % 1000003 + 1)
     parser.add_argument('--grow', action='store_true')
     return parser.parse_args()

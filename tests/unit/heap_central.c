@@ -244,7 +244,7 @@ static void listed_is_swept(void)
 /* An empty span goes back at once, wherever it is in the list, unless it is the only one. */
 static void empty_goes_back(void)
 {
-    enum { TRANSFER = 8 }; /* 128 KiB of 16 KiB each */
+    enum { TRANSFER = 32 }; /* 512 KiB of 16 KiB each */
     static void *items[3 * 4], *more[TRANSFER];
     struct heap_census census;
     start(64 * MIB);
@@ -500,7 +500,7 @@ static bool is_resident(uintptr_t page)
  * those that are. */
 static void gives_pages_back(void)
 {
-    enum { CLASS = 24, COUNT = 1024 }; /* 512 bytes, eight spans */
+    enum { CLASS = 24, COUNT = 2048 }; /* 512 bytes, sixteen spans */
     static void *items[COUNT];
     size_t bytes = 0;
     start(64 * MIB);
@@ -515,7 +515,7 @@ static void gives_pages_back(void)
             items[left++] = items[i];
     central_release(CLASS, items, left);
     EXPECT(central_scavenge() == 0); /* just given */
-    EXPECT(central_scavenge() == 128 * KIB / 512 && heap_check("scavenged", NULL));
+    EXPECT(central_scavenge() == 512 * KIB / 512 && heap_check("scavenged", NULL));
     for (unsigned call = 0; call < 3; call++)
         EXPECT(central_discard_pages(3) == 0);
     bytes = central_discard_pages(3);

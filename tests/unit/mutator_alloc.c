@@ -132,18 +132,20 @@ static bool resize(struct item *it, uint64_t *rng)
     return EXPECT(alloc_usable_size(p) >= size && block_of(p).size >= size + hot.pad);
 }
 
-/* A magazine's blocks and its room are its capacity: 8 doubled some times, or the most. */
+/* A magazine's blocks and its room are its capacity, and all of them are within the budget, but for
+ * first magazines of 8 blocks. */
 static bool magazines_sound(void)
 {
     unsigned wrong = 0;
+    int64_t bytes = 0, first = 0;
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
         const struct magazine *m = &thread_cache.magazines[class];
         unsigned capacity = magazine_count(m) + magazine_room(m);
-        unsigned most = magazine_capacity(class);
-        bool doubled = capacity == 0 || (capacity >= 8 && is_power_of_two(capacity));
-        wrong += capacity > most || (capacity != most && !doubled);
+        wrong += capacity > magazine_capacity(class);
+        bytes += (int64_t)capacity * size_classes[class].size;
+        first += (int64_t)size_min(capacity, 8) * size_classes[class].size;
     }
-    return EXPECT(wrong == 0);
+    return EXPECT(wrong == 0 && bytes == thread_cache.bytes && bytes <= CACHE_BYTES + first);
 }
 
 static void random_family(bool past_end, uint64_t seed)

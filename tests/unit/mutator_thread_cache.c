@@ -48,8 +48,8 @@ static void test_capacity(void)
     size_t sum = 0;
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
         unsigned most = magazine_capacity(class);
-        EXPECT(most >= 2 && most <= CENTRAL_BATCH_MOST);
-        EXPECT((size_t)most * size_classes[class].size <= 128 * KIB);
+        EXPECT(most >= 4 && most <= CENTRAL_BATCH_MOST);
+        EXPECT((size_t)most * size_classes[class].size <= 256 * KIB);
         sum += most;
     }
     EXPECT(sum <= THREAD_ITEMS);
@@ -145,23 +145,56 @@ static void grows(void)
 /* What overflows is the older half. */
 static void keeps_the_young(void)
 {
-    enum { MOST = 2 };
+    enum { MOST = 4 };
     start();
     unsigned class = SIZE_CLASS_COUNT - 1;
     EXPECT(magazine_capacity(class) == MOST);
-    void *blocks[3];
-    for (unsigned i = 0; i < 3; i++) {
+    void *blocks[MOST + 1];
+    for (unsigned i = 0; i <= MOST; i++) {
         EXPECT(cache_refill(&thread_cache, class));
         set_until(class, 10);
         blocks[i] = cache_pop(class);
     }
-    for (unsigned i = 0; i < 3; i++) {
+    while (count(class) != 0)
+        EXPECT(slot_is_live(byte_of(cache_pop(class)))); /* what the refills brought besides */
+    for (unsigned i = 0; i <= MOST; i++) {
         if (room(class) == 0)
             cache_make_room(&thread_cache, class);
         EXPECT(cache_push(blocks[i]));
     }
-    EXPECT(count(class) == 2 && magazine(class)->bottom[1] == blocks[2]);
-    EXPECT(magazine(class)->bottom[0] == blocks[1] && heap_check("young", NULL));
+    EXPECT(count(class) == 3 && heap_check("young", NULL));
+    for (unsigned i = 0; i < 3; i++)
+        EXPECT(magazine(class)->bottom[i] == blocks[i + 2]);
+}
+
+/* Beyond the budget a magazine grows at the expense of others, none of which keeps more than it may
+ * hold; what they hold is what the cache believes. */
+static void shares(void)
+{
+    enum { MANY = 40 };
+    static void *blocks[MANY][CENTRAL_BATCH_MOST];
+    int64_t bytes = 0;
+    start();
+    for (unsigned round = 0; round < 8; round++)
+        for (unsigned class = 1; class <= MANY; class++) {
+            unsigned most = magazine_capacity(class);
+            for (unsigned i = 0; i < most; i++) {
+                cache_refill(&thread_cache, class);
+                set_until(class, 10);
+                blocks[class - 1][i] = cache_pop(class);
+            }
+            for (unsigned i = 0; i < most; i++) {
+                cache_make_room(&thread_cache, class);
+                EXPECT(cache_push(blocks[class - 1][i]));
+            }
+        }
+    for (unsigned class = 1; class <= MANY; class++) {
+        EXPECT(count(class) + room(class) <= magazine_capacity(class));
+        bytes += (int64_t)(count(class) + room(class)) * size_classes[class].size;
+    }
+    EXPECT(bytes == thread_cache.bytes && bytes <= CACHE_BYTES && bytes > CACHE_BYTES / 2);
+    EXPECT(room(MANY) + count(MANY) == magazine_capacity(MANY)); /* the one that was used last */
+    EXPECT(heap_check("shared", NULL));
 }
 
 /* Random use of all classes, and then a flush: every block is back. */
@@ -240,6 +273,7 @@ static void test_batches(void)
 {
     EXPECT(child_passes(grows));
     EXPECT(child_passes(keeps_the_young));
+    EXPECT(child_passes(shares));
     EXPECT(child_passes(random_use));
     EXPECT(child_passes(out_of_memory));
     EXPECT(child_passes(flush_half_way));
