@@ -5,6 +5,7 @@
  * (a root: it lies in the thread's stack mapping) points until the thread has read it. The
  * registration ends in a destructor of thread-specific data, see runtime.c. */
 #include "base/base.h"
+#include "mutator/foreign.h"
 #include "mutator/park.h"
 #include "real.h"
 #include "runtime.h"
@@ -32,6 +33,7 @@ GC_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attributes
                              void *(*routine)(void *), void *argument)
 {
     real_resolve();
+    foreign_prepare();
     struct start *record = malloc(sizeof(*record));
     if (record == NULL)
         return EAGAIN;
@@ -53,6 +55,8 @@ GC_EXPORT int clone(int (*function)(void *), void *stack, int flags, void *argum
     va_end(list);
     real_resolve();
     struct park *self = park_self;
+    if ((flags & CLONE_VM) && !(flags & CLONE_VFORK))
+        foreign_prepare();
     if ((flags & CLONE_VM) && !(flags & CLONE_SETTLS)) {
         if (!(flags & CLONE_VFORK))
             park_forbid();

@@ -57,6 +57,17 @@ const char *foreign_origin_text(enum foreign_origin origin)
     return texts[origin];
 }
 
+/* libc sets its malloc up at the first call, and takes that for the only thread's: pthread_create
+ * calls calloc. When all else is ours, two threads can be the first, each counts for the other, and
+ * libc aborts when the second leaves (glibc 2.36 malloc.c, ptmalloc_init; arena.c,
+ * attached_threads). */
+void foreign_prepare(void)
+{
+    static _Atomic bool prepared;
+    if (!atomic_exchange(&prepared, true))
+        __libc_free(__libc_malloc(1));
+}
+
 static void *note_served(void *p)
 {
     if (p != NULL)

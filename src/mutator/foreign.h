@@ -22,6 +22,8 @@ enum foreign_origin foreign_origin(const void *p, uintptr_t stack_hint);
 /* "is on the stack" … */
 const char *foreign_origin_text(enum foreign_origin origin);
 
+/* A second thread is about to be made: from here on any of them may call libc's malloc. */
+void foreign_prepare(void);
 void *foreign_malloc(size_t size);
 void *foreign_calloc(size_t size);
 void *foreign_realloc(void *p, size_t size);
