@@ -44,9 +44,11 @@ size_t scan_filter_tagged(const uintptr_t *words, size_t count, uintptr_t base, 
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
         uintptr_t word = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
-        word = scan_untag(disguise_plain(word, base, extent));
-        out[found] = word;
-        found += word - base < extent;
+        uintptr_t plain = scan_untag(word);
+        if (plain - base >= extent)
+            plain = scan_untag(disguise_plain(word, base, extent));
+        out[found] = plain;
+        found += plain - base < extent;
     }
     return found;
 }

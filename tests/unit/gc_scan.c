@@ -148,6 +148,15 @@ static void test_tags(void)
         if (i % 3 != 0)
             EXPECT(out[next++] == base + i * 8);
     EXPECT(found == next);
+    /* Also those that end like a disguised address; of all endings one does. */
+    scan_set_guard(0x1234056789abcdef);
+    for (uintptr_t from = 0; from < 1 << 17; from += SCAN_MOST) {
+        for (uintptr_t i = 0; i < SCAN_MOST; i++)
+            words[i] = (base + from + i) | (uintptr_t)0xabcd << (64 - BITS);
+        found = scan_filter_tagged(words, SCAN_MOST, base, extent, out);
+        EXPECT(found == SCAN_MOST && out[0] == base + from && out[SCAN_MOST - 1] - base - from + 1 == SCAN_MOST);
+    }
+    disguise = (struct disguise){0, UINTPTR_MAX};
     scan_set_tag_bits(0);
     EXPECT(scan_filter_best() != scan_filter_tagged);
 }
