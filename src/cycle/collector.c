@@ -60,6 +60,8 @@ enum {
 #define DECAY_NS ((uint64_t)1000000000)
 #define IDLE_NS (10 * DECAY_NS)
 #define QUIET_LOOKS 6
+/* A stop that brought nothing is tried again after twice as many looks, up to 2^VAIN_MOST. */
+#define VAIN_MOST 8
 /* For a stop to take blocks out of caches: if it takes longer, it can wait. */
 #define SCAVENGE_STOP_NS 20000000
 #define UNTIL_SERVED (UINT64_MAX / 2)
@@ -80,6 +82,8 @@ static struct {
     _Atomic uint64_t next_memory_cycle; /* not before this time */
     const char *_Atomic not_run; /* why the last attempt failed */
     const char *_Atomic disabled;
+    uint8_t vain;               /* the thread's: stops in a row that brought nothing, */
+    uint16_t passes;            /* and looks to be passed over before the next */
 } collector = {.lock = LOCK_INIT(CYCLE)};
 
 bool collector_start(const struct collector_settings *settings)
@@ -146,15 +150,22 @@ static bool scavenge_caches(void)
 {
     lock_acquire(&collector.lock);
     lock_acquire(thread_registry_lock());
-    bool due = may_run() && scavenge_look();
-    if (due && world_stop(WORLD_RUNNING, SCAVENGE_STOP_NS) == WORLD_STOPPED) {
-        scavenge_take();
-        world_start();
+    bool due = may_run() && !park_forbidden() && scavenge_look(); /* .inv.own of park.c */
+    bool some = false;
+    if (due && collector.passes != 0) {
+        collector.passes--;
+    } else if (due) {
+        if (world_stop(WORLD_RUNNING, SCAVENGE_STOP_NS) == WORLD_STOPPED) {
+            some = scavenge_take();
+            world_start();
+        }
+        collector.vain = some ? 0 : (uint8_t)size_min(collector.vain + 1u, VAIN_MOST);
+        collector.passes = (uint16_t)((1u << collector.vain) - 1);
     }
     lock_release(thread_registry_lock());
     lock_release(&collector.lock);
     scavenge_give();
-    return due;
+    return some;
 }
 
 /* From the program's side inwards: what one level gives back, the next has to give. False: there

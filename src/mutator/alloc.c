@@ -90,7 +90,7 @@ static bool cached(void)
         park_end();
     if (GC_UNLIKELY(thread_cache.state == CACHE_NEW))
         attach_main_or_stranger();
-    return thread_cache.state == CACHE_ATTACHED;
+    return thread_cache.state == CACHE_ATTACHED && !thread_cache.busy; /* .inv.moving */
 }
 
 static void poll(size_t upcoming)

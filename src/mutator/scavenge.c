@@ -10,6 +10,10 @@
  *                `top` once, use the block below it or the place at it, and store the new `top`. So
  *                the top block and `top` stay: blocks are taken from `bottom` up, which rises. The
  *                thread goes on as if it had used them up.
+ *   .inv.there   A thread that ended without libc (a raw exit, a filter that kills threads) is still
+ *                registered, and its thread-local storage may be gone, or be anything. So that is
+ *                copied by the kernel, and believed only if it names the thread; while the world is
+ *                stopped nobody can take it away.
  *   .inv.busy    The miss path moves whole magazines: while it does, `busy` is set, and the thread
  *                is passed over. It may lie beneath a handler of the program's that sleeps. */
 #include "mutator/scavenge.h"
@@ -20,6 +24,7 @@
 #include "heap/slab.h"
 #include "mutator/thread.h"
 #include "sys/lock.h"
+#include "sys/proc_mem.h"
 
 enum {
     /* Bytes for which the world is stopped, ~50 us; less waits. */
@@ -33,23 +38,33 @@ static struct {
     uint32_t count;
 } taken;
 
-/* Blocks that may be taken out of the magazine. */
+static struct thread_cache copy; /* of the thread that is looked at */
+
+/* .inv.there, .inv.busy */
+static bool copy_cache(const struct thread *t)
+{
+    return proc_mem_copy(&copy, (uintptr_t)t->cache, sizeof copy) && copy.thread == t &&
+           copy.state == CACHE_ATTACHED && !copy.busy;
+}
+
+/* Blocks that may be taken out of the copied magazine. */
 static uint32_t idle_blocks(const struct thread *t, unsigned class)
 {
-    const struct magazine *m = &t->cache->magazines[class];
-    void **top = once(m->top), **bottom = once(m->bottom);
-    bool idle = top == t->seen[class].top && once(m->until) == t->seen[class].until;
-    return idle && top > bottom + 1 ? (uint32_t)(top - bottom) - 1 : 0;
+    const struct magazine *m = &copy.magazines[class];
+    bool idle = m->top == t->seen[class].top && m->until == t->seen[class].until;
+    return idle && m->top > m->bottom + 1 ? magazine_count(m) - 1 : 0;
 }
 
 static size_t look_at(struct thread *t)
 {
     size_t bytes = 0;
+    if (!copy_cache(t))
+        return 0;
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
-        const struct magazine *m = &t->cache->magazines[class];
+        const struct magazine *m = &copy.magazines[class];
         bytes += (size_t)idle_blocks(t, class) * size_classes[class].size;
-        t->seen[class].top = once(m->top);
-        t->seen[class].until = once(m->until);
+        t->seen[class].top = m->top;
+        t->seen[class].until = m->until;
     }
     return bytes;
 }
@@ -67,7 +82,7 @@ bool scavenge_look(void)
 
 static void take_from(struct thread *t)
 {
-    if (once(t->cache->busy)) /* .inv.busy */
+    if (!copy_cache(t))
         return;
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
         struct magazine *m = &t->cache->magazines[class];
@@ -78,10 +93,12 @@ static void take_from(struct thread *t)
     }
 }
 
-void scavenge_take(void)
+bool scavenge_take(void)
 {
+    uint32_t before = taken.count;
     for (struct thread *t = thread_first(); t != NULL; t = t->next)
         take_from(t);
+    return taken.count != before;
 }
 
 static unsigned class_of(const void *block)

@@ -9,8 +9,8 @@
 /* Has anything lain in magazines since the last look, without one block taken or given, that is
  * worth a stop? Beside the program: a guess. */
 bool scavenge_look(void);
-/* World stopped: takes these blocks out. */
-void scavenge_take(void);
+/* World stopped: takes these blocks out. False: there were none. */
+bool scavenge_take(void);
 /* Beside the program, no lock held: to central. */
 void scavenge_give(void);
 

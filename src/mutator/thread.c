@@ -10,6 +10,8 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "sys/lock.h"
+#include "sys/proc_mem.h"
+#include "sys/sandbox.h"
 #include "sys/syscall.h"
 
 static struct {
@@ -110,6 +112,14 @@ struct thread *thread_first(void)
     return registry.first;
 }
 
+static bool cache_is_there(const struct thread *t)
+{
+    struct thread *owner;
+    if (sandbox_on()) /* which may know no such call */
+        return true;
+    return proc_mem_copy(&owner, (uintptr_t)&t->cache->thread, sizeof owner) && owner == t;
+}
+
 void thread_after_fork(void)
 {
     struct thread *next;
@@ -119,7 +129,8 @@ void thread_after_fork(void)
             park_renumber();
             continue;
         }
-        cache_flush(t->cache);
+        if (cache_is_there(t)) /* it may have ended without libc */
+            cache_flush(t->cache);
         lock_acquire(&registry.lock);
         list_remove(t);
         lock_release(&registry.lock);

@@ -26,6 +26,7 @@ struct thread {
     uint64_t rng;
     int64_t sample_left[SIZE_CLASS_COUNT]; /* allocations until the next sampled one */
     int32_t loaded[SIZE_CLASS_COUNT];      /* what `until` was last set to */
+    uint16_t capacity[SIZE_CLASS_COUNT];   /* of the magazines */
     /* What scavenge_look last saw of the magazines. REGISTRY lock. */
     struct {
         void **top;

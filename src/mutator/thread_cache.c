@@ -5,7 +5,12 @@
  * many sizes holds little of each. An overflowing magazine returns its older half (its bottom), and
  * keeps the blocks that were freed last: they are in the processor's caches. What a thread does not
  * use is taken from its magazines' bottoms (scavenge.c), so that an array begins at `home`, and its
- * blocks at `bottom`. */
+ * blocks at `bottom`.
+ *
+ *   .inv.moving  While a magazine's blocks are moved it is closed (`until` is 0, `top` is `end`), so
+ *                that malloc and free take the slow path; and `busy` is set, so that they go to
+ *                central from there (alloc.c). That is for a handler of the program's that comes on
+ *                top of the miss path and uses malloc all the same, wherever it comes. */
 #include "mutator/thread_cache.h"
 
 #include "base/check.h"
@@ -47,6 +52,60 @@ static void end_moving(struct thread_cache *cache)
     cache->busy = 0;
 }
 
+/* From here to reopen() malloc and free pass the magazine by: .inv.moving. Returns its `until`. */
+static int32_t close_magazine(struct magazine *m)
+{
+    int32_t until = m->until;
+    m->until = 0;
+    compiler_barrier();
+    do { /* again, if a handler has freed something in between */
+        m->end = m->top;
+        compiler_barrier();
+    } while (m->end != m->top);
+    return until;
+}
+
+/* In the child of fork the magazine of a thread that is no more may be half-way. */
+static unsigned closed_count(const struct magazine *m)
+{
+    return m->top > m->bottom ? magazine_count(m) : 0;
+}
+
+static void **home_of(const struct thread_cache *cache, const struct magazine *m)
+{
+    return &cache->thread->items[m->home];
+}
+
+/* With items[0..count), which go to the beginning of the array. Meanwhile it counts as empty: if
+ * the process forks, the child loses some free blocks. Else it might find them twice. */
+static void reopen(struct thread_cache *cache, unsigned size_class, void **items, unsigned count,
+                   int32_t until)
+{
+    struct magazine *m = &cache->magazines[size_class];
+    void **home = home_of(cache, m);
+    m->bottom = m->top;
+    compiler_barrier();
+    if (items != home) /* else it would only leave their addresses in registers, which are roots */
+        memmove(home, items, count * sizeof(void *));
+    compiler_barrier();
+    m->top = home + count;
+    compiler_barrier();
+    m->bottom = home;
+    compiler_barrier();
+    m->end = home + cache->thread->capacity[size_class];
+    compiler_barrier();
+    m->until = until;
+}
+
+/* Of a closed one; its oldest. Out of the magazine first, then into central: as above. */
+static void release_oldest(struct magazine *m, unsigned size_class, unsigned count)
+{
+    void **oldest = m->bottom;
+    m->bottom += count;
+    compiler_barrier();
+    central_release(size_class, oldest, count);
+}
+
 void cache_attach(struct thread_cache *cache, struct thread *thread)
 {
     unsigned at = 0;
@@ -54,6 +113,7 @@ void cache_attach(struct thread_cache *cache, struct thread *thread)
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
         void **items = &thread->items[at];
         cache->magazines[class] = (struct magazine){items, items, items, 0, at};
+        thread->capacity[class] = 0;
         at += magazine_capacity(class);
     }
     GC_CHECK(at <= THREAD_ITEMS);
@@ -73,14 +133,16 @@ static unsigned still_cached(void **items, unsigned count)
     return kept;
 }
 
+/* The magazines stay closed. */
 void cache_flush(struct thread_cache *cache)
 {
     begin_moving(cache);
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
         struct magazine *m = &cache->magazines[class];
+        close_magazine(m);
         void **items = m->bottom;
-        unsigned count = still_cached(items, magazine_count(m));
-        *m = (struct magazine){0};
+        unsigned count = still_cached(items, closed_count(m));
+        m->bottom = m->top;
         compiler_barrier();
         if (count != 0)
             central_release(class, items, count);
@@ -90,48 +152,21 @@ void cache_flush(struct thread_cache *cache)
     end_moving(cache);
 }
 
-static void **home_of(const struct thread_cache *cache, const struct magazine *m)
-{
-    return &cache->thread->items[m->home];
-}
-
-static unsigned capacity_of(const struct thread_cache *cache, const struct magazine *m)
-{
-    return (unsigned)(m->end - home_of(cache, m));
-}
-
 static void set_capacity(struct thread_cache *cache, unsigned size_class, unsigned capacity)
 {
+    uint16_t *now = &cache->thread->capacity[size_class];
+    cache->bytes += ((int64_t)capacity - *now) * size_classes[size_class].size;
+    *now = (uint16_t)capacity;
+}
+
+static void shrink(struct thread_cache *cache, unsigned size_class, unsigned capacity)
+{
     struct magazine *m = &cache->magazines[size_class];
-    int64_t more = (int64_t)capacity - capacity_of(cache, m);
-    m->end = home_of(cache, m) + capacity;
-    cache->bytes += more * size_classes[size_class].size;
-}
-
-/* Down over what was taken from below. Counted as empty meanwhile, for the same reason as below. */
-static void move_home(struct thread_cache *cache, struct magazine *m)
-{
-    void **home = home_of(cache, m), **bottom = m->bottom;
-    unsigned count = magazine_count(m);
-    m->top = bottom;
-    compiler_barrier();
-    memmove(home, bottom, count * sizeof(void *));
-    compiler_barrier();
-    m->bottom = m->top = home;
-    compiler_barrier();
-    m->top = home + count;
-}
-
-/* Out of the magazine first, then into central: if the process forks in between, the child loses
- * some free blocks. Else it would find them twice. */
-static void release_half(struct thread_cache *cache, struct magazine *m, unsigned size_class)
-{
-    void **oldest = m->bottom;
-    unsigned half = (magazine_count(m) + 1) / 2;
-    m->bottom = oldest + half;
-    compiler_barrier();
-    central_release(size_class, oldest, half);
-    move_home(cache, m);
+    int32_t until = close_magazine(m);
+    if (magazine_count(m) > capacity)
+        release_oldest(m, size_class, magazine_count(m) - capacity);
+    set_capacity(cache, size_class, capacity);
+    reopen(cache, size_class, m->bottom, magazine_count(m), until);
 }
 
 /* Halves the next larger magazine that is not the one for which room is needed. */
@@ -139,31 +174,26 @@ static void shrink_another(struct thread_cache *cache, unsigned size_class)
 {
     for (unsigned i = 0; i < SIZE_CLASS_COUNT; i++) {
         unsigned class = cache->victim = (uint8_t)((cache->victim + 1) % SIZE_CLASS_COUNT);
-        struct magazine *m = &cache->magazines[class];
-        unsigned capacity = class == 0 ? 0 : capacity_of(cache, m);
+        unsigned capacity = cache->thread->capacity[class];
         if (class == size_class || capacity < 2 * MAGAZINE_LEAST)
             continue;
-        if (m->bottom != home_of(cache, m))
-            move_home(cache, m);
-        while (magazine_count(m) > capacity / 2)
-            release_half(cache, m, class);
-        set_capacity(cache, class, capacity / 2);
+        shrink(cache, class, capacity / 2);
         return;
     }
 }
 
-/* Twice what it is, from MAGAZINE_START up to the class's capacity, within the thread's budget. */
+/* Twice what it is, from MAGAZINE_START up to the class's capacity, within the thread's budget. Its
+ * magazine is closed. Returns the capacity. */
 static unsigned grow(struct thread_cache *cache, unsigned size_class)
 {
-    unsigned now = capacity_of(cache, &cache->magazines[size_class]);
-    unsigned most = magazine_capacity(size_class);
+    unsigned now = cache->thread->capacity[size_class], most = magazine_capacity(size_class);
     unsigned capacity = (unsigned)size_min(now == 0 ? MAGAZINE_START : 2 * now, most);
     int64_t more = (int64_t)(capacity - now) * size_classes[size_class].size;
     for (unsigned i = 0; i < SIZE_CLASS_COUNT && cache->bytes + more > CACHE_BYTES; i++)
         shrink_another(cache, size_class);
     if (now == 0 || cache->bytes + more <= CACHE_BYTES)
         set_capacity(cache, size_class, capacity);
-    return capacity_of(cache, &cache->magazines[size_class]);
+    return cache->thread->capacity[size_class];
 }
 
 bool cache_refill(struct thread_cache *cache, unsigned size_class)
@@ -172,11 +202,15 @@ bool cache_refill(struct thread_cache *cache, unsigned size_class)
     if (magazine_count(m) != 0)
         return true;
     begin_moving(cache);
-    void **home = home_of(cache, m);
-    m->top = m->bottom = home;
-    unsigned want = (unsigned)size_max(grow(cache, size_class) / 2, 1);
-    unsigned count = central_fetch(size_class, home, want);
-    m->top = home + count;
+    int32_t until = close_magazine(m);
+    void **items = m->bottom;
+    unsigned count = magazine_count(m); /* a handler may have freed some */
+    if (count == 0) {
+        items = home_of(cache, m);
+        count = central_fetch(size_class, items,
+                              (unsigned)size_max(grow(cache, size_class) / 2, 1));
+    }
+    reopen(cache, size_class, items, count, until);
     end_moving(cache);
     return count != 0;
 }
@@ -184,13 +218,13 @@ bool cache_refill(struct thread_cache *cache, unsigned size_class)
 void cache_make_room(struct thread_cache *cache, unsigned size_class)
 {
     struct magazine *m = &cache->magazines[size_class];
-    unsigned count = magazine_count(m);
     if (magazine_room(m) != 0)
         return;
     begin_moving(cache);
-    if (m->bottom != home_of(cache, m))
-        move_home(cache, m);
-    else if (grow(cache, size_class) == count)
-        release_half(cache, m, size_class);
+    int32_t until = close_magazine(m);
+    unsigned count = magazine_count(m);
+    if (count >= cache->thread->capacity[size_class] && grow(cache, size_class) <= count)
+        release_oldest(m, size_class, (count + 1) / 2);
+    reopen(cache, size_class, m->bottom, magazine_count(m), until);
     end_moving(cache);
 }

@@ -8,7 +8,7 @@
  * unless that is `bottom`; free puts at `top`, unless that is `end`. A zeroed magazine is empty and
  * full at once: whatever is asked of it goes to the slow path. That is what a thread starts with
  * (thread-local storage is zero), what class 0 keeps for ever (large, traced and foreign blocks),
- * and what a thread has again when its cache was flushed at its end. All four lie in one cache
+ * and what all are like again when the cache was flushed at its thread's end. All four lie in one cache
  * line.
  *
  *   .inv.until   `until` is the number of allocations of the class that pass before the next event

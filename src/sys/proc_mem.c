@@ -38,6 +38,11 @@ static long read_vm(void *to, uintptr_t address, size_t length)
                     0);
 }
 
+bool proc_mem_copy(void *to, uintptr_t address, size_t length)
+{
+    return read_vm(to, address, length) == (long)length;
+}
+
 static long read_mem(int fd, void *to, uintptr_t address, size_t length)
 {
     return syscall4(__NR_pread64, fd, (long)to, (long)length, (long)address);

@@ -9,6 +9,10 @@
 #include "mutator/thread.h"
 #include "sys/lock.h"
 
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 enum { FIRST_CLASS = 20, CLASSES = 10 }; /* 384 bytes to 960: some 64 KiB a full magazine */
 
 static struct magazine *magazine(unsigned class)
@@ -171,9 +175,40 @@ static void random_use(void)
     EXPECT(heap_check("random", &census) && census.live == used);
 }
 
+/* .inv.there: such a thread stays registered, and its cache is gone with its stack. */
+static void *end_without_libc(void *unused)
+{
+    EXPECT(thread_attach((uintptr_t)__builtin_frame_address(0)));
+    fill();
+    lock_acquire(thread_registry_lock());
+    look_twice(); /* what it has counts as idle */
+    lock_release(thread_registry_lock());
+    syscall(__NR_exit, 0);
+    return unused;
+}
+
+static void ended(void)
+{
+    enum { STACK = 64 << 20 }; /* more than libc keeps */
+    pthread_attr_t attributes;
+    pthread_t thread;
+    EXPECT(heap_init(64 * MIB, false));
+    EXPECT(pthread_attr_init(&attributes) == 0);
+    EXPECT(pthread_attr_setstacksize(&attributes, STACK) == 0);
+    EXPECT(pthread_create(&thread, &attributes, end_without_libc, NULL) == 0);
+    EXPECT(pthread_join(thread, NULL) == 0);
+    lock_acquire(thread_registry_lock());
+    EXPECT(thread_first() != NULL && !look_twice() && !scavenge_take());
+    lock_release(thread_registry_lock());
+    thread_after_fork(); /* as in a child: nobody is there but the caller */
+    EXPECT(thread_first() == NULL);
+}
+
 IN_CHILD(idle)
 IN_CHILD(in_use)
 IN_CHILD(half_way)
 IN_CHILD(random_use)
+IN_CHILD(ended)
 
-UNIT_MAIN(TEST(test_idle), TEST(test_in_use), TEST(test_half_way), TEST(test_random_use))
+UNIT_MAIN(TEST(test_idle), TEST(test_in_use), TEST(test_half_way), TEST(test_random_use),
+          TEST(test_ended))

@@ -10,6 +10,37 @@
 #include "heap/slab.h"
 #include "mutator/thread.h"
 
+/* .inv.moving: whoever comes on top of the miss path, here between a magazine and central, finds no
+ * magazine open; blocks that it frees go to central. */
+static void *on_top;       /* a live block, or NULL: nobody comes */
+static unsigned came;
+
+uint32_t __real_central_fetch(unsigned size_class, void **items, uint32_t want);
+uint32_t __wrap_central_fetch(unsigned size_class, void **items, uint32_t want);
+void __real_central_release(unsigned size_class, void **items, uint32_t count);
+void __wrap_central_release(unsigned size_class, void **items, uint32_t count);
+
+static void come_on_top(unsigned size_class)
+{
+    if (on_top == NULL)
+        return;
+    came++;
+    EXPECT(thread_cache.busy && !cache_push(on_top) && cache_pop(size_class) == NULL);
+}
+
+uint32_t __wrap_central_fetch(unsigned size_class, void **items, uint32_t want)
+{
+    come_on_top(size_class);
+    return __real_central_fetch(size_class, items, want);
+}
+
+void __wrap_central_release(unsigned size_class, void **items, uint32_t count)
+{
+    come_on_top(size_class);
+    __real_central_release(size_class, items, count);
+    come_on_top(size_class);
+}
+
 static void start(void)
 {
     EXPECT(heap_init(64 * MIB, false) && thread_attach((uintptr_t)__builtin_frame_address(0)));
@@ -197,6 +228,30 @@ static void shares(void)
     EXPECT(heap_check("shared", NULL));
 }
 
+/* A handler meets every step of a magazine's filling and emptying. */
+static void handlers(void)
+{
+    enum { CLASS = 4, COUNT = 5000 };
+    static void *blocks[COUNT];
+    start();
+    EXPECT(cache_refill(&thread_cache, CLASS));
+    set_until(CLASS, INT32_MAX);
+    on_top = cache_pop(CLASS);
+    for (unsigned i = 0; i < COUNT; i++) {
+        EXPECT(cache_refill(&thread_cache, CLASS));
+        set_until(CLASS, INT32_MAX);
+        blocks[i] = cache_pop(CLASS);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        cache_make_room(&thread_cache, CLASS);
+        EXPECT(magazine(CLASS)->until > 0 && cache_push(blocks[i]));
+    }
+    EXPECT(came > 10 && heap_check("handlers", NULL));
+    cache_flush(&thread_cache);
+    EXPECT(cache_pop(CLASS) == NULL && !cache_push(on_top));
+    on_top = NULL;
+}
+
 /* Random use of all classes, and then a flush: every block is back. */
 static void random_use(void)
 {
@@ -274,6 +329,7 @@ static void test_batches(void)
     EXPECT(child_passes(grows));
     EXPECT(child_passes(keeps_the_young));
     EXPECT(child_passes(shares));
+    EXPECT(child_passes(handlers));
     EXPECT(child_passes(random_use));
     EXPECT(child_passes(out_of_memory));
     EXPECT(child_passes(flush_half_way));
