@@ -65,6 +65,8 @@ enum {
 /* For a stop to take blocks out of caches: if it takes longer, it can wait. */
 #define SCAVENGE_STOP_NS 20000000
 #define UNTIL_SERVED (UINT64_MAX / 2)
+/* Between two looks at whether another thread has done with retiring, if its wake-up is missed. */
+#define RETIRER_NS 10000000
 
 static struct {
     struct lock lock;
@@ -79,6 +81,7 @@ static struct {
     _Atomic uint32_t finished;  /* a futex: the program's threads wait on it */
     _Atomic uint32_t reason;    /* of the request */
     _Atomic bool retiring;
+    _Atomic uint32_t retirer;   /* 1: some thread is in collector_retire. A futex */
     _Atomic uint64_t next_memory_cycle; /* not before this time */
     const char *_Atomic not_run; /* why the last attempt failed */
     const char *_Atomic disabled;
@@ -463,27 +466,40 @@ void collector_disable(const char *reason)
     relaxed_store(&collector.disabled, reason);
 }
 
+/* From `retiring` on no thread is started; one whose start is under way is there once the lock can be
+ * had. */
+static void retire(void)
+{
+    relaxed_store(&collector.retiring, true);
+    if (acquire_load(&collector.thread.tid) != 0)
+        cycle_abort(true);
+    lock_acquire(&collector.lock);
+    bool there = acquire_load(&collector.thread.tid) != 0;
+    if (!there)
+        team_dismiss(); /* hired for marks in one stop */
+    lock_release(&collector.lock);
+    if (there) {
+        request(CYCLE_GROWTH); /* wakes it; whoever waits is let go below */
+        own_thread_join(&collector.thread);
+        deputy_dismiss();
+    }
+    cycle_abort(false);
+    relaxed_store(&collector.retiring, false);
+    release_store(&collector.finished, relaxed_load(&collector.requested));
+    futex_wake(&collector.finished, INT_MAX);
+}
+
+/* One thread after the other: what the first has ended may be there again. */
 void collector_retire(void)
 {
     if (collector.pid != (int32_t)syscall0(__NR_getpid))
         return;
     uint64_t signals = block_signals();
-    if (acquire_load(&collector.thread.tid) == 0) {
-        lock_acquire(&collector.lock);
-        team_dismiss(); /* hired for marks in one stop */
-        lock_release(&collector.lock);
-        restore_signals(signals);
-        return;
-    }
-    relaxed_store(&collector.retiring, true);
-    cycle_abort(true);
-    request(CYCLE_GROWTH); /* wakes it; whoever waits is let go below */
-    own_thread_join(&collector.thread);
-    deputy_dismiss();
-    cycle_abort(false);
-    relaxed_store(&collector.retiring, false);
-    release_store(&collector.finished, relaxed_load(&collector.requested));
-    futex_wake(&collector.finished, INT_MAX);
+    while (atomic_exchange(&collector.retirer, 1) != 0)
+        futex_wait_for(&collector.retirer, 1, RETIRER_NS);
+    retire();
+    atomic_store(&collector.retirer, 0);
+    futex_wake(&collector.retirer, 1);
     restore_signals(signals);
 }
 
@@ -534,6 +550,7 @@ void collector_after_fork_in_child(void)
     collector.pid = (int32_t)syscall0(__NR_getpid);
     relaxed_store(&collector.finished, relaxed_load(&collector.requested));
     relaxed_store(&collector.retiring, false);
+    relaxed_store(&collector.retirer, 0);
     if (collector.barrier != NULL && collector.barrier->after_fork != NULL)
         collector.barrier->after_fork();
     collector.barrier = NULL;
