@@ -466,8 +466,8 @@ void collector_disable(const char *reason)
     relaxed_store(&collector.disabled, reason);
 }
 
-/* From `retiring` on no thread is started; one whose start is under way is there once the lock can be
- * had. */
+/* From `retiring` on no thread is started; one whose start is under way is there once the lock can
+ * be had. */
 static void retire(void)
 {
     relaxed_store(&collector.retiring, true);

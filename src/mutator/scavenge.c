@@ -10,7 +10,7 @@
  *                `top` once, use the block below it or the place at it, and store the new `top`. So
  *                the top block and `top` stay: blocks are taken from `bottom` up, which rises. The
  *                thread goes on as if it had used them up.
- *   .inv.there   A thread that ended without libc (a raw exit, a filter that kills threads) is still
+ *   .inv.there   A thread that ended without libc (a raw exit, a filter that kills threads) stays
  *                registered, and its thread-local storage may be gone, or be anything. So that is
  *                copied by the kernel, and believed only if it names the thread; while the world is
  *                stopped nobody can take it away.

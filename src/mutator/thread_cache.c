@@ -7,10 +7,10 @@
  * use is taken from its magazines' bottoms (scavenge.c), so that an array begins at `home`, and its
  * blocks at `bottom`.
  *
- *   .inv.moving  While a magazine's blocks are moved it is closed (`until` is 0, `top` is `end`), so
- *                that malloc and free take the slow path; and `busy` is set, so that they go to
- *                central from there (alloc.c). That is for a handler of the program's that comes on
- *                top of the miss path and uses malloc all the same, wherever it comes. */
+ *   .inv.moving  While a magazine's blocks are moved it is closed (`until` is 0, `top` is `end`):
+ *                malloc and free take the slow path; and `busy` is set, so that they go to central
+ *                from there (alloc.c). That is for a handler of the program's that comes on top of
+ *                the miss path and uses malloc all the same, wherever it comes. */
 #include "mutator/thread_cache.h"
 
 #include "base/check.h"

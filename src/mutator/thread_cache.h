@@ -8,8 +8,8 @@
  * unless that is `bottom`; free puts at `top`, unless that is `end`. A zeroed magazine is empty and
  * full at once: whatever is asked of it goes to the slow path. That is what a thread starts with
  * (thread-local storage is zero), what class 0 keeps for ever (large, traced and foreign blocks),
- * and what all are like again when the cache was flushed at its thread's end. All four lie in one cache
- * line.
+ * and what all are like again when the cache was flushed at its thread's end. All four lie in one
+ * cache line.
  *
  *   .inv.until   `until` is the number of allocations of the class that pass before the next event
  *                (sampling, stress). The fast path that takes it below 0 has counted itself and

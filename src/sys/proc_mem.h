@@ -22,8 +22,8 @@ void proc_mem_close(struct proc_mem *m);
 size_t proc_mem_read(struct proc_mem *m, void *to, uintptr_t address, size_t length,
                      bool unreadable_ok);
 
-/* All of [address, address + length), by process_vm_readv alone: needs no descriptor. False: not all
- * of it could be read. Any thread. */
+/* All of [address, address + length), by process_vm_readv alone: needs no descriptor. False: not
+ * all of it could be read. Any thread. */
 bool proc_mem_copy(void *to, uintptr_t address, size_t length);
 
 #endif
