@@ -552,8 +552,8 @@ def limit_tests():
 def own_limit_tests(long):
     """The program limits its own address space."""
     for suffix, options in back_ends(long):
-        for kind in OWN_LIMITS:
-            for megabytes in [256, 1024] if long or kind == 'setrlimit' else [256]:
+        for kind in OWN_LIMITS if long or suffix.startswith('uffd') else ['setrlimit']:
+            for megabytes in [256, 1024] if long else [256]:
                 yield test(f'limits_{kind}_{megabytes}_{suffix}', f'limits {kind} {megabytes}',
                            f'{options},report=off', both(ends_well('done'), silent))
     for kind in OWN_LIMITS:
