@@ -179,6 +179,8 @@ static void leave_table(unsigned fd, int by_syscall)
         CHECK(close_range(fd, fd, CLOSE_RANGE_UNSHARE) == 0);
 }
 
+enum { PATIENCE_MS = 10000 };
+
 static void kind_table_left(void)
 {
     for (int by_syscall = 0; by_syscall < 2; by_syscall++) {
@@ -187,6 +189,9 @@ static void kind_table_left(void)
         run_and_forget(fill);
         load();
         leave_table((unsigned)other[1], by_syscall);
+        /* The joined thread lets go of the table a moment after it has been joined. */
+        struct pollfd end = { .fd = other[0], .events = POLLIN };
+        CHECK(poll(&end, 1, PATIENCE_MS) == 1);
         CHECK(read(other[0], &(char){ 0 }, 1) == 0);
         load();
         check();
