@@ -467,22 +467,19 @@ void collector_disable(const char *reason)
 }
 
 /* From `retiring` on no thread is started; one whose start is under way is there once the lock can
- * be had. */
+ * be had. It may have left by itself since: what tells is whether it was joined. */
 static void retire(void)
 {
     relaxed_store(&collector.retiring, true);
     if (acquire_load(&collector.thread.tid) != 0)
         cycle_abort(true);
     lock_acquire(&collector.lock);
-    bool there = acquire_load(&collector.thread.tid) != 0;
-    if (!there)
+    if (collector.thread.id == 0)
         team_dismiss(); /* hired for marks in one stop */
     lock_release(&collector.lock);
-    if (there) {
-        request(CYCLE_GROWTH); /* wakes it; whoever waits is let go below */
-        own_thread_join(&collector.thread);
-        deputy_dismiss();
-    }
+    request(CYCLE_GROWTH); /* wakes it; whoever waits is let go below */
+    own_thread_join(&collector.thread);
+    deputy_dismiss();
     cycle_abort(false);
     relaxed_store(&collector.retiring, false);
     release_store(&collector.finished, relaxed_load(&collector.requested));
