@@ -15,6 +15,7 @@
 #include "gc/trap_table.h"
 
 #include "gc/shield.h"
+#include "sys/proc_mem.h"
 #include "sys/syscall.h"
 
 #include <fcntl.h>
@@ -55,22 +56,17 @@ enum trap_kind trap_kind(uint64_t number)
     return number < GC_COUNT(calls) ? (enum trap_kind)calls[number].kind : TRAP_UNKNOWN;
 }
 
-static bool copy(int number, void *own, uintptr_t other, size_t size)
-{
-    struct iovec here = {own, size}, there = {(void *)other, size};
-    long pid = syscall0(__NR_getpid);
-    return syscall6(number, pid, (long)&here, 1, (long)&there, 1, 0) == (long)size;
-}
-
 bool trap_peek(void *to, uintptr_t from, size_t size)
 {
-    return copy(__NR_process_vm_readv, to, from, size);
+    return proc_mem_copy(to, from, size);
 }
 
 bool trap_poke(uintptr_t to, const void *from, size_t size)
 {
+    struct iovec here = {(void *)(uintptr_t)from, size}, there = {(void *)to, size};
     shield_keep_open(to, size);
-    return copy(__NR_process_vm_writev, (void *)(uintptr_t)from, to, size);
+    return syscall6(__NR_process_vm_writev, syscall0(__NR_getpid), (long)&here, 1, (long)&there, 1,
+                    0) == (long)size;
 }
 
 static void keep_int_sized(uintptr_t pointer, uintptr_t length_pointer)
