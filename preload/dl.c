@@ -46,7 +46,8 @@ __asm__(".text\n\t"
 GC_EXPORT int dlclose(void *handle)
 {
     real_resolve();
+    struct modules_seen *seen = runtime_library_closing();
     int result = real.dlclose(handle);
-    runtime_library_closed();
+    runtime_library_closed(seen);
     return result;
 }

@@ -10,10 +10,13 @@
  * are done, and the child's runs first. All locks are taken in the order of LOCKS. */
 #include "runtime.h"
 
+#include "report.h"
+
 #include "cycle/collector.h"
 #include "cycle/pacer.h"
 #include "cycle/probation.h"
 #include "gc/mark.h"
+#include "gc/own_thread.h"
 #include "gc/protected.h"
 #include "gc/roots.h"
 #include "gc/scan.h"
@@ -27,6 +30,7 @@
 #include "mutator/alloc.h"
 #include "mutator/foreign.h"
 #include "mutator/thread.h"
+#include "sys/clock.h"
 #include "sys/follow.h"
 #include "sys/lock.h"
 #include "sys/mem.h"
@@ -36,11 +40,13 @@
 #include "sys/signal.h"
 #include "sys/syscall.h"
 #include "sys/task.h"
+#include "watch/history.h"
 #include "watch/leak.h"
+#include "watch/modules.h"
+#include "watch/profile.h"
 #include "watch/shakedown.h"
 #include "watch/stack_table.h"
 #include "watch/trace.h"
-#include "watch/symbol.h"
 #include "watch/unwind.h"
 
 #include <dlfcn.h>
@@ -130,20 +136,45 @@ static uint32_t capture_stack(void)
     return depth == 0 ? 0 : stack_table_intern(pcs, depth);
 }
 
+/* The table of descriptors is the program's, unless the thread is ours: then nobody meets what is
+ * opened for a moment. */
+static bool own_files(void)
+{
+    return own_thread_has((int32_t)syscall0(__NR_gettid));
+}
+
 static void on_finished(const struct cycle_record *record)
 {
+    history_add_cycle(record, own_files() ? mem_resident() : 0);
     if (options.gctrace)
         trace_cycle(record);
 }
 
-static bool wants_report(void)
-{
-    return options.mode != MODE_OFF && strcmp(options.report, "off") != 0;
-}
 
 static bool wants_stacks(void)
 {
-    return (wants_report() || options.mode == MODE_SHAKEDOWN) && options.stacks != STACKS_NONE;
+    return (report_records() || options.mode == MODE_SHAKEDOWN) && options.stacks != STACKS_NONE;
+}
+
+static void on_born(uint32_t stack, uint64_t bytes, uint64_t parts)
+{
+    struct stack_account *account = stack_table_account(stack);
+    relaxed_add(&account->allocated_blocks, parts);
+    relaxed_add(&account->allocated_bytes, bytes * parts);
+}
+
+static void on_died(uint32_t stack, uint64_t bytes, uint64_t parts)
+{
+    struct stack_account *account = stack_table_account(stack);
+    relaxed_add(&account->freed_blocks, parts);
+    relaxed_add(&account->freed_bytes, bytes * parts);
+}
+
+static void on_judged(const struct block *block, unsigned age, bool indirect, bool reclaimed)
+{
+    if (reclaimed && block_stack(block) != 0)
+        on_died(block_stack(block), block_requested(block), alloc_parts(block));
+    leak_note(block, age, indirect, reclaimed);
 }
 
 /* The program freed or resized a block that the last mark did not reach. */
@@ -168,7 +199,9 @@ static void start_allocator(void)
                   .stress = collects ? collector_on_stress : NULL,
                   .exhausted = collects ? collector_on_exhausted : NULL,
                   .contradiction = on_contradiction,
-                  .capture = capture_stack},
+                  .capture = capture_stack,
+                  .born = on_born,
+                  .died = on_died},
         .sampling = !wants_stacks()                ? ALLOC_SAMPLE_NONE
                     : options.stacks == STACKS_ALL ? ALLOC_SAMPLE_ALL
                                                    : ALLOC_SAMPLE_SOME,
@@ -218,9 +251,9 @@ static void start_collector(void)
                   .stop_timeout_ns = (uint64_t)options.stop_ms * 1000000u,
                   .pause_ns = (uint64_t)options.pause_us * 1000u,
                   .limit = limit,
-                  .classify = wants_report(),
+                  .classify = report_records(),
                   .oracle = options.oracle != 0,
-                  .judged = wants_report() ? leak_note : NULL,
+                  .judged = report_records() ? on_judged : NULL,
                   .withhold = options.mode == MODE_SHAKEDOWN ? withheld_add : NULL,
                   .set_trigger = alloc_set_trigger},
         .barrier = chosen_barrier(),
@@ -264,6 +297,8 @@ static void lock_everything(void)
     lock_acquire(thread_registry_lock());
     heap_lock_all();
     lock_acquire(leak_lock());
+    lock_acquire(history_lock());
+    lock_acquire(modules_lock());
     lock_acquire(meta_lock());
     unwind_fork_prepare();
 }
@@ -274,6 +309,8 @@ static void unlock_in_parent(void)
         return;
     unwind_fork_parent();
     lock_release(meta_lock());
+    lock_release(modules_lock());
+    lock_release(history_lock());
     lock_release(leak_lock());
     heap_unlock_all();
     lock_release(thread_registry_lock());
@@ -293,7 +330,10 @@ static void unlock_in_child(void)
         return;
     runtime.pid = (int32_t)syscall0(__NR_getpid); /* not above: CYCLE may be held for ever */
     unwind_fork_child();
+    lock_abandon(profile_lock());
     reset_and_release(meta_lock());
+    reset_and_release(modules_lock());
+    reset_and_release(history_lock());
     reset_and_release(leak_lock());
     heap_unlock_all_in_child();
     reset_and_release(thread_registry_lock());
@@ -308,6 +348,7 @@ void runtime_start(void)
         return;
     runtime.started = true;
     runtime.pid = (int32_t)syscall0(__NR_getpid);
+    clock_start();
     struct environment e = find_environment();
     print_note_stderr();
     options_parse(e.secure ? NULL : e.envp, 2);
@@ -350,17 +391,6 @@ void runtime_thread_begin(void)
         note_thread_stack(here);
 }
 
-/* C++ names are readable if libstdc++ is loaded. */
-static void find_demangler(void)
-{
-    union {
-        void *address;
-        symbol_demangler *call;
-    } found = {.address = dlsym(RTLD_DEFAULT, "__cxa_demangle")};
-    if (found.address != NULL)
-        symbol_set_demangler(found.call, free);
-}
-
 static const char *why_not_collected(void)
 {
     if (runtime.no_arena != NULL)
@@ -372,7 +402,7 @@ void runtime_exit(void)
 {
     /* In a sandbox not a word: it would take system calls, and a report files. */
     if (runtime.exited || !runtime.started || sandbox_on() || lock_any_held() ||
-        !(wants_report() || options.gctrace))
+        !(report_records() || options.gctrace))
         return;
     runtime.exited = true;
     withheld_end(); /* the report reads what leaked */
@@ -381,24 +411,7 @@ void runtime_exit(void)
     if (heap_used() != 0)
         collector_run(CYCLE_EXIT);
     sweep_finish();
-    struct cycle_record last = cycle_last();
-    struct leak_summary summary = {
-        .destination = options.report,
-        .not_collected = why_not_collected(),
-        .reachable_blocks = last.marked_blocks,
-        .reachable_bytes = last.marked_bytes,
-        .interlock = options.mode == MODE_COLLECT ? last.interlock : NULL,
-        .contradictions = probation_status().contradictions,
-        .written = probation_status().written,
-        .withheld = withheld_counts().blocks,
-        .touched = withheld_counts().touched,
-        .max_groups = (unsigned)options.max_leaks,
-    };
-    if (!wants_report())
-        return;
-    if (leak_any())
-        find_demangler();
-    leak_report_write(&summary);
+    report_at_exit(why_not_collected());
 }
 
 static const char *why_not_reclaimed(const struct cycle_record *last)
@@ -495,7 +508,13 @@ void runtime_limit_set(void)
         more = collector_shrink_arena(size_min(limit, arena_reserved()) / 2);
 }
 
-void runtime_library_closed(void)
+struct modules_seen *runtime_library_closing(void)
+{
+    return wants_stacks() && !sandbox_on() ? modules_before_unload() : NULL;
+}
+
+void runtime_library_closed(struct modules_seen *seen)
 {
     unwind_flush();
+    modules_after_unload(seen);
 }

@@ -40,7 +40,9 @@ void runtime_heap_mapping_end(void);
  * one has returned. */
 void runtime_limit_coming(size_t bytes);
 void runtime_limit_set(void);
-/* A library was unloaded. */
-void runtime_library_closed(void);
+/* Around a call that may unload a library; what the first returned goes to the second. */
+struct modules_seen;
+struct modules_seen *runtime_library_closing(void);
+void runtime_library_closed(struct modules_seen *seen);
 
 #endif

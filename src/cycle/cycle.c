@@ -51,6 +51,7 @@
 #include "mutator/thread.h"
 #include "sys/cgroup.h"
 #include "sys/clock.h"
+#include "sys/event.h"
 #include "sys/lock.h"
 #include "sys/mem.h"
 #include "sys/options.h"
@@ -86,7 +87,6 @@ static struct {
     _Atomic uint8_t phase;
     struct cycle_record record;
     struct roots_stats roots;
-    uint64_t started;
     bool unfinished;             /* .inv.all_or_none */
     bool watches;                /* for writes to what the last mark has not reached */
     uint64_t look_ns;            /* to ask the barrier about the whole heap, of this cycle; 0: not
@@ -114,6 +114,7 @@ static void enter(enum cycle_phase to)
 {
     GC_CHECK(leads_to[relaxed_load(&cycle.phase)] & (1u << to));
     relaxed_store(&cycle.phase, (uint8_t)to);
+    event_note(EVENT_PHASE, to, cycle.record.number);
 }
 
 bool cycle_is_resting(void)
@@ -167,7 +168,6 @@ static void set_plan(struct pacer_plan plan)
 bool cycle_start(const struct cycle_settings *settings)
 {
     cycle.settings = *settings;
-    cycle.started = clock_now_ns();
     set_plan(pacer_first());
     return team_init();
 }
@@ -223,6 +223,7 @@ static void note_pause(uint64_t begun)
     r->pauses++;
     r->paused += took;
     r->pause = took > r->pause ? took : r->pause;
+    event_note(EVENT_STOP, took, r->number);
 }
 
 static const char *begin_barrier(const struct barrier *barrier)
@@ -308,6 +309,8 @@ static void judge_mark(const struct cycle_order *order)
     r->unreached_bytes = counts.bytes;
     r->due_blocks = counts.due_blocks;
     r->due_bytes = counts.due_bytes;
+    if ((r->interlock == NULL) != (cycle.roots.interlock == NULL))
+        event_note(EVENT_INTERLOCK, cycle.roots.interlock != NULL, 0);
     r->interlock = cycle.roots.interlock;
     r->reclaiming = cycle.settings.mode >= MODE_COLLECT && probation_passed() &&
                     r->interlock == NULL;
@@ -627,9 +630,10 @@ static struct cycle_record new_record(enum cycle_reason reason)
     return (struct cycle_record){.number = last->number,
                                  .reason = reason,
                                  .total = last->total,
-                                 .begun = clock_now_ns() - cycle.started,
+                                 .begun = clock_uptime_ns(),
                                  .heap_before = heap_used(),
-                                 .net_before = heap_net()};
+                                 .net_before = heap_net(),
+                                 .interlock = last->interlock};
 }
 
 /* Bytes until the limit that the user or the control group has set. */
@@ -721,9 +725,11 @@ const char *cycle_collect(const struct cycle_order *order)
     r->total += r->took;
     if (reason != NULL) {
         set_plan(pacer_retry(heap_net(), heap_used()));
+        event_note(EVENT_FAILED, r->number + 1, 0);
     } else {
         r->number++;
         finish(order);
+        event_note(EVENT_CYCLE, r->number, (uint64_t)r->live);
     }
     enter(CYCLE_IDLE_PHASE);
     return reason;

@@ -8,6 +8,7 @@
 #include "cycle/probation.h"
 
 #include "base/atomic.h"
+#include "sys/event.h"
 #include "sys/print.h"
 
 enum {
@@ -66,6 +67,7 @@ static void pin(uint32_t stack, uint64_t count)
 static bool note(const struct block *block)
 {
     uint64_t before = relaxed_add(&probation.contradictions, 1);
+    event_note(EVENT_CONTRADICTION, block_stack(block), block->size);
     pin(block_stack(block), 1);
     return before == 0 && probation.needed != 0;
 }

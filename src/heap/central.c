@@ -396,17 +396,35 @@ static uint32_t judge_off_lock(struct central *c, struct slab *span)
     return freed;
 }
 
-void central_sweep_span(uint32_t head)
+struct slab *central_hold_span(uint32_t head)
 {
     struct slab *span = slab_at(head);
+    unsigned size_class = once(span->size_class);
+    bool traced = once(span->traced);
+    if (size_class == 0 || size_class >= SIZE_CLASS_COUNT)
+        return NULL;
+    lock_acquire(&central_of(size_class, traced)->lock);
+    /* It may have been retired, and remade, since the caller looked. */
+    if (is_span_of(head, size_class, traced))
+        return span;
+    lock_release(&central_of(size_class, traced)->lock);
+    return NULL;
+}
+
+void central_let_go(const struct slab *span)
+{
+    lock_release(&central_of(span->size_class, span->traced)->lock);
+}
+
+void central_sweep_span(uint32_t head)
+{
+    struct slab *span = central_hold_span(head);
+    if (span == NULL)
+        return;
     unsigned size_class = span->size_class;
     bool traced = span->traced;
-    if (size_class == 0 || size_class >= SIZE_CLASS_COUNT)
-        return;
     struct central *c = central_of(size_class, traced);
-    lock_acquire(&c->lock);
-    /* It may have been retired, and remade, since the caller looked. */
-    if (is_span_of(head, size_class, traced) && span_is_due(span)) {
+    if (span_is_due(span)) {
         uint32_t freed = judge_off_lock(c, span);
         if (is_span_of(head, size_class, traced)) {
             span_count(span, freed);
@@ -511,16 +529,12 @@ static size_t discard_free(const struct slab *span)
 }
 
 /* Beside the program: a guess. */
-static bool may_hold_free_pages(uint32_t index, unsigned *size_class, bool *traced)
+static bool may_hold_free_pages(uint32_t index)
 {
     const struct slab *slab = slab_at(index);
-    if (slab_kind(slab) != SLAB_CLASSED || once(slab->head) != index ||
-        once(slab->idle) == IDLE_DISCARDED)
-        return false;
-    *size_class = once(slab->size_class);
-    *traced = once(slab->traced);
-    return *size_class != 0 && *size_class < SIZE_CLASS_COUNT &&
-           (size_t)once(slab->free_slots) * size_classes[*size_class].size >= PAGE_SIZE;
+    return slab_kind(slab) == SLAB_CLASSED && once(slab->head) == index &&
+           once(slab->idle) != IDLE_DISCARDED &&
+           (size_t)once(slab->free_slots) * once(slab->object_size) >= PAGE_SIZE;
 }
 
 /* While it lasts nobody takes a slot from the span; those that are free stay so. */
@@ -537,16 +551,13 @@ static size_t discard_idle(struct slab *span, unsigned calls)
 size_t central_discard_pages(unsigned calls)
 {
     size_t bytes = 0;
-    unsigned size_class;
-    bool traced;
     for (uint32_t i = 0; i < relaxed_load(&arena.top); i++) {
-        if (!may_hold_free_pages(i, &size_class, &traced))
+        struct slab *span = may_hold_free_pages(i) ? central_hold_span(i) : NULL;
+        if (span == NULL)
             continue;
-        struct central *c = central_of(size_class, traced);
-        lock_acquire(&c->lock);
-        if (is_span_of(i, size_class, traced) && slab_at(i)->idle != IDLE_DISCARDED)
-            bytes += discard_idle(slab_at(i), calls);
-        lock_release(&c->lock);
+        if (span->idle != IDLE_DISCARDED)
+            bytes += discard_idle(span, calls);
+        central_let_go(span);
     }
     return bytes;
 }

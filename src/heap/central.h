@@ -29,6 +29,10 @@ void *central_fetch_traced(unsigned size_class, struct record record);
 /* Takes back one block of a traced span whose slot byte is SLOT_CACHED. */
 void central_release_traced(const struct block *block);
 
+/* The span of which this slab is the head, its class locked: no slot of it is handed out or taken
+ * back until central_let_go. NULL: it is none. */
+struct slab *central_hold_span(uint32_t head);
+void central_let_go(const struct slab *span);
 /* Sweeps the span if it is still one and has not been swept in this cycle. */
 void central_sweep_span(uint32_t head);
 /* In the child of fork, if somebody was sweeping in the parent: .inv.unlocked. */

@@ -54,6 +54,8 @@ enum {
 };
 
 static struct alloc_settings settings;
+/* Of a traced block of each class; fixed by alloc_start. */
+static uint64_t parts_of_class[SIZE_CLASS_COUNT];
 static _Atomic int64_t trigger = INT64_MAX;
 static _Atomic uint64_t stress_count;
 static _Atomic uint32_t page_moves;
@@ -62,6 +64,16 @@ void alloc_start(const struct alloc_settings *given)
 {
     settings = *given;
     hot.slow_free = given->zero_on_free || given->junk;
+    for (unsigned i = 1; i < SIZE_CLASS_COUNT; i++)
+        parts_of_class[i] = given->sampling == ALLOC_SAMPLE_SOME
+                                ? sampler_weight(given->sample_bytes, size_classes[i].size)
+                                : SAMPLER_PARTS;
+}
+
+/* The stack of every large block is recorded. */
+uint64_t alloc_parts(const struct block *block)
+{
+    return block->head->traced ? parts_of_class[block->head->size_class] : SAMPLER_PARTS;
 }
 
 void alloc_set_trigger(int64_t bytes)
@@ -170,13 +182,27 @@ static void *take_uncached(unsigned size_class)
     return central_fetch(size_class, &block, 1) == 0 ? NULL : make_live(block);
 }
 
+static void note_birth(uint32_t stack, size_t size, uint64_t parts)
+{
+    if (stack != 0 && settings.hooks.born != NULL)
+        settings.hooks.born(stack, size, parts);
+}
+
+static void note_death(uint32_t stack, size_t size, uint64_t parts)
+{
+    if (stack != 0 && settings.hooks.died != NULL)
+        settings.hooks.died(stack, size, parts);
+}
+
 static void *take_traced(unsigned size_class, size_t size)
 {
     uint32_t stack = capture();
     if (stack == 0)
         return NULL;
     poll(0);
-    return make_live(central_fetch_traced(size_class, (struct record){stack, (uint32_t)size}));
+    void *block = central_fetch_traced(size_class, (struct record){stack, (uint32_t)size});
+    note_birth(block != NULL ? stack : 0, size, parts_of_class[size_class]);
+    return make_live(block);
 }
 
 static void *take_small(unsigned size_class, size_t size)
@@ -204,6 +230,7 @@ static void *take_large(size_t size, size_t asked, size_t alignment, bool *zeroe
     void *block = large_alloc(size, alignment, zeroed);
     if (block != NULL)
         note_large(block, stack, asked);
+    note_birth(block != NULL ? stack : 0, asked, SAMPLER_PARTS);
     return make_live(block);
 }
 
@@ -380,6 +407,7 @@ static void free_block(const char *call, const struct block *b)
     if (lock_any_held()) /* .inv.handler: it stays, and a later cycle finds it */
         return;
     end_life(call, b, large ? SLOT_FREE : SLOT_CACHED);
+    note_death(block_stack(b), block_requested(b), alloc_parts(b));
     if (hot.slow_free)
         overwrite(b);
     if (large)
@@ -445,13 +473,16 @@ static void *move_large(const struct block *b, size_t size)
     return to;
 }
 
-/* The report tells what the program asked for last. */
-static void note_size(const struct block *b, size_t size)
+/* The report tells what the program asked for last. To an account it is as if the block had been
+ * freed, and another one allocated. */
+static void note_size(const struct block *b, size_t before, size_t size)
 {
+    note_death(block_stack(b), before, alloc_parts(b));
     if (slab_kind(b->head) == SLAB_LARGE)
         b->head->slack = (uint32_t)(b->head->bytes - size);
     else if (b->head->traced)
         b->head->records[b->slot].size = (uint32_t)size;
+    note_birth(block_stack(b), size, alloc_parts(b));
 }
 
 static bool fits_in_place(const struct block *b, size_t size)
@@ -466,8 +497,9 @@ static bool fits_in_place(const struct block *b, size_t size)
 
 static void *realloc_own(struct block *b, void *p, size_t size)
 {
+    size_t before = block_requested(b);
     if (fits_in_place(b, size)) {
-        note_size(b, size);
+        note_size(b, before, size);
         return p;
     }
     void *to = slab_kind(b->head) == SLAB_LARGE ? move_large(b, size) : NULL;

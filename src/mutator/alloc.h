@@ -23,6 +23,10 @@ struct alloc_hooks {
     bool (*exhausted)(size_t size);
     /* Interns the caller's stack; 0 = could not. */
     uint32_t (*capture)(void);
+    /* A block of `bytes`, which stands for `parts` of a block (sampler.h), was allocated there, or
+     * freed. */
+    void (*born)(uint32_t stack, uint64_t bytes, uint64_t parts);
+    void (*died)(uint32_t stack, uint64_t bytes, uint64_t parts);
     /* The program used a block that the last cycle found unreachable. */
     void (*contradiction)(const struct block *block);
 };
@@ -44,6 +48,9 @@ struct alloc_settings {
 void alloc_start(const struct alloc_settings *settings);
 /* heap_net() at which hooks.pressure is called. Any thread. */
 void alloc_set_trigger(int64_t bytes);
+
+/* How many blocks this one stands for, in SAMPLER_PARTS, if its stack was recorded. */
+uint64_t alloc_parts(const struct block *block);
 
 void *alloc_malloc(size_t size);
 void *alloc_calloc(size_t count, size_t size);

@@ -15,6 +15,24 @@ static double minus_log(uint64_t u)
     return -(ln_m + exponent * 0.69314718055994531);
 }
 
+/* 1 - exp(-x), relative error below 1e-9: by its series for x / 2^k < 1/8, then k times by
+ * 1 - exp(-2y) = e (2 - e) for e = 1 - exp(-y). */
+static double probability(double x)
+{
+    int doublings = 0;
+    for (; x >= 0.125; x /= 2)
+        doublings++;
+    double e = x * (1 - x / 2 * (1 - x / 3 * (1 - x / 4 * (1 - x / 5 * (1 - x / 6)))));
+    for (; doublings > 0; doublings--)
+        e *= 2 - e;
+    return e;
+}
+
+uint64_t sampler_weight(uint64_t mean_bytes, size_t size)
+{
+    return (uint64_t)(SAMPLER_PARTS / probability((double)size / (double)mean_bytes) + 0.5);
+}
+
 int64_t sampler_next(uint64_t *rng, uint64_t mean_bytes, size_t size)
 {
     uint64_t u = (rng_next(rng) >> 11) + 1;

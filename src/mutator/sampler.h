@@ -9,6 +9,11 @@
 
 #include "base/base.h"
 
+/* How many blocks of `size` bytes a sampled one stands for, in SAMPLER_PARTS: the inverse of the
+ * probability 1 - exp(-size / mean_bytes). */
+enum { SAMPLER_PARTS = 256 };
+uint64_t sampler_weight(uint64_t mean_bytes, size_t size);
+
 /* Allocations of `size` bytes up to and including the next sampled one, at least 1. */
 int64_t sampler_next(uint64_t *rng, uint64_t mean_bytes, size_t size);
 

@@ -12,11 +12,14 @@
 #include <stdatomic.h>
 
 #define LOCKS(X) \
+    X(PROFILE)   /* one profile at a time is written */ \
     X(CYCLE)     /* one cycle at a time; held from arming to the end of the pause */ \
     X(REGISTRY)  /* the list of threads */ \
     X(CENTRAL)   /* one of them per size class: its slabs and its transfer cache */ \
     X(PAGE_HEAP) /* runs of slabs */ \
     X(SITES)     /* totals per allocation site */ \
+    X(HISTORY)   /* cycles and moments that were */ \
+    X(MODULES)   /* modules that were unloaded */ \
     X(META)      /* metadata memory */ \
     X(UNWIND)    /* libunwind's interpreter */
 

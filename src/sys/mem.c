@@ -8,6 +8,7 @@
 #include "sys/sandbox.h"
 #include "sys/syscall.h"
 
+#include <fcntl.h>
 #include <linux/mman.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -139,6 +140,21 @@ bool mem_move_pages(void *from, void *to, size_t size)
         watch->end(state);
     mem_move_end();
     return moved;
+}
+
+uint64_t mem_resident(void)
+{
+    char text[128] = "";
+    long fd = syscall3(__NR_open, (long)"/proc/self/statm", O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return 0;
+    syscall3(__NR_read, fd, (long)text, sizeof(text) - 1);
+    syscall1(__NR_close, fd);
+    uint64_t pages = 0;
+    const char *at = strchr(text, ' '); /* the second number */
+    for (at = at == NULL ? "" : at + 1; *at >= '0' && *at <= '9'; at++)
+        pages = pages * 10 + (uint64_t)(*at - '0');
+    return pages * PAGE_SIZE;
 }
 
 bool mem_is_full(void)

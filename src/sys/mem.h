@@ -46,5 +46,7 @@ void mem_moves_after_fork(void);
 size_t mem_address_limit(void);
 /* Not a page more can be mapped. */
 bool mem_is_full(void);
+/* Resident memory of the process, from /proc: needs a descriptor for a moment. 0: not known. */
+uint64_t mem_resident(void);
 
 #endif

@@ -340,6 +340,16 @@ static void add_range(struct printer *p, const struct option_row *row)
     }
 }
 
+void options_each(void (*visit)(const char *name, const char *value, void *data), void *data)
+{
+    struct printer value;
+    for (size_t i = 0; i < GC_COUNT(rows); i++) {
+        printer_start(&value, -1);
+        add_value(&value, &rows[i], &options);
+        visit(rows[i].name, value.text, data);
+    }
+}
+
 #define HELP_ROW "%-10s %-10s %-10s %-22s %s\n"
 
 void options_print_help(int fd)

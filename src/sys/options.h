@@ -36,6 +36,8 @@ void options_set_defaults(struct options *into);
 /* Every option with its value in `options`, default, range and meaning, to a descriptor;
  * options_parse() does it by itself for help=1. */
 void options_print_help(int fd);
+/* Calls visit for each option, with its value as text. */
+void options_each(void (*visit)(const char *name, const char *value, void *data), void *data);
 /* Value of NAME in envp, or NULL: getenv without libc. */
 const char *env_lookup(char *const *envp, const char *name);
 

@@ -11,13 +11,12 @@
 #include "cycle/probation.h"
 #include "heap/meta.h"
 #include "sys/lock.h"
-#include "sys/options.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
+#include "watch/destination.h"
 #include "watch/leak_report.h"
 #include "watch/stack_table.h"
 
-#include <fcntl.h>
 #include <string.h>
 
 enum { GROUPS_START = 256, NO_GROUP = 0 };
@@ -108,35 +107,14 @@ bool leak_any(void)
     return leaks.count != 0;
 }
 
-/* Copies `path` with %p replaced by the process id. */
-static void expand(const char *path, char *out, size_t room)
+bool leak_group(size_t number, struct leak_group *out)
 {
-    struct printer p;
-    printer_start(&p, -1);
-    for (; *path != 0; path++) {
-        if (path[0] == '%' && path[1] == 'p') {
-            printer_printf(&p, "%d", (int)syscall0(__NR_getpid));
-            path++;
-        } else {
-            printer_printf(&p, "%c", *path);
-        }
-    }
-    size_t length = size_min(p.used, room - 1);
-    memcpy(out, p.text, length);
-    out[length] = 0;
-}
-
-static int open_destination(const char *destination)
-{
-    char path[OPTION_PATH_MAX + 32];
-    if (strcmp(destination, "stderr") == 0)
-        return 2;
-    expand(destination, path, sizeof(path));
-    long fd = syscall3(__NR_open, (long)path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd >= 0)
-        return (int)fd;
-    print_error("the report cannot be written to '%s' (error %ld), so it comes here", path, -fd);
-    return 2;
+    lock_acquire(&leaks.lock);
+    bool there = number < leaks.count;
+    if (there)
+        *out = leaks.groups[number];
+    lock_release(&leaks.lock);
+    return there;
 }
 
 /* Where the blocks come from that were used though no pointer to them had been found. */
@@ -194,12 +172,11 @@ void leak_report_write(const struct leak_summary *s)
         return;
     if (leaks.count == 0 && s->not_collected == NULL && s->contradictions == 0)
         return;
-    int fd = open_destination(s->destination);
+    int fd = destination_open(s->destination, "the report", true);
     if (fd == 2 && !print_stderr_usable())
         return;
     write_report(s, fd);
-    if (fd != 2)
-        syscall1(__NR_close, fd);
+    destination_close(fd);
 }
 
 struct lock *leak_lock(void)

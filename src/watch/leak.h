@@ -13,6 +13,9 @@ void leak_note(const struct block *block, unsigned age, bool indirect, bool recl
 
 /* Has any leak been noted? */
 bool leak_any(void);
+/* Copies group `number`, from 0. False: there are not so many. Any thread. */
+struct leak_group;
+bool leak_group(size_t number, struct leak_group *out);
 
 struct leak_summary {
     const char *destination;      /* "stderr", "off", or a path in which %p is the process id */

@@ -37,7 +37,7 @@
  *   cycle NUMBER REASON ...           the fields of struct stats_cycle in their order, for each of
  *                                     the last STATS_CYCLES
  *   moment TIME ...                   the fields of struct stats_moment
- *   event TIME THREAD KIND A B        KIND by its name in STATS_EVENT_KINDS
+ *   event TIME THREAD KIND A B        KIND by its name in EVENT_KINDS
  *   end LINES
  *
  * Estimates: with stacks=sampled a block of n bytes has its stack recorded with the probability
@@ -49,8 +49,10 @@
 
 enum profile_reason { PROFILE_EXIT, PROFILE_REQUEST, PROFILE_SIGNAL, PROFILE_PERIODIC };
 
-/* Writes a profile to a descriptor. False: it could not be written whole. Takes milliseconds; on a
- * thread that may wait for locks, with the world running. */
-bool profile_write(int fd, enum profile_reason reason);
+/* Writes a profile to a descriptor; `notes` end with NULL. False: it could not be written whole.
+ * Takes milliseconds; on a thread that may wait for locks, with the world running. */
+bool profile_write(int fd, enum profile_reason reason, const char *const *notes);
+
+struct lock *profile_lock(void);
 
 #endif

@@ -14,10 +14,10 @@
  *                only got from buckets (acquire) or from the thread that made the record.
  *   .inv.chunk   No record crosses a chunk. A cursor that would is moved on; the rest is lost.
  *
- * Lost: the end of a chunk (at most 528 of 65,536 bytes), a record whose stack another thread
+ * Lost: the end of a chunk (at most 584 of 65,536 bytes), a record whose stack another thread
  * linked first, a chunk of two that were made at once. All bounded by events that are rare.
  *
- * Cost: 256 KiB for the buckets at the first stack; 16 bytes and 8 a frame for each; 12-14 ns to
+ * Cost: 256 KiB for the buckets at the first stack; 72 bytes and 8 a frame for each; 12-14 ns to
  * find a stack of 10 frames, 30-35 ns for 30, hashing included (2026-11, one core, all in
  * cache). */
 #include "watch/stack_table.h"
@@ -26,6 +26,7 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "heap/meta.h"
+#include "sys/clock.h"
 
 #include <string.h>
 
@@ -42,6 +43,8 @@ struct record {
     uint32_t hash;
     uint32_t depth;
     uint32_t unused;
+    uint64_t time;
+    struct stack_account account;
     uintptr_t pcs[];
 };
 
@@ -99,18 +102,23 @@ static uint32_t cut(uint32_t units)
     return make_once(&chunks[from >> CHUNK_SHIFT], (size_t)CHUNK_UNITS * UNIT) ? from : 0;
 }
 
+static uint32_t units_of(unsigned depth)
+{
+    return (uint32_t)(align_up(sizeof(struct record) + depth * sizeof(uintptr_t), UNIT) / UNIT);
+}
+
 static uint32_t record_new(const uintptr_t *pcs, unsigned depth, uint32_t hash)
 {
-    size_t size = align_up(sizeof(struct record) + depth * sizeof *pcs, UNIT);
-    uint32_t number = cut((uint32_t)(size / UNIT));
+    uint32_t units = units_of(depth), number = cut(units);
     if (number == 0)
         return 0;
     struct record *r = record_at(number);
-    GC_ASSERT(r && r->depth == 0 && number % CHUNK_UNITS + size / UNIT <= CHUNK_UNITS);
+    GC_ASSERT(r && r->depth == 0 && number % CHUNK_UNITS + units <= CHUNK_UNITS);
     r->hash = hash;
     r->depth = depth;
+    r->time = clock_uptime_ns();
     memcpy(r->pcs, pcs, depth * sizeof *pcs);
-    relaxed_add(&bytes, size);
+    relaxed_add(&bytes, (uint64_t)units * UNIT);
     return number;
 }
 
@@ -167,6 +175,34 @@ unsigned stack_table_get(uint32_t stack, const uintptr_t **pcs)
         return 0;
     *pcs = r->pcs;
     return r->depth;
+}
+
+bool stack_table_has(uint32_t stack)
+{
+    if (stack == 0 || stack >= relaxed_load(&cursor))
+        return false;
+    const struct record *r = record_at(stack);
+    return r && r->depth != 0 && r->depth <= STACK_DEPTH_MAX &&
+           stack % CHUNK_UNITS + units_of(r->depth) <= CHUNK_UNITS &&
+           r->hash == hash_of(r->pcs, r->depth);
+}
+
+struct stack_account *stack_table_account(uint32_t stack)
+{
+    return &record_at(stack)->account;
+}
+
+uint64_t stack_table_time(uint32_t stack)
+{
+    return record_at(stack)->time;
+}
+
+void stack_table_each(void (*visit)(uint32_t stack, void *data), void *data)
+{
+    _Atomic uint32_t *all = acquire_load(&buckets);
+    for (unsigned b = 0; all && b < BUCKETS; b++)
+        for (uint32_t at = acquire_load(&all[b]); at != 0; at = record_at(at)->next)
+            visit(at, data);
 }
 
 struct stack_table_stats stack_table_stats(void)

@@ -13,6 +13,14 @@ enum {
     STACK_DEPTH_MAX = 64,
 };
 
+/* What was ever allocated with a stack, and what of it was freed or reclaimed: estimates, in
+ * SAMPLER_PARTS of a block and of a byte. */
+struct stack_account {
+    _Atomic uint64_t allocated_blocks, allocated_bytes, freed_blocks, freed_bytes;
+    /* The census's (census.h), counted one by one. */
+    uint64_t reached_blocks, reached_bytes;
+};
+
 struct stack_table_stats {
     uint64_t stacks, bytes; /* interned, and the memory they take */
     uint64_t dropped;       /* captures that got 0 because the table was full or memory short */
@@ -24,6 +32,13 @@ uint32_t stack_table_intern(const uintptr_t *pcs, unsigned depth);
 /* The addresses of a stack, innermost first; they stay where they are for ever. Returns how many:
  * 0 for 0. Only numbers that were given out may be asked. */
 unsigned stack_table_get(uint32_t stack, const uintptr_t **pcs);
+/* Was this number given out? For one that may be anything. */
+bool stack_table_has(uint32_t stack);
+struct stack_account *stack_table_account(uint32_t stack);
+/* When it was first interned, ns since the start. */
+uint64_t stack_table_time(uint32_t stack);
+/* Calls visit for every stack there is. */
+void stack_table_each(void (*visit)(uint32_t stack, void *data), void *data);
 struct stack_table_stats stack_table_stats(void);
 
 #endif

@@ -18,6 +18,7 @@
 #ifndef GC_STATS_PAGE_H
 #define GC_STATS_PAGE_H
 
+#include "sys/event.h"
 #include "watch/totals.h"
 
 #include <stdint.h>
@@ -30,7 +31,6 @@ enum {
     STATS_SIGNAL = 62,
     STATS_VERSION = 1,
     STATS_CYCLES = 256,
-    STATS_EVENTS = 4096,
     STATS_SITES = 32,
     STATS_FRAMES = 16,
     STATS_HISTORY = 1024,
@@ -58,34 +58,6 @@ struct stats_cycle {
     uint64_t reclaiming;                        /* 1: what is due is reclaimed in this sweep */
 };
 
-/*  X(NAME, "what a and b are") */
-#define STATS_EVENT_KINDS(X) \
-    X(PHASE, "a: the phase that begins (cycle.h), b: number of the cycle") \
-    X(STOP, "a: ns for which the world was stopped, ending now, b: number of the cycle") \
-    X(TRIGGER, "a: bytes of heap, b: bytes at which a cycle was due") \
-    X(CYCLE, "a: number of the cycle that ended, b: bytes live") \
-    X(FAILED, "a: number of the cycle that could not be finished, b: 0") \
-    X(CONTRADICTION, "a: stack of the block's allocation, b: bytes of the block") \
-    X(INTERLOCK, "a: 1 in force, 0 lifted, b: 0") \
-    X(DECAY, "a: bytes given back to the kernel, b: 0") \
-    X(REQUEST, "a: commands that were asked for, b: 0") \
-    X(EXHAUSTED, "a: bytes that could not be had, b: 0")
-
-enum stats_event_kind {
-    STATS_EVENT_NONE,
-#define STATS_EVENT_KIND(name, help) STATS_EVENT_##name,
-    STATS_EVENT_KINDS(STATS_EVENT_KIND)
-#undef STATS_EVENT_KIND
-};
-
-struct stats_event {
-    uint64_t stamp;     /* number of the event + 1; its place is number % STATS_EVENTS. Written
-                         * last; a reader that finds another one after leaves the event out */
-    uint64_t time;      /* ns since the start */
-    uint32_t kind, thread; /* enum stats_event_kind; task id */
-    uint64_t a, b;
-};
-
 /* The sites that leaked most, by bytes. */
 struct stats_site {
     uint64_t blocks, bytes;                     /* leaked, remaining ones and reclaimed ones */
@@ -95,7 +67,8 @@ struct stats_site {
     uint64_t frames[STATS_FRAMES];              /* return addresses, innermost first */
 };
 
-/* One moment. Over a long life they become rarer: when there is no room every second one goes. */
+/* One moment; resident_bytes 0: not known. Over a long life they become rarer: when there is no
+ * room every second one goes. */
 struct stats_moment {
     uint64_t time, heap_used, live, reclaimed_bytes, unreached_bytes, resident_bytes;
 };
@@ -126,7 +99,7 @@ struct stats_page {
     struct stats_cycle cycles[STATS_CYCLES];
     struct stats_site sites[STATS_SITES];
     struct stats_moment history[STATS_HISTORY];
-    struct stats_event events[STATS_EVENTS]; /* see `stamp`; not under the sequence lock */
+    struct event events[EVENTS_KEPT]; /* sys/event.h; not under the sequence lock */
 };
 
 #endif

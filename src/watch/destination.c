@@ -1,0 +1,47 @@
+/* destination.c -- files that options name. */
+#include "watch/destination.h"
+
+#include "base/atomic.h"
+#include "sys/options.h"
+#include "sys/print.h"
+#include "sys/syscall.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+static _Atomic uint32_t opened;
+
+/* One conversion; returns how many bytes of the option it took. */
+static int expand(struct printer *p, const char *at)
+{
+    if (at[0] == '%' && at[1] == 'p')
+        printer_printf(p, "%d", (int)syscall0(__NR_getpid));
+    else if (at[0] == '%' && at[1] == 'n')
+        printer_printf(p, "%u", relaxed_load(&opened));
+    else
+        printer_printf(p, "%c", *at);
+    return at[0] == '%' && (at[1] == 'p' || at[1] == 'n' || at[1] == '%') ? 2 : 1;
+}
+
+int destination_open(const char *option, const char *what, bool or_error)
+{
+    struct printer path;
+    if (strcmp(option, "stderr") == 0)
+        return 2;
+    relaxed_add(&opened, 1);
+    printer_start(&path, -1);
+    while (*option != 0)
+        option += expand(&path, option);
+    long fd = syscall3(__NR_open, (long)path.text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd >= 0)
+        return (int)fd;
+    print_error("%s cannot be written to '%s' (error %ld)%s", what, path.text, -fd,
+                or_error ? ", so it comes here" : "");
+    return or_error ? 2 : -1;
+}
+
+void destination_close(int fd)
+{
+    if (fd > 2)
+        syscall1(__NR_close, fd);
+}

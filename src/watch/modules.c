@@ -1,0 +1,251 @@
+/* modules.c -- ELF modules that are, or were, in memory.
+ *
+ * The ones that are there stand in /proc/self/maps, which may be read on any thread at any time;
+ * libc's list of them is guarded by the loader's lock, and whoever holds that may wait for us. Of
+ * the ones that go, the list is taken before and after dlclose, on the thread that calls it: those
+ * that have vanished are kept, so that functions of a plugin keep their names.
+ *
+ *   .inv.place   Where a module was unloaded from, whatever is there later was loaded later: its
+ *                `loaded` is that time. So an address and a time name one module.
+ *
+ * A mapping is a module's if it begins with an ELF header at offset 0 of a file, and some mapping
+ * of the same file behind it can be executed. */
+#include "watch/modules.h"
+
+#include "heap/meta.h"
+#include "sys/clock.h"
+#include "sys/lock.h"
+#include "sys/maps.h"
+#include "sys/mem.h"
+#include "sys/proc_mem.h"
+
+#include <elf.h>
+#include <link.h>
+#include <string.h>
+
+enum {
+    CLOSED_MOST = 4096,      /* more are forgotten */
+    CHUNK = 64,              /* of them, in one piece of memory */
+    SEEN_MOST = 1024,        /* by one dlclose */
+    HEADERS_MOST = 64,
+    NOTES_MOST = 1024,
+    MAPS_BUFFER = 16 << 10,
+};
+
+static struct {
+    struct lock lock;
+    struct module *closed[CLOSED_MOST / CHUNK];
+    uint32_t closed_count;
+} modules = {.lock = LOCK_INIT(MODULES)};
+
+/* ---- what stands in a module's memory ---- */
+
+static void note_build_id(const char *notes, size_t size, struct module *m)
+{
+    while (size >= sizeof(Elf64_Nhdr)) {
+        const Elf64_Nhdr *note = (const void *)notes;
+        size_t name = align_up(note->n_namesz, 4), data = align_up(note->n_descsz, 4);
+        if (name > size || data > size || sizeof(*note) + name + data > size)
+            return;
+        const char *content = notes + sizeof(*note) + name;
+        if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && !memcmp(note + 1, "GNU", 4)) {
+            m->build_id_size = (uint32_t)size_min(note->n_descsz, MODULE_BUILD_ID_MAX);
+            memcpy(m->build_id, content, m->build_id_size);
+            return;
+        }
+        notes += sizeof(*note) + name + data;
+        size -= sizeof(*note) + name + data;
+    }
+}
+
+static void read_notes(const Elf64_Phdr *header, uintptr_t bias, struct module *m)
+{
+    _Alignas(8) char notes[NOTES_MOST];
+    size_t size = size_min(header->p_memsz, sizeof(notes));
+    if (m->build_id_size == 0 && proc_mem_copy(notes, bias + header->p_vaddr, size))
+        note_build_id(notes, size, m);
+}
+
+/* The lowest page of its segments is at m->start. */
+static void read_headers(const Elf64_Phdr *headers, unsigned count, struct module *m)
+{
+    uintptr_t low = UINTPTR_MAX, high = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (headers[i].p_type != PT_LOAD)
+            continue;
+        low = headers[i].p_vaddr < low ? headers[i].p_vaddr : low;
+        high = size_max(high, headers[i].p_vaddr + headers[i].p_memsz);
+    }
+    m->end = m->start;
+    if (high == 0)
+        return;
+    uintptr_t bias = m->start - align_down(low, PAGE_SIZE);
+    m->end = align_up(bias + high, PAGE_SIZE);
+    for (unsigned i = 0; i < count; i++)
+        if (headers[i].p_type == PT_NOTE)
+            read_notes(&headers[i], bias, m);
+}
+
+static void set_path(struct module *m, const char *path)
+{
+    size_t length = size_min(strlen(path), MODULE_PATH_MAX - 1);
+    memcpy(m->path, path, length);
+    m->path[length] = 0;
+}
+
+static bool read_module(uintptr_t start, const char *path, struct module *m)
+{
+    Elf64_Ehdr header;
+    Elf64_Phdr headers[HEADERS_MOST];
+    if (!proc_mem_copy(&header, start, sizeof(header)) ||
+        memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64 ||
+        header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum > HEADERS_MOST ||
+        !proc_mem_copy(headers, start + header.e_phoff, header.e_phnum * sizeof(Elf64_Phdr)))
+        return false;
+    *m = (struct module){.start = start};
+    set_path(m, path);
+    read_headers(headers, header.e_phnum, m);
+    return m->end != start;
+}
+
+/* ---- those that went ---- */
+
+static struct module *closed_at(uint32_t i)
+{
+    return &modules.closed[i / CHUNK][i % CHUNK];
+}
+
+static void add_closed(const struct module *m)
+{
+    uint32_t i = modules.closed_count;
+    if (i == CLOSED_MOST)
+        return;
+    if (modules.closed[i / CHUNK] == NULL)
+        modules.closed[i / CHUNK] = meta_alloc(CHUNK * sizeof(struct module));
+    if (modules.closed[i / CHUNK] == NULL)
+        return;
+    *closed_at(i) = *m;
+    closed_at(i)->unloaded = clock_uptime_ns();
+    modules.closed_count++;
+}
+
+/* .inv.place */
+static void set_loaded(struct module *m)
+{
+    for (uint32_t i = 0; i < modules.closed_count; i++) {
+        const struct module *c = closed_at(i);
+        if (c->start < m->end && m->start < c->end && c->unloaded > m->loaded)
+            m->loaded = c->unloaded;
+    }
+}
+
+/* The modules before an unload, in a mapping of their own. */
+struct modules_seen {
+    uint32_t count;
+    struct module module[SEEN_MOST];
+};
+
+static int see_module(struct dl_phdr_info *info, size_t size, void *data)
+{
+    (void)size;
+    struct modules_seen *seen = data;
+    uintptr_t low = UINTPTR_MAX;
+    for (unsigned i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD && info->dlpi_phdr[i].p_vaddr < low)
+            low = info->dlpi_phdr[i].p_vaddr;
+    if (low == UINTPTR_MAX || info->dlpi_name[0] == 0) /* the program stays */
+        return 0;
+    struct module *m = &seen->module[seen->count++];
+    m->start = info->dlpi_addr + align_down(low, PAGE_SIZE);
+    set_path(m, info->dlpi_name);
+    read_headers(info->dlpi_phdr, info->dlpi_phnum, m);
+    return seen->count == SEEN_MOST;
+}
+
+/* Ours is not held while the loader's lock is waited for: whoever has that may want ours. */
+struct modules_seen *modules_before_unload(void)
+{
+    struct modules_seen *seen = mem_map(align_up(sizeof(*seen), PAGE_SIZE));
+    if (seen != NULL)
+        dl_iterate_phdr(see_module, seen);
+    return seen;
+}
+
+static int still_there(struct dl_phdr_info *info, size_t size, void *data)
+{
+    (void)size;
+    struct modules_seen *seen = data;
+    uintptr_t at = info->dlpi_addr;
+    for (unsigned i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD) {
+            at += info->dlpi_phdr[i].p_vaddr;
+            break;
+        }
+    for (uint32_t i = 0; i < seen->count; i++)
+        if (at - seen->module[i].start < seen->module[i].end - seen->module[i].start)
+            seen->module[i].end = seen->module[i].start;
+    return 0;
+}
+
+void modules_after_unload(struct modules_seen *seen)
+{
+    if (seen == NULL)
+        return;
+    dl_iterate_phdr(still_there, seen);
+    lock_acquire(&modules.lock);
+    for (uint32_t i = 0; i < seen->count; i++)
+        if (seen->module[i].end != seen->module[i].start)
+            add_closed(&seen->module[i]);
+    lock_release(&modules.lock);
+    mem_release(seen, align_up(sizeof(*seen), PAGE_SIZE));
+}
+
+/* ---- those that are there ---- */
+
+static bool each_present(struct maps_reader *reader, modules_visit_fn *visit, void *data)
+{
+    struct mapping map;
+    struct module m;
+    uint64_t inode = 0; /* of the file whose header was at the beginning of the last candidate */
+    while (maps_next(reader, &map)) {
+        if (map.executable && inode != 0 && map.inode == inode) {
+            set_loaded(&m);
+            visit(&m, data);
+            inode = 0;
+        } else if (map.offset == 0 && map.readable && map.inode != 0) {
+            inode = read_module(map.start, map.name, &m) ? map.inode : 0;
+            if (inode != 0 && map.executable) {
+                set_loaded(&m);
+                visit(&m, data);
+                inode = 0;
+            }
+        } else if (strcmp(map.name, "[vdso]") == 0 && read_module(map.start, map.name, &m)) {
+            visit(&m, data);
+        }
+    }
+    return !reader->failed;
+}
+
+bool modules_each(modules_visit_fn *visit, void *data)
+{
+    struct maps_reader reader;
+    char *buffer = mem_map(MAPS_BUFFER);
+    if (buffer == NULL)
+        return false;
+    lock_acquire(&modules.lock);
+    for (uint32_t i = 0; i < modules.closed_count; i++)
+        visit(closed_at(i), data);
+    bool whole = maps_open(&reader, buffer, MAPS_BUFFER);
+    if (whole) {
+        whole = each_present(&reader, visit, data);
+        maps_close(&reader);
+    }
+    lock_release(&modules.lock);
+    mem_release(buffer, MAPS_BUFFER);
+    return whole;
+}
+
+struct lock *modules_lock(void)
+{
+    return &modules.lock;
+}
