@@ -9,6 +9,7 @@ __attribute__((constructor)) static void begin(void)
     runtime_start();
     real_resolve();
     blocking_start();
+    runtime_begin();
 }
 
 /* Behind a stub, so that the last cycle does not see our own frames (entry.h). */

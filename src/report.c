@@ -1,24 +1,34 @@
 /* report.c -- what is told of the process, where to, and when.
  *
- * The leak report is for people, and names functions; the profile is for the gcmalloc command. Both
- * are written from the same accounts (watch/). */
+ * The leak report is for people, and names functions; the profile is for the gcmalloc command; the
+ * shared page is for those who look at the process from outside. All are written from the same
+ * accounts (watch/): at exit by the thread that ends the process, before that by the collector's,
+ * which has descriptors of its own. */
 #include "report.h"
 
-#include "cycle/cycle.h"
+#include "cycle/collector.h"
 #include "cycle/probation.h"
 #include "gc/withheld.h"
+#include "gc/world.h"
+#include "sys/clock.h"
+#include "sys/event.h"
 #include "sys/mem.h"
 #include "sys/options.h"
 #include "sys/print.h"
+#include "sys/signal.h"
 #include "watch/destination.h"
 #include "watch/history.h"
 #include "watch/leak.h"
 #include "watch/profile.h"
+#include "watch/shared_page.h"
 #include "watch/symbol.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* So often the page is renewed while somebody watches. */
+enum { WATCHED_NS = 250000000 };
 
 static bool wants(const char *destination)
 {
@@ -27,7 +37,8 @@ static bool wants(const char *destination)
 
 bool report_records(void)
 {
-    return wants(options.report) || wants(options.profile);
+    return wants(options.report) || wants(options.profile) ||
+           (options.exitcode != 0 && options.mode != MODE_OFF);
 }
 
 /* C++ names are readable if libstdc++ is loaded. */
@@ -41,7 +52,7 @@ static void find_demangler(void)
         symbol_set_demangler(found.call, free);
 }
 
-static void write_report(const char *not_collected, const struct cycle_record *last)
+static void write_report(const char *not_collected, const struct cycle_record *last, bool ends)
 {
     struct leak_summary summary = {
         .destination = options.report,
@@ -55,34 +66,155 @@ static void write_report(const char *not_collected, const struct cycle_record *l
         .touched = withheld_counts().touched,
         .max_groups = (unsigned)options.max_leaks,
     };
-    if (leak_any())
+    if (leak_any() && ends) /* it allocates */
         find_demangler();
     leak_report_write(&summary);
 }
 
-static void write_profile(enum profile_reason reason, const char *not_collected,
-                          const char *interlock)
+static bool write_profile_to(int fd, enum profile_reason reason, const struct report_reasons *why)
 {
     const char *notes[3] = {NULL};
     size_t count = 0;
-    int fd = destination_open(options.profile, "the profile", false);
-    if (not_collected != NULL)
-        notes[count++] = not_collected;
-    if (interlock != NULL)
-        notes[count++] = interlock;
-    if (fd < 0)
-        return;
-    if (!profile_write(fd, reason, notes))
-        print_error("the profile could not be written whole to '%s'", options.profile);
-    destination_close(fd);
+    if (why->not_collected != NULL)
+        notes[count++] = why->not_collected;
+    if (why->not_reclaimed != NULL)
+        notes[count++] = why->not_reclaimed;
+    return profile_write(fd, reason, notes);
 }
 
-void report_at_exit(const char *not_collected)
+static void write_profile(enum profile_reason reason, const struct report_reasons *why)
+{
+    struct destination to = destination_open(options.profile, "the profile", false);
+    if (to.fd >= 0 && !write_profile_to(to.fd, reason, why))
+        print_error("the profile could not be written whole to '%s'", options.profile);
+    destination_close(to);
+}
+
+void report_at_exit(const struct report_reasons *why)
 {
     struct cycle_record last = cycle_last();
     history_add_moment(mem_resident());
+    leak_forget_present(); /* all are judged */
     if (wants(options.report))
-        write_report(not_collected, &last);
+        write_report(why->not_collected, &last, true);
     if (wants(options.profile))
-        write_profile(PROFILE_EXIT, not_collected, last.interlock);
+        write_profile(PROFILE_EXIT, why);
+}
+
+int report_exit_status(void)
+{
+    return leak_any() ? (int)options.exitcode : 0;
+}
+
+/* ---- while the program runs: the collector's thread ---- */
+
+static struct {
+    void (*ask_reasons)(struct report_reasons *out);
+    uint64_t next;      /* periodic report, ns since the start */
+} running;
+
+static struct report_reasons reasons(void)
+{
+    struct report_reasons why;
+    running.ask_reasons(&why);
+    return why;
+}
+
+static void renew_page(void)
+{
+    struct report_reasons why = reasons();
+    shared_page_renew(why.not_collected, why.not_reclaimed);
+}
+
+static void count_leaks(void)
+{
+    collector_hold_cycles();
+    leak_count_present();
+    collector_release_cycles();
+}
+
+static void write_now(enum profile_reason reason)
+{
+    struct report_reasons why = reasons();
+    struct cycle_record last = cycle_last();
+    count_leaks();
+    if (wants(options.report))
+        write_report(why.not_collected, &last, false);
+    if (wants(options.profile))
+        write_profile(reason, &why);
+}
+
+static int write_snapshot(void)
+{
+    struct report_reasons why = reasons();
+    int fd = shared_page_new_snapshot();
+    count_leaks();
+    if (fd >= 0 && write_profile_to(fd, PROFILE_REQUEST, &why))
+        return fd;
+    shared_page_drop_snapshot(fd);
+    return -1;
+}
+
+void report_thread_begun(void)
+{
+    shared_page_open(world_signal());
+    renew_page();
+}
+
+void report_thread_ended(void)
+{
+    shared_page_close();
+}
+
+static uint64_t until_periodic(void)
+{
+    uint64_t now = clock_uptime_ns();
+    if (options.report_every == 0)
+        return UINT64_MAX;
+    if (now < running.next)
+        return running.next - now;
+    if (running.next != 0)
+        collector_ask(COLLECTOR_ASK_PERIODIC);
+    running.next = now + (uint64_t)options.report_every * 1000000000u;
+    return running.next - now;
+}
+
+uint64_t report_look(void)
+{
+    uint64_t periodic = until_periodic();
+    history_add_moment(mem_resident());
+    renew_page();
+    return shared_page_watched() && periodic > WATCHED_NS ? WATCHED_NS : periodic;
+}
+
+void report_answer(uint32_t commands)
+{
+    event_note(EVENT_REQUEST, commands, 0);
+    int snapshot = (commands & COLLECTOR_ASK_SNAPSHOT) != 0 ? write_snapshot() : -1;
+    if ((commands & (COLLECTOR_ASK_REPORT | COLLECTOR_ASK_PERIODIC)) != 0)
+        write_now((commands & COLLECTOR_ASK_REPORT) != 0 ? PROFILE_SIGNAL : PROFILE_PERIODIC);
+    shared_page_answer(commands, snapshot);
+    renew_page();
+}
+
+static void on_report_signal(int signal, siginfo_t *info, void *context)
+{
+    (void)signal;
+    (void)info;
+    world_excuse(context);
+    collector_ask(COLLECTOR_ASK_REPORT);
+}
+
+void report_start(void (*ask_reasons)(struct report_reasons *out))
+{
+    running.ask_reasons = ask_reasons;
+    if (options.report_signal != 0 &&
+        signal_install((int)options.report_signal, SA_RESTART, 0, on_report_signal) != 0)
+        print_error("report_signal=%ld: no handler can be set for it", options.report_signal);
+}
+
+void report_start_periodic(void)
+{
+    if (options.report_every != 0)
+        collector_ask(COLLECTOR_ASK_ATTEND);
 }

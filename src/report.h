@@ -4,9 +4,26 @@
 
 #include "base/base.h"
 
+/* Why nothing is collected, and why nothing is reclaimed in the end: static texts, or NULL. */
+struct report_reasons {
+    const char *not_collected, *not_reclaimed;
+};
+
 /* Are leaks to be told at all: does anybody want sites and stacks? Constant once options are. */
 bool report_records(void);
-/* The process ends, and the last cycle has run. `not_collected`: why it could not, or NULL. */
-void report_at_exit(const char *not_collected);
+/* Once, when the collector has started. */
+void report_start(void (*ask_reasons)(struct report_reasons *out));
+/* The program begins: a thread may be made. */
+void report_start_periodic(void);
+/* The process ends, and the last cycle has run. */
+void report_at_exit(const struct report_reasons *why);
+/* What it should end with because it leaked; 0: as it likes. */
+int report_exit_status(void);
+
+/* For collector_settings. */
+void report_thread_begun(void);
+void report_thread_ended(void);
+uint64_t report_look(void);
+void report_answer(uint32_t commands);
 
 #endif

@@ -52,8 +52,10 @@
 #include <dlfcn.h>
 #include <elf.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 extern void *__libc_stack_end;
 /* Of this library, from the linker. */
@@ -238,6 +240,19 @@ static enum collector_barrier chosen_barrier(void)
     return chosen == BARRIER_MPROTECT ? BARRIER_FULL : chosen;
 }
 
+static const char *why_not_collected(void)
+{
+    if (runtime.no_arena != NULL)
+        return runtime.no_arena;
+    return collector_reason_not_run();
+}
+
+static void reasons(struct report_reasons *why)
+{
+    why->not_collected = why_not_collected();
+    why->not_reclaimed = options.mode == MODE_COLLECT ? cycle_last().interlock : NULL;
+}
+
 static void start_collector(void)
 {
     int64_t limit = (int64_t)options.limit, min_heap = (int64_t)options.min_heap;
@@ -259,6 +274,10 @@ static void start_collector(void)
         .barrier = chosen_barrier(),
         .min_heap = min_heap,
         .finished = on_finished,
+        .begun = report_thread_begun,
+        .ended = report_thread_ended,
+        .look = report_look,
+        .answer = report_answer,
     };
     if (runtime.no_arena != NULL || options.mode == MODE_OFF)
         return;
@@ -276,6 +295,8 @@ static void start_collector(void)
     runtime.collects = collector_start(&s);
     if (!runtime.collects)
         collector_disable("no memory for the collector's own stack");
+    world_on_ask(collector_ask);
+    report_start(reasons);
 }
 
 static void on_thread_end(void *value)
@@ -363,6 +384,12 @@ void runtime_start(void)
     pthread_atfork(lock_everything, unlock_in_parent, unlock_in_child);
 }
 
+void runtime_begin(void)
+{
+    if (runtime.collects)
+        report_start_periodic();
+}
+
 bool runtime_started(void)
 {
     return runtime.started;
@@ -391,13 +418,6 @@ void runtime_thread_begin(void)
         note_thread_stack(here);
 }
 
-static const char *why_not_collected(void)
-{
-    if (runtime.no_arena != NULL)
-        return runtime.no_arena;
-    return collector_reason_not_run();
-}
-
 void runtime_exit(void)
 {
     /* In a sandbox not a word: it would take system calls, and a report files. */
@@ -411,7 +431,13 @@ void runtime_exit(void)
     if (heap_used() != 0)
         collector_run(CYCLE_EXIT);
     sweep_finish();
-    report_at_exit(why_not_collected());
+    struct report_reasons why;
+    reasons(&why);
+    report_at_exit(&why);
+    if (report_exit_status() != 0) {
+        fflush(NULL); /* what exit() would do after us */
+        _exit(report_exit_status());
+    }
 }
 
 static const char *why_not_reclaimed(const struct cycle_record *last)

@@ -10,6 +10,8 @@
  * exists; harmless when it has run. */
 void runtime_start(void);
 bool runtime_started(void);
+/* The wrappers are in place: threads may be made. */
+void runtime_begin(void);
 /* The calling thread begins (its wrapper) and ends. */
 void runtime_thread_begin(void);
 /* The process ends: the last cycle, and the report. */

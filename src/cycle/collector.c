@@ -1,6 +1,7 @@
 /* collector.c -- the collector's thread, requests, and waiting.
  *
  * A request is a number: `requested` counts up, and the thread serves all that came until it looks.
+ * It sleeps on `bell`, which whoever wants something of it rings after having said what.
  * `finished` is the last number served. So a cycle is under way or due while the two differ, and
  * whoever waits for a number waits for a cycle that began after it asked.
  *
@@ -31,6 +32,7 @@
 #include "heap/heap_stats.h"
 #include "heap/page_heap.h"
 #include "heap/sweep.h"
+#include "mutator/alloc.h"
 #include "mutator/entry.h"
 #include "mutator/scavenge.h"
 #include "mutator/thread.h"
@@ -77,7 +79,9 @@ static struct {
     _Atomic bool no_thread;     /* the kernel refused one; or it would be seen */
     int32_t pid;
     bool closed;                /* the exit cycle has run */
-    _Atomic uint32_t requested; /* a futex: the thread waits on it */
+    _Atomic uint32_t bell;      /* a futex: the thread waits on it */
+    _Atomic uint32_t asked;     /* commands */
+    _Atomic uint32_t requested;
     _Atomic uint32_t finished;  /* a futex: the program's threads wait on it */
     _Atomic uint32_t reason;    /* of the request */
     _Atomic bool retiring;
@@ -183,13 +187,29 @@ static bool give_back(void)
     return some;
 }
 
+static bool has_work(uint32_t served)
+{
+    return relaxed_load(&collector.requested) != served || relaxed_load(&collector.retiring) ||
+           relaxed_load(&collector.asked) != 0;
+}
+
 static void wait_for_request(uint32_t served)
 {
-    unsigned quiet = 0; /* looks in a row that found nothing */
-    while (relaxed_load(&collector.requested) == served && !relaxed_load(&collector.retiring)) {
-        uint64_t ns = quiet > QUIET_LOOKS ? IDLE_NS : DECAY_NS;
-        if (!futex_wait_for(&collector.requested, served, ns))
-            quiet = give_back() ? 0 : quiet + 1;
+    unsigned quiet = 0; /* looks for memory in a row that found none */
+    uint64_t until_look = DECAY_NS;
+    for (;;) {
+        uint32_t bell = acquire_load(&collector.bell);
+        if (has_work(served))
+            return;
+        uint64_t wish = collector.settings.look != NULL ? collector.settings.look() : UINT64_MAX;
+        uint64_t ns = wish < until_look ? wish : until_look;
+        if (futex_wait_for(&collector.bell, bell, ns))
+            continue;
+        until_look -= ns;
+        if (until_look != 0)
+            continue;
+        quiet = give_back() ? 0 : quiet + 1;
+        until_look = quiet > QUIET_LOOKS ? IDLE_NS : DECAY_NS;
     }
 }
 
@@ -212,6 +232,21 @@ static void serve(struct roots_files *files)
         rescan_relax(order.barrier);
 }
 
+/* Wakes the thread. */
+static void ring(void)
+{
+    atomic_fetch_add(&collector.bell, 1);
+    futex_wake(&collector.bell, 1);
+}
+
+static uint32_t request(enum cycle_reason reason)
+{
+    relaxed_store(&collector.reason, reason);
+    uint32_t number = atomic_fetch_add(&collector.requested, 1) + 1;
+    ring();
+    return number;
+}
+
 static void thread_main(void *data)
 {
     (void)data;
@@ -224,11 +259,22 @@ static void thread_main(void *data)
     lock_acquire(&collector.lock);
     team_hire(collector.settings.cycle.workers);
     lock_release(&collector.lock);
+    if (own_files && collector.settings.begun != NULL)
+        collector.settings.begun();
+    signal_unblock(SIGNAL_BIT(world_signal())); /* who asks need not disturb the program */
     while (!relaxed_load(&collector.retiring)) {
+        uint32_t asked = atomic_exchange(&collector.asked, 0);
+        if ((asked & ~(uint32_t)COLLECTOR_ASK_ATTEND) != 0)
+            request(CYCLE_REQUEST);
         if (relaxed_load(&collector.requested) != relaxed_load(&collector.finished))
             serve(opened ? &files : NULL);
+        if (asked != 0 && own_files && collector.settings.answer != NULL)
+            collector.settings.answer(asked);
         wait_for_request(relaxed_load(&collector.finished));
     }
+    signal_block(SIGNAL_ALL);
+    if (own_files && collector.settings.ended != NULL)
+        collector.settings.ended();
     lock_acquire(&collector.lock);
     team_dismiss();
     lock_release(&collector.lock);
@@ -271,17 +317,49 @@ static bool start_thread(void)
     return started;
 }
 
-/* The thread is there, or could be made. */
+/* CYCLE lock held. The thread is there, or could be made. */
+static bool make_thread(void)
+{
+    bool may_make = !relaxed_load(&collector.no_thread) && !relaxed_load(&collector.retiring);
+    if (acquire_load(&collector.thread.tid) == 0 && may_make && !start_thread())
+        relaxed_store(&collector.no_thread, true);
+    return may_make && !relaxed_load(&collector.no_thread);
+}
+
 static bool have_thread(void)
 {
     if (acquire_load(&collector.thread.tid) != 0)
         return true;
     lock_acquire(&collector.lock);
-    bool may_make = !relaxed_load(&collector.no_thread) && !relaxed_load(&collector.retiring);
-    if (acquire_load(&collector.thread.tid) == 0 && may_make && !start_thread())
-        relaxed_store(&collector.no_thread, true);
+    bool made = make_thread();
     lock_release(&collector.lock);
-    return may_make && !relaxed_load(&collector.no_thread);
+    return made;
+}
+
+/* Where none of our locks is held a handler may start it, unless somebody is just at it. Else the
+ * next thread that comes to allocate does. */
+void collector_ask(uint32_t commands)
+{
+    atomic_fetch_or(&collector.asked, commands);
+    ring();
+    if (acquire_load(&collector.thread.tid) != 0 || !may_run())
+        return;
+    if (lock_any_held() || thread_cache.in_hook || !lock_try(&collector.lock)) {
+        alloc_interrupt();
+        return;
+    }
+    make_thread();
+    lock_release(&collector.lock);
+}
+
+void collector_hold_cycles(void)
+{
+    lock_acquire(&collector.lock);
+}
+
+void collector_release_cycles(void)
+{
+    lock_release(&collector.lock);
 }
 
 /* The lock: none is on its way. */
@@ -312,14 +390,6 @@ static bool in_background(enum cycle_reason reason)
     if (collector.settings.barrier == BARRIER_AUTO && fits_one_stop())
         return false;
     return have_thread();
-}
-
-static uint32_t request(enum cycle_reason reason)
-{
-    relaxed_store(&collector.reason, reason);
-    uint32_t number = atomic_fetch_add(&collector.requested, 1) + 1;
-    futex_wake(&collector.requested, 1);
-    return number;
 }
 
 /* Until `number` has been served, or `ns` nanoseconds have passed. What the program's thread still
@@ -405,6 +475,8 @@ static void keep_pace(size_t upcoming)
 
 void collector_on_pressure(size_t upcoming)
 {
+    if (relaxed_load(&collector.asked) != 0)
+        collector_ask(0);
     /* Nothing is there yet that could be worth a cycle: one large block is about to come. */
     if (heap_used() < collector.settings.min_heap || !may_run())
         return;
@@ -546,6 +618,7 @@ void collector_after_fork_in_child(void)
     lock_abandon(&collector.lock);
     collector.pid = (int32_t)syscall0(__NR_getpid);
     relaxed_store(&collector.finished, relaxed_load(&collector.requested));
+    relaxed_store(&collector.asked, 0);
     relaxed_store(&collector.retiring, false);
     relaxed_store(&collector.retirer, 0);
     if (collector.barrier != NULL && collector.barrier->after_fork != NULL)

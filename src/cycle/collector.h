@@ -17,9 +17,27 @@ struct collector_settings {
     struct cycle_settings cycle;
     enum collector_barrier barrier;
     int64_t min_heap;
-    /* A cycle ended, or (reason not NULL) could not be finished. On the thread that ran it. */
+    /* Observers; may be NULL. A cycle ended, on the thread that ran it. */
     void (*finished)(const struct cycle_record *record);
+    /* The collector's thread begins, with descriptors of its own, or ends. */
+    void (*begun)(void);
+    void (*ended)(void);
+    /* It has nothing to do: how many ns it may sleep, as far as the observer is concerned. */
+    uint64_t (*look)(void);
+    /* It was asked something (collector_ask), and has run the cycle that this takes, if it takes
+     * one and one could be run. */
+    void (*answer)(uint32_t commands);
 };
+
+/* What somebody may want of the collector's thread; watch/stats_page.h and report.c know more. */
+enum { COLLECTOR_ASK_ATTEND = 1, COLLECTOR_ASK_COLLECT = 2, COLLECTOR_ASK_SNAPSHOT = 4,
+       COLLECTOR_ASK_REPORT = 8, COLLECTOR_ASK_PERIODIC = 16 };
+/* Lets it be done, soon, by the thread, which is made if there is none. Any thread, also in a
+ * signal handler. */
+void collector_ask(uint32_t commands);
+/* Nobody begins a cycle, or sweeps for one, between the two. On the collector's thread. */
+void collector_hold_cycles(void);
+void collector_release_cycles(void);
 
 /* False: no memory for the collector; nothing will ever be collected. */
 bool collector_start(const struct collector_settings *settings);

@@ -300,7 +300,7 @@ static const char *scan_roots(enum roots_pass pass, const struct cycle_order *or
 static void judge_mark(const struct cycle_order *order)
 {
     struct cycle_record *r = &cycle.record;
-    bool at_exit = r->reason == CYCLE_EXIT;
+    bool at_exit = r->reason == CYCLE_EXIT, asked = r->reason == CYCLE_REQUEST;
     struct team_totals marked = team_totals();
     struct leak_counts counts = leak_graph_count(at_exit ? 1 : cycle.settings.confirm, at_exit);
     r->marked_blocks = marked.marked_blocks;
@@ -315,7 +315,7 @@ static void judge_mark(const struct cycle_order *order)
     r->reclaiming = cycle.settings.mode >= MODE_COLLECT && probation_passed() &&
                     r->interlock == NULL;
     bool tells = at_exit || (r->reclaiming && cycle.settings.withhold == NULL);
-    if (cycle.settings.classify && counts.due_blocks != 0 && tells)
+    if (cycle.settings.classify && (asked ? counts.blocks != 0 : tells && counts.due_blocks != 0))
         leak_graph_build(&team_leader()->work, &order->files->pagemap);
 }
 

@@ -15,6 +15,7 @@ enum cycle_reason {
     CYCLE_STRESS,  /* every N allocations */
     CYCLE_MEMORY,  /* memory ran out, or a limit is near */
     CYCLE_EXIT,    /* the last one: what is unreached now are the program's leaks */
+    CYCLE_REQUEST, /* somebody asked for it, and wants to know what leaks */
 };
 
 #define CYCLE_PHASES(X) \

@@ -83,6 +83,7 @@ static struct {
     uint32_t gone;               /* zombies among the tasks: never going to answer */
     bool vanished;               /* one could not be signalled */
     int signal;
+    world_ask_fn *ask;
     int32_t deaf[DEAF_MOST];     /* .inv.deaf: the last that were seen to be */
     uint32_t deaf_next;
     struct signal_action libcs;  /* what libc does at LIBC_SETXID */
@@ -139,19 +140,35 @@ static bool is_restarted(const ucontext_t *uc)
 
 /* Our signal has SA_RESTART, so that calls are set back; a signal of the program's that came later,
  * while all were blocked, would find no call to end. A parked task's call may end with EINTR. */
-static void end_call(const struct stopped_task *task, ucontext_t *uc)
+static void end_call(struct park *place, ucontext_t *uc)
 {
-    if (task->place == NULL || relaxed_load(&task->place->frame) == 0 || !program_interrupts(uc))
+    if (place == NULL || relaxed_load(&place->frame) == 0 || !program_interrupts(uc))
         return;
-    task->place->handled = 0; /* unless that handler runs here */
+    place->handled = 0; /* unless that handler runs here */
     uc->uc_mcontext.gregs[REG_RIP] += (greg_t)sizeof syscall_instruction;
     uc->uc_mcontext.gregs[REG_RAX] = -EINTR;
+}
+
+/* The thread may be parked, and belong to no stop. */
+void world_excuse(void *context)
+{
+    if (park_self == NULL)
+        return;
+    relaxed_store(&park_self->woken, 1);
+    if (is_restarted(context))
+        end_call(park_self, context);
+}
+
+static void answer(uint32_t commands, void *context)
+{
+    world_excuse(context);
+    if (world.ask != NULL)
+        world.ask(commands);
 }
 
 static void on_stop(int signal, siginfo_t *info, void *context)
 {
     (void)signal;
-    (void)info;
     atomic_fetch_add(&world.inside, 1);
     uint32_t generation = atomic_load(&park_stopping);
     struct stopped_task *task = find_task((int32_t)syscall0(__NR_gettid));
@@ -171,8 +188,11 @@ static void on_stop(int signal, siginfo_t *info, void *context)
         if (world.leave != NULL) /* the call may stand elsewhere after that */
             world.leave(context);
         if (restarted)
-            end_call(task, context);
+            end_call(task->place, context);
     }
+    uint32_t value = (uint32_t)info->si_value.sival_int;
+    if (info->si_code == SI_QUEUE && (value & ~0xffu) == WORLD_ASK_VALUE)
+        answer(value & 0xff, context);
     if (atomic_fetch_sub(&world.inside, 1) == 1)
         futex_wake(&world.inside, 1);
 }
@@ -182,9 +202,22 @@ void world_on_leave(world_leave_fn *leave)
     world.leave = leave;
 }
 
+/* At each stop, too: libc's signal() and its kin reach the kernel past our wrapper of sigaction.
+ * Blocks libc's own signals too: a cancellation must not unwind us. */
+static void install(void)
+{
+    GC_CHECK(signal_install(world.signal, SA_RESTART, SIGNAL_ALL, on_stop) == 0);
+}
+
 void world_set_signal(int signal)
 {
     world.signal = signal >= 34 && signal <= KERNEL_RT_LAST ? signal : DEFAULT_SIGNAL;
+}
+
+void world_on_ask(world_ask_fn *ask)
+{
+    world.ask = ask;
+    install();
 }
 
 int world_signal(void)
@@ -195,13 +228,6 @@ int world_signal(void)
 uint64_t world_signals(void)
 {
     return SIGNAL_BIT(world.signal) | SIGNAL_BIT(LIBC_SETXID);
-}
-
-/* At each stop: libc's signal() and its kin reach the kernel past our wrapper of sigaction. Blocks
- * libc's own signals too: a cancellation must not unwind us. */
-static void install(void)
-{
-    GC_CHECK(signal_install(world.signal, SA_RESTART, SIGNAL_ALL, on_stop) == 0);
 }
 
 /* .inv.deaf */

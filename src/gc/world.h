@@ -45,6 +45,14 @@ typedef void world_leave_fn(void *context);
 void world_on_leave(world_leave_fn *leave);
 /* The signal to use: 0 = the library's choice. Before the first stop. */
 void world_set_signal(int signal);
+/* From now on the signal has its handler, also while no stop is under way, and `ask` is told of
+ * those that carry WORLD_ASK_VALUE | commands (at most 255): in the handler, on any thread of the
+ * program's, or on one of ours that has the signal unblocked. */
+#define WORLD_ASK_VALUE 0x67636d00u
+typedef void world_ask_fn(uint32_t commands);
+void world_on_ask(world_ask_fn *ask);
+/* In a handler of ours: the call that it interrupted goes on as if it had not been. */
+void world_excuse(void *context);
 int world_signal(void);
 /* Those which a task that waits for others must not block, lest no stop succeeds: a mask. */
 uint64_t world_signals(void);

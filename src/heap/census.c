@@ -10,11 +10,14 @@
 #include "heap/central.h"
 #include "heap/judge.h"
 
-/* Live, and not given up by the last mark. */
-static bool counts(const struct block *block)
+/* Fills what its slot byte says. False: it is not in use. */
+static bool look(const struct block *block, struct census_entry *entry)
 {
     struct standing s = standing_of(block);
-    return slot_is_live(s.byte) && !standing_is_unreached(s);
+    entry->start = block->start;
+    entry->unreached = standing_is_unreached(s);
+    entry->age = slot_is_live(s.byte) ? slot_age(s.epoch, s.byte) : 0;
+    return slot_is_live(s.byte);
 }
 
 static void visit_span(struct slab *span, census_visit_fn *visit, void *data)
@@ -22,8 +25,9 @@ static void visit_span(struct slab *span, census_visit_fn *visit, void *data)
     struct block b = {.start = slab_address(slab_index(span)), .size = span->object_size,
                       .head = span};
     for (; b.slot < span->slots; b.slot++, b.start += b.size) {
-        struct census_entry entry = {block_stack(&b), span->object_size, block_requested(&b)};
-        if (counts(&b))
+        struct census_entry entry = {.stack = block_stack(&b), .size = span->object_size,
+                                     .bytes = block_requested(&b)};
+        if (look(&b, &entry))
             visit(&entry, data);
     }
 }
@@ -31,8 +35,9 @@ static void visit_span(struct slab *span, census_visit_fn *visit, void *data)
 static void visit_large(struct slab *slab, uint32_t index, census_visit_fn *visit, void *data)
 {
     struct block b = {.start = slab_address(index), .head = slab};
-    struct census_entry entry = {once(slab->stack), 0, once(slab->bytes) - once(slab->slack)};
-    bool live = once(slab->head) == index && counts(&b);
+    struct census_entry entry = {.stack = once(slab->stack),
+                                 .bytes = once(slab->bytes) - once(slab->slack)};
+    bool live = once(slab->head) == index && look(&b, &entry);
     if (live && slab_kind(slab) == SLAB_LARGE)
         visit(&entry, data);
 }

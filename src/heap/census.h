@@ -5,11 +5,14 @@
 #include "base/base.h"
 #include "heap/slab.h"
 
-/* One of the blocks that the last mark has reached, or that were allocated since. */
+/* A block that is in use. */
 struct census_entry {
+    uintptr_t start;
     uint32_t stack;   /* of its allocation, or 0; anything if the block was freed meanwhile */
     uint32_t size;    /* of its class; 0: a large block */
     uint64_t bytes;   /* that the program asked for, where that is known */
+    bool unreached;   /* the last mark has not reached it; nor the marks before, for */
+    unsigned age;     /* so many cycles in all */
 };
 typedef void census_visit_fn(const struct census_entry *entry, void *data);
 

@@ -57,6 +57,7 @@ static struct alloc_settings settings;
 /* Of a traced block of each class; fixed by alloc_start. */
 static uint64_t parts_of_class[SIZE_CLASS_COUNT];
 static _Atomic int64_t trigger = INT64_MAX;
+static _Atomic bool interrupted;
 static _Atomic uint64_t stress_count;
 static _Atomic uint32_t page_moves;
 
@@ -79,6 +80,11 @@ uint64_t alloc_parts(const struct block *block)
 void alloc_set_trigger(int64_t bytes)
 {
     relaxed_store(&trigger, bytes);
+}
+
+void alloc_interrupt(void)
+{
+    relaxed_store(&interrupted, true);
 }
 
 static void *fail(void)
@@ -109,8 +115,11 @@ static void poll(size_t upcoming)
 {
     if (thread_cache.in_hook || settings.hooks.pressure == NULL)
         return;
-    if (heap_net() + (int64_t)upcoming >= relaxed_load(&trigger))
+    bool due = heap_net() + (int64_t)upcoming >= relaxed_load(&trigger);
+    if (due || relaxed_load(&interrupted)) {
+        relaxed_store(&interrupted, false);
         settings.hooks.pressure(upcoming);
+    }
 }
 
 static void count_stress(void)

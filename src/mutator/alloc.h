@@ -48,6 +48,8 @@ struct alloc_settings {
 void alloc_start(const struct alloc_settings *settings);
 /* heap_net() at which hooks.pressure is called. Any thread. */
 void alloc_set_trigger(int64_t bytes);
+/* hooks.pressure is called once soon, whatever the heap has. Any thread, also in a handler. */
+void alloc_interrupt(void);
 
 /* How many blocks this one stands for, in SAMPLER_PARTS, if its stack was recorded. */
 uint64_t alloc_parts(const struct block *block);

@@ -464,15 +464,34 @@ void print_note_stderr(void)
     first_stderr.inode = st.st_ino;
 }
 
-bool print_stderr_usable(void)
+static bool is_usable(int fd)
 {
     struct stat st;
-    if (syscall2(__NR_fstat, 2, (long)&st) != 0)
+    if (syscall2(__NR_fstat, fd, (long)&st) != 0)
         return false;
     if (st.st_ino != 0 && st.st_dev == first_stderr.device && st.st_ino == first_stderr.inode)
         return true;
     if (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode))
         return true;
-    long flags = syscall2(__NR_fcntl, 2, F_GETFL);
+    long flags = syscall2(__NR_fcntl, fd, F_GETFL);
     return flags >= 0 && (flags & O_APPEND) != 0;
+}
+
+int print_open_stderr(void)
+{
+    int fd = descriptor_open(2);
+    if (is_usable(fd))
+        return fd;
+    descriptor_close(fd);
+    return -1;
+}
+
+void print_close_stderr(int fd)
+{
+    descriptor_close(fd);
+}
+
+bool print_stderr_usable(void)
+{
+    return is_usable(2);
 }

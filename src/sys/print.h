@@ -32,6 +32,9 @@ void printer_flush(struct printer *p);
  * the start. */
 void print_note_stderr(void);
 bool print_stderr_usable(void);
+/* The same, and a descriptor to write to until print_close_stderr; -1: it is not usable. */
+int print_open_stderr(void);
+void print_close_stderr(int fd);
 
 /* The calling thread has a table of descriptors of its own: its messages go to the program's all
  * the same, where the kernel lets it borrow them. */

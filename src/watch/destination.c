@@ -2,7 +2,6 @@
 #include "watch/destination.h"
 
 #include "base/atomic.h"
-#include "sys/options.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
 
@@ -23,25 +22,32 @@ static int expand(struct printer *p, const char *at)
     return at[0] == '%' && (at[1] == 'p' || at[1] == 'n' || at[1] == '%') ? 2 : 1;
 }
 
-int destination_open(const char *option, const char *what, bool or_error)
+static struct destination to_stderr(void)
+{
+    return (struct destination){print_open_stderr(), true};
+}
+
+struct destination destination_open(const char *option, const char *what, bool or_error)
 {
     struct printer path;
     if (strcmp(option, "stderr") == 0)
-        return 2;
+        return to_stderr();
     relaxed_add(&opened, 1);
     printer_start(&path, -1);
     while (*option != 0)
         option += expand(&path, option);
     long fd = syscall3(__NR_open, (long)path.text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd >= 0)
-        return (int)fd;
+        return (struct destination){(int)fd, false};
     print_error("%s cannot be written to '%s' (error %ld)%s", what, path.text, -fd,
                 or_error ? ", so it comes here" : "");
-    return or_error ? 2 : -1;
+    return or_error ? to_stderr() : (struct destination){-1, false};
 }
 
-void destination_close(int fd)
+void destination_close(struct destination d)
 {
-    if (fd > 2)
-        syscall1(__NR_close, fd);
+    if (d.is_stderr)
+        print_close_stderr(d.fd);
+    else if (d.fd >= 0)
+        syscall1(__NR_close, d.fd);
 }

@@ -6,10 +6,16 @@
 
 #include "base/base.h"
 
-/* "stderr" is standard error; else a path, in which %p becomes the process id, %n the number of the
- * files opened so far, from 1, and %% a %. An existing file is replaced. If it cannot be opened,
- * that is said, and `what` goes to standard error; with `or_error` false: -1. */
-int destination_open(const char *option, const char *what, bool or_error);
-void destination_close(int fd);
+struct destination {
+    int fd;         /* negative: there is none */
+    bool is_stderr;
+};
+
+/* "stderr" is standard error, if it still is what it was; else a path, in which %p becomes the
+ * process id, %n the number of the files opened so far, from 1, and %% a %. An existing file is
+ * replaced. If it cannot be opened that is said, and with `or_error` `what` goes to standard
+ * error. */
+struct destination destination_open(const char *option, const char *what, bool or_error);
+void destination_close(struct destination d);
 
 #endif

@@ -2,6 +2,7 @@
  *
  * A site is the allocation's stack, where one was recorded; blocks without one are told apart by
  * their size. Direct and indirect, reclaimed and remaining are counted apart, as they are reported.
+ * What no mark has reached, and nobody has judged yet, is counted anew whenever somebody asks.
  * Memory comes from meta_alloc; arrays that were outgrown are lost to it, together at most as much
  * as the last one. */
 #include "watch/leak.h"
@@ -9,8 +10,11 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "cycle/probation.h"
+#include "gc/leak_graph.h"
+#include "heap/census.h"
 #include "heap/meta.h"
 #include "sys/lock.h"
+#include "sys/mem.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
 #include "watch/destination.h"
@@ -21,12 +25,17 @@
 
 enum { GROUPS_START = 256, NO_GROUP = 0 };
 
-static struct {
-    struct lock lock;
+struct table {
     struct leak_group *groups;
     size_t count, room;
     uint32_t *index;       /* group number + 1, 0 = empty; 2 * room entries */
     uint64_t dropped;      /* blocks that found no room */
+};
+
+static struct {
+    struct lock lock;
+    struct table judged;   /* for good */
+    struct table present;  /* not judged yet, when they were last counted */
 } leaks = {.lock = LOCK_INIT(SITES)};
 
 static uint64_t hash(const struct leak_group *g)
@@ -41,78 +50,123 @@ static bool same_site(const struct leak_group *a, const struct leak_group *b)
            (a->stack != 0 || a->block_size == b->block_size);
 }
 
-static uint32_t *slot_for(const struct leak_group *g)
+static uint32_t *slot_for(struct table *t, const struct leak_group *g)
 {
-    size_t mask = 2 * leaks.room - 1;
+    size_t mask = 2 * t->room - 1;
     size_t at = hash(g) & mask;
-    while (leaks.index[at] != NO_GROUP && !same_site(&leaks.groups[leaks.index[at] - 1], g))
+    while (t->index[at] != NO_GROUP && !same_site(&t->groups[t->index[at] - 1], g))
         at = (at + 1) & mask;
-    return &leaks.index[at];
+    return &t->index[at];
 }
 
-static bool make_room(void)
+static bool make_room(struct table *t)
 {
-    if (leaks.count < leaks.room)
+    if (t->count < t->room)
         return true;
-    size_t room = leaks.room == 0 ? GROUPS_START : 2 * leaks.room;
+    size_t room = t->room == 0 ? GROUPS_START : 2 * t->room;
     struct leak_group *groups = meta_alloc(room * sizeof(*groups));
     uint32_t *index = meta_alloc(2 * room * sizeof(*index));
     if (groups == NULL || index == NULL)
         return false;
-    memcpy(groups, leaks.groups, leaks.count * sizeof(*groups));
-    leaks.groups = groups;
-    leaks.index = index;
-    leaks.room = room;
-    for (size_t i = 0; i < leaks.count; i++)
-        *slot_for(&groups[i]) = (uint32_t)i + 1;
+    memcpy(groups, t->groups, t->count * sizeof(*groups));
+    t->groups = groups;
+    t->index = index;
+    t->room = room;
+    for (size_t i = 0; i < t->count; i++)
+        *slot_for(t, &groups[i]) = (uint32_t)i + 1;
     return true;
 }
 
-static struct leak_group *find_or_add(const struct leak_group *key)
+static struct leak_group *find_or_add(struct table *t, const struct leak_group *key)
 {
     /* A known site needs no room: it is found even when there is no memory left. */
-    uint32_t *slot = leaks.room == 0 ? NULL : slot_for(key);
+    uint32_t *slot = t->room == 0 ? NULL : slot_for(t, key);
     if (slot == NULL || *slot == NO_GROUP) {
-        if (!make_room())
+        if (!make_room(t))
             return NULL;
-        slot = slot_for(key);
-        leaks.groups[leaks.count] = *key;
-        *slot = (uint32_t)++leaks.count;
+        slot = slot_for(t, key);
+        t->groups[t->count] = *key;
+        t->groups[t->count].bytes = 0;
+        *slot = (uint32_t)++t->count;
     }
-    return &leaks.groups[*slot - 1];
+    return &t->groups[*slot - 1];
+}
+
+/* SITES lock held. */
+static void note(struct table *t, const struct leak_group *key)
+{
+    struct leak_group *g = find_or_add(t, key);
+    if (g == NULL) {
+        t->dropped++;
+        return;
+    }
+    g->blocks += 1;
+    g->bytes += key->bytes;
+    g->age_least = key->age_least < g->age_least ? key->age_least : g->age_least;
+    g->age_most = key->age_most > g->age_most ? key->age_most : g->age_most;
+    if (g->block_size != key->block_size)
+        g->block_size = 0;
 }
 
 void leak_note(const struct block *block, unsigned age, bool indirect, bool reclaimed)
 {
     struct leak_group key = {.stack = block_stack(block), .indirect = indirect,
                              .reclaimed = reclaimed, .age_least = age, .age_most = age,
+                             .bytes = block_requested(block),
                              .block_size = (uint32_t)size_min(block_requested(block), UINT32_MAX)};
     lock_acquire(&leaks.lock);
-    struct leak_group *g = find_or_add(&key);
-    if (g != NULL) {
-        g->blocks++;
-        g->bytes += block_requested(block);
-        g->age_least = age < g->age_least ? age : g->age_least;
-        g->age_most = age > g->age_most ? age : g->age_most;
-        if (g->block_size != key.block_size)
-            g->block_size = 0;
-    } else {
-        leaks.dropped++;
-    }
+    note(&leaks.judged, &key);
     lock_release(&leaks.lock);
+}
+
+static void note_present(const struct census_entry *entry, void *data)
+{
+    (void)data;
+    struct leak_group key = {.stack = stack_table_has(entry->stack) ? entry->stack : 0,
+                             .indirect = leak_graph_is_indirect(entry->start),
+                             .age_least = entry->age, .age_most = entry->age,
+                             .bytes = entry->bytes,
+                             .block_size = (uint32_t)size_min(entry->bytes, UINT32_MAX)};
+    if (!entry->unreached)
+        return;
+    lock_acquire(&leaks.lock);
+    note(&leaks.present, &key);
+    lock_release(&leaks.lock);
+}
+
+void leak_forget_present(void)
+{
+    lock_acquire(&leaks.lock);
+    struct table *t = &leaks.present;
+    if (t->index != NULL)
+        memset(t->index, 0, 2 * t->room * sizeof(*t->index));
+    t->count = 0;
+    t->dropped = 0;
+    lock_release(&leaks.lock);
+}
+
+void leak_count_present(void)
+{
+    leak_forget_present();
+    census_take(note_present, NULL);
 }
 
 bool leak_any(void)
 {
-    return leaks.count != 0;
+    return leaks.judged.count != 0 || leaks.present.count != 0;
 }
 
 bool leak_group(size_t number, struct leak_group *out)
 {
     lock_acquire(&leaks.lock);
-    bool there = number < leaks.count;
+    const struct table *t = &leaks.judged;
+    if (number >= t->count) {
+        number -= t->count;
+        t = &leaks.present;
+    }
+    bool there = number < t->count;
     if (there)
-        *out = leaks.groups[number];
+        *out = t->groups[number];
     lock_release(&leaks.lock);
     return there;
 }
@@ -139,12 +193,37 @@ static void print_contradictions(struct printer *p, const struct leak_summary *s
     }
 }
 
+/* All groups, in a mapping of their own: nobody waits for the SITES lock while they are printed. */
+struct copy {
+    struct leak_group *groups;
+    size_t count, bytes;
+};
+
+static struct copy copy_groups(void)
+{
+    struct copy c = {.bytes = 0};
+    lock_acquire(&leaks.lock);
+    size_t count = leaks.judged.count + leaks.present.count;
+    c.bytes = align_up(count * sizeof(struct leak_group), PAGE_SIZE);
+    c.groups = count == 0 ? NULL : mem_map(c.bytes);
+    if (c.groups != NULL) {
+        memcpy(c.groups, leaks.judged.groups, leaks.judged.count * sizeof(struct leak_group));
+        memcpy(c.groups + leaks.judged.count, leaks.present.groups,
+               leaks.present.count * sizeof(struct leak_group));
+        c.count = count;
+    }
+    lock_release(&leaks.lock);
+    return c;
+}
+
 static void write_report(const struct leak_summary *s, int fd)
 {
     struct printer p;
+    struct copy all = copy_groups();
+    uint64_t dropped = leaks.judged.dropped + leaks.present.dropped;
     struct leak_report report = {
-        .groups = leaks.groups,
-        .count = leaks.count,
+        .groups = all.groups,
+        .count = all.count,
         .pid = (int)syscall0(__NR_getpid),
         .not_collected_reason = s->not_collected,
         .still_reachable_blocks = s->reachable_blocks,
@@ -153,9 +232,9 @@ static void write_report(const struct leak_summary *s, int fd)
     };
     printer_start(&p, fd);
     leak_report_print(&report, &p);
-    if (leaks.dropped != 0)
+    if (dropped != 0)
         printer_printf(&p, "libgcmalloc: %lu leaked block(s) more, for which there was no memory "
-                           "to record the site.\n", leaks.dropped);
+                           "to record the site.\n", dropped);
     if (s->interlock != NULL)
         printer_printf(&p, "libgcmalloc: in the end nothing was reclaimed: %s\n", s->interlock);
     if (s->contradictions != 0)
@@ -164,19 +243,20 @@ static void write_report(const struct leak_summary *s, int fd)
         printer_printf(&p, "libgcmalloc: %lu block(s) were withheld, %lu of them were used.\n",
                        s->withheld, s->touched);
     printer_flush(&p);
+    if (all.groups != NULL)
+        mem_release(all.groups, all.bytes);
 }
 
 void leak_report_write(const struct leak_summary *s)
 {
     if (strcmp(s->destination, "off") == 0)
         return;
-    if (leaks.count == 0 && s->not_collected == NULL && s->contradictions == 0)
+    if (!leak_any() && s->not_collected == NULL && s->contradictions == 0)
         return;
-    int fd = destination_open(s->destination, "the report", true);
-    if (fd == 2 && !print_stderr_usable())
-        return;
-    write_report(s, fd);
-    destination_close(fd);
+    struct destination to = destination_open(s->destination, "the report", true);
+    if (to.fd >= 0)
+        write_report(s, to.fd);
+    destination_close(to);
 }
 
 struct lock *leak_lock(void)

@@ -11,6 +11,11 @@
 /* Adds a judged block to its site. For cycle_settings.judged. */
 void leak_note(const struct block *block, unsigned age, bool indirect, bool reclaimed);
 
+/* Counts those that the last mark has not reached and that are still there: reported from then on,
+ * until the next count. They must not be judged meanwhile (CYCLE lock). */
+void leak_count_present(void);
+void leak_forget_present(void);
+
 /* Has any leak been noted? */
 bool leak_any(void);
 /* Copies group `number`, from 0. False: there are not so many. Any thread. */

@@ -211,6 +211,8 @@ static void forget_reached(uint32_t stack, void *data)
 static void count_reached(const struct census_entry *entry, void *data)
 {
     (void)data;
+    if (entry->unreached)
+        return;
     if (stack_table_has(entry->stack)) {
         stack_table_account(entry->stack)->reached_blocks++;
         stack_table_account(entry->stack)->reached_bytes += entry->bytes;
