@@ -27,6 +27,11 @@ struct thread {
     int64_t sample_left[SIZE_CLASS_COUNT]; /* allocations until the next sampled one */
     int32_t loaded[SIZE_CLASS_COUNT];      /* what `until` was last set to */
     uint16_t capacity[SIZE_CLASS_COUNT];   /* of the magazines */
+    uint32_t growths;                      /* of magazines, tried so far */
+    struct {                               /* when room was last looked for there in vain */
+        int32_t until;
+        uint32_t growths;
+    } in_use[SIZE_CLASS_COUNT];
     /* What scavenge_look last saw of the magazines. REGISTRY lock. */
     struct {
         void **top;

@@ -198,33 +198,59 @@ static void keeps_the_young(void)
         EXPECT(magazine(class)->bottom[i] == blocks[i + 2]);
 }
 
-/* Beyond the budget a magazine grows at the expense of others, none of which keeps more than it may
- * hold; what they hold is what the cache believes. */
+enum { MANY = SIZE_CLASS_COUNT - 1 };
+
+static unsigned holds(unsigned class)
+{
+    return count(class) + room(class);
+}
+
+/* Of classes [from, to], in turn, as many blocks are taken as their magazines may hold, and given
+ * back. Returns how often a magazine became smaller on the way. */
+static unsigned use_classes(unsigned from, unsigned to)
+{
+    static void *blocks[SIZE_CLASS_COUNT][CENTRAL_BATCH_MOST];
+    unsigned held[SIZE_CLASS_COUNT] = {0}, shrunk = 0;
+    for (unsigned i = 0; i < 2 * CENTRAL_BATCH_MOST; i++)
+        for (unsigned class = from; class <= to; class++) {
+            void **block = &blocks[class][i % CENTRAL_BATCH_MOST];
+            if (i % CENTRAL_BATCH_MOST >= magazine_capacity(class))
+                continue;
+            if (i < CENTRAL_BATCH_MOST) {
+                cache_refill(&thread_cache, class);
+                *block = cache_pop(class);
+            } else {
+                cache_make_room(&thread_cache, class);
+                EXPECT(cache_push(*block));
+            }
+            shrunk += holds(class) < held[class];
+            held[class] = holds(class);
+        }
+    return shrunk;
+}
+
+/* All classes are in use, and would hold more than they may together: what they hold is what the
+ * cache believes, and soon they take nothing from each other any more (.inv.calm). Then one alone
+ * is used, and gets all it may have from those that are idle. */
 static void shares(void)
 {
-    enum { MANY = 40 };
-    static void *blocks[MANY][CENTRAL_BATCH_MOST];
+    const unsigned one = size_class_of(2048);
     int64_t bytes = 0;
     start();
+    for (unsigned class = 1; class <= MANY; class++)
+        set_until(class, INT32_MAX);
     for (unsigned round = 0; round < 8; round++)
-        for (unsigned class = 1; class <= MANY; class++) {
-            unsigned most = magazine_capacity(class);
-            for (unsigned i = 0; i < most; i++) {
-                cache_refill(&thread_cache, class);
-                set_until(class, 10);
-                blocks[class - 1][i] = cache_pop(class);
-            }
-            for (unsigned i = 0; i < most; i++) {
-                cache_make_room(&thread_cache, class);
-                EXPECT(cache_push(blocks[class - 1][i]));
-            }
-        }
+        use_classes(1, MANY);
     for (unsigned class = 1; class <= MANY; class++) {
-        EXPECT(count(class) + room(class) <= magazine_capacity(class));
-        bytes += (int64_t)(count(class) + room(class)) * size_classes[class].size;
+        EXPECT(holds(class) <= magazine_capacity(class));
+        bytes += (int64_t)holds(class) * size_classes[class].size;
     }
     EXPECT(bytes == thread_cache.bytes && bytes <= CACHE_BYTES && bytes > CACHE_BYTES / 2);
-    EXPECT(room(MANY) + count(MANY) == magazine_capacity(MANY)); /* the one that was used last */
+    EXPECT(use_classes(1, MANY) <= MANY / 4);
+    EXPECT(holds(one) < magazine_capacity(one));
+    for (unsigned round = 0; round < 100; round++)
+        use_classes(one, one);
+    EXPECT(holds(one) == magazine_capacity(one));
     EXPECT(heap_check("shared", NULL));
 }
 
