@@ -43,6 +43,7 @@
 #include "watch/history.h"
 #include "watch/leak.h"
 #include "watch/modules.h"
+#include "watch/notice.h"
 #include "watch/profile.h"
 #include "watch/shakedown.h"
 #include "watch/stack_table.h"
@@ -290,8 +291,10 @@ static void start_collector(void)
     signal_unblock(SIGNAL_BIT(world_signal())); /* as some parents leave it */
     roots_exclude((uintptr_t)__bss_start, (uintptr_t)_end);
     roots_never_arm((uintptr_t)__ehdr_start, align_up((uintptr_t)_end, PAGE_SIZE));
-    if (options.mode == MODE_SHAKEDOWN)
+    if (options.mode == MODE_SHAKEDOWN) {
+        notice_start();
         withheld_start(on_touched);
+    }
     runtime.collects = collector_start(&s);
     if (!runtime.collects)
         collector_disable("no memory for the collector's own stack");
@@ -346,7 +349,7 @@ static void reset_and_release(struct lock *lock)
 static void unlock_in_child(void)
 {
     withheld_after_fork();
-    shakedown_after_fork();
+    notice_after_fork();
     if (fork_in_handler)
         return;
     runtime.pid = (int32_t)syscall0(__NR_getpid); /* not above: CYCLE may be held for ever */
