@@ -6,7 +6,11 @@
  * to it again, without effect.
  *
  * The kernel is given a thunk for each handler (mutator/handler.h), and the program is shown the
- * handler again, whichever function it asks by. */
+ * handler again, whichever function it asks by.
+ *
+ * With guard=N a fault is looked at first: those of SIGSEGV have thunks of another kind, one of
+ * which stands for SIG_DFL, and it is blocked nowhere, for then a fault ends the process without a
+ * word. The calls are libc's, so that a barrier which has the signal to itself catches them. */
 #include "base/base.h"
 #include "gc/withheld.h"
 #include "gc/world.h"
@@ -41,11 +45,13 @@ static _Atomic uint64_t ours_in_masks;
 
 static const sigset_t *without_ours(const sigset_t *set, sigset_t *copy)
 {
-    if (set == NULL || world_signal() == 0)
+    bool faults = withheld_on() || handler_watched();
+    if (set == NULL || (world_signal() == 0 && !faults))
         return set;
     *copy = *set;
-    sigdelset(copy, world_signal());
-    if (withheld_on()) /* a fault while it is blocked ends the process */
+    if (world_signal() != 0)
+        sigdelset(copy, world_signal());
+    if (faults) /* a fault while it is blocked ends the process */
         sigdelset(copy, SIGSEGV);
     return copy;
 }
@@ -106,8 +112,15 @@ static bool is_ours(int signal)
     return signal != 0 && signal == world_signal();
 }
 
-static __sighandler_t wrapped(__sighandler_t handler)
+static bool is_watched(int signal)
 {
+    return signal == SIGSEGV && handler_watched();
+}
+
+static __sighandler_t wrapped(int signal, __sighandler_t handler)
+{
+    if (is_watched(signal) && handler != SIG_DFL)
+        return (__sighandler_t)handler_wrap_watched((uintptr_t)handler);
     return (__sighandler_t)handler_wrap((uintptr_t)handler);
 }
 
@@ -136,7 +149,7 @@ static void swap_withheld(const struct sigaction *act, struct sigaction *old)
     struct signal_action set = {0}, before;
     if (act != NULL) {
         struct sigaction copy = *act;
-        copy.sa_handler = wrapped(act->sa_handler);
+        copy.sa_handler = wrapped(SIGSEGV, act->sa_handler);
         set.handler = copy.sa_sigaction;
         set.flags = (uint64_t)(unsigned)act->sa_flags;
         memcpy(&set.mask, &act->sa_mask, sizeof set.mask);
@@ -150,9 +163,25 @@ static void swap_withheld(const struct sigaction *act, struct sigaction *old)
     memcpy(&old->sa_mask, &before.mask, sizeof before.mask);
 }
 
+/* What the program set along with SIG_DFL for SIGSEGV, while it is watched. */
+static struct sigaction program_default;
+
+static struct sigaction watched_default(void)
+{
+    struct sigaction ours = {.sa_flags = SA_SIGINFO};
+    ours.sa_handler = (__sighandler_t)handler_wrap_watched((uintptr_t)SIG_DFL);
+    sigfillset(&ours.sa_mask);
+    return ours;
+}
+
+static bool is_watched_default(const struct sigaction *action)
+{
+    return action->sa_handler == watched_default().sa_handler;
+}
+
 GC_EXPORT int sigaction(int signal, const struct sigaction *act, struct sigaction *old)
 {
-    struct sigaction copy;
+    struct sigaction copy = {0}, shown = program_default;
     real_resolve();
     if (is_ours(signal)) {
         swap_ours(act, old);
@@ -165,17 +194,25 @@ GC_EXPORT int sigaction(int signal, const struct sigaction *act, struct sigactio
     if (act != NULL) {
         copy = *act;
         without_ours(&act->sa_mask, &copy.sa_mask);
-        copy.sa_handler = wrapped(act->sa_handler);
+        copy.sa_handler = wrapped(signal, act->sa_handler);
     }
+    bool to_default = act != NULL && is_watched(signal) && act->sa_handler == SIG_DFL;
+    struct sigaction asked = copy;
+    if (to_default)
+        copy = watched_default();
     int result = real.sigaction(signal, act == NULL ? NULL : &copy, old);
     if (result != 0)
         return result;
+    if (to_default)
+        program_default = asked;
     uint64_t bit = SIGNAL_BIT(signal), before = relaxed_load(&ours_in_masks);
     if (act != NULL && sigismember(&act->sa_mask, world_signal()) == 1)
         atomic_fetch_or(&ours_in_masks, bit);
     else if (act != NULL)
         atomic_fetch_and(&ours_in_masks, ~bit);
     if (old != NULL) {
+        if (is_watched(signal) && is_watched_default(old))
+            *old = shown;
         old->sa_handler = unwrapped(old->sa_handler);
         if (before & bit)
             sigaddset(&old->sa_mask, world_signal());
@@ -196,7 +233,10 @@ static __sighandler_t set_handler(__typeof__(signal) *set, int signal, __sighand
         swap_withheld(&action, &old);
         return old.sa_handler;
     }
-    return unwrapped(set(signal, wrapped(handler)));
+    __sighandler_t before = unwrapped(set(signal, wrapped(signal, handler)));
+    if (is_watched(signal) && handler == SIG_DFL && before != SIG_ERR)
+        sigaction(signal, &(struct sigaction){.sa_flags = SA_RESTART}, NULL);
+    return before;
 }
 
 #define SIGNAL_FUNCTION(name) \

@@ -29,6 +29,8 @@
 #include "heap/sweep.h"
 #include "mutator/alloc.h"
 #include "mutator/foreign.h"
+#include "mutator/guard.h"
+#include "mutator/handler.h"
 #include "mutator/thread.h"
 #include "sys/clock.h"
 #include "sys/follow.h"
@@ -40,9 +42,11 @@
 #include "sys/signal.h"
 #include "sys/syscall.h"
 #include "sys/task.h"
+#include "watch/guard_report.h"
 #include "watch/history.h"
 #include "watch/leak.h"
 #include "watch/modules.h"
+#include "watch/notice.h"
 #include "watch/profile.h"
 #include "watch/shakedown.h"
 #include "watch/stack_table.h"
@@ -193,6 +197,26 @@ static void on_touched(const struct block *block, const struct withheld_access *
     shakedown_touched(block, access);
 }
 
+/* Each of the two wants SIGSEGV, and shakedown has it whole. */
+static void start_guard(void)
+{
+    if (options.guard == 0 || runtime.no_arena != NULL)
+        return;
+    if (options.mode == MODE_SHAKEDOWN) {
+        print_error("guard does not go with mode=shakedown, in which every block has pages of its "
+                    "own: no block is guarded");
+        return;
+    }
+    if (!guard_start(guard_report_print)) {
+        print_error("guard: there is no memory for the pool: no block is guarded");
+        return;
+    }
+    notice_start();
+    handler_watch(guard_on_fault);
+    handler_watch_default(true);
+    signal_unblock(SIGNAL_BIT(SIGSEGV)); /* as some parents leave it */
+}
+
 static void start_allocator(void)
 {
     bool collects = options.mode != MODE_OFF && runtime.no_arena == NULL;
@@ -210,6 +234,7 @@ static void start_allocator(void)
         .sample_bytes = options.sample,
         .stress = collects ? (uint64_t)options.stress : 0,
         .arena = runtime.no_arena == NULL,
+        .guard = guard_on() ? (uint64_t)options.guard : 0,
         .whole_pages = options.mode == MODE_SHAKEDOWN,
         .zero_on_free = options.zero_on_free != 0,
         .junk = options.junk != 0,
@@ -290,8 +315,10 @@ static void start_collector(void)
     signal_unblock(SIGNAL_BIT(world_signal())); /* as some parents leave it */
     roots_exclude((uintptr_t)__bss_start, (uintptr_t)_end);
     roots_never_arm((uintptr_t)__ehdr_start, align_up((uintptr_t)_end, PAGE_SIZE));
-    if (options.mode == MODE_SHAKEDOWN)
+    if (options.mode == MODE_SHAKEDOWN) {
+        notice_start();
         withheld_start(on_touched);
+    }
     runtime.collects = collector_start(&s);
     if (!runtime.collects)
         collector_disable("no memory for the collector's own stack");
@@ -346,9 +373,10 @@ static void reset_and_release(struct lock *lock)
 static void unlock_in_child(void)
 {
     withheld_after_fork();
-    shakedown_after_fork();
+    notice_after_fork();
     if (fork_in_handler)
         return;
+    guard_after_fork();
     runtime.pid = (int32_t)syscall0(__NR_getpid); /* not above: CYCLE may be held for ever */
     unwind_fork_child();
     lock_abandon(profile_lock());
@@ -378,6 +406,7 @@ void runtime_start(void)
     if (!heap_init(options.arena, options.past_end))
         runtime.no_arena = "there is no address space for the arena (a limit is too small)";
     unwind_init((uintptr_t)__ehdr_start, (uintptr_t)etext);
+    start_guard();
     start_allocator();
     start_collector();
     runtime.have_key = pthread_key_create(&runtime.key, on_thread_end) == 0;
@@ -407,7 +436,7 @@ static void note_thread_stack(uintptr_t here)
 void runtime_thread_begin(void)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-    if (withheld_on())
+    if (withheld_on() || handler_watched())
         signal_unblock(SIGNAL_BIT(SIGSEGV)); /* as its attributes may have it */
     /* Without the key the thread's end would go unnoticed: it stays a stranger. */
     if (!runtime.have_key || runtime.no_arena != NULL || !thread_attach(here))
@@ -495,6 +524,8 @@ void runtime_sandbox(bool on)
         runtime_retire_collector();
         world_await_left(); /* with system calls that the filter may not know */
     }
+    if (guard_on())
+        handler_watch_default(!on);
     sandbox_set(on);
 }
 

@@ -436,6 +436,80 @@ def hidden_tests():
                        both(prints_done, writes_seen(site)), True)
 
 
+def tells_of_guarded(words, access, parts, end, repeats=1):
+    """A report in GWP-ASan's words: what happened and where, the stack of the access, and those of `parts`
+    (heading, function); then the program ends as it would have."""
+    def judge(result, context):
+        text, out = result.err_text, result.out_text.split()
+        if result.status != end:
+            return f'ended with {signal_name(result.status)}, not {signal_name(end)}'
+        if 'never' in out or text.count('*** GWP-ASan detected a memory error ***') != repeats:
+            return f'not {repeats} report(s): {result.out_text!r} {text[:400]!r}'
+        first = text.splitlines()[1]
+        if not first.startswith(words.replace('BAD', out[0]).replace('BLOCK', out[1])):
+            return f'says {first!r}'
+        sections = [('by thread', access)] + parts + [('*** End GWP-ASan report ***', '')]
+        for (heading, function), (following, _) in zip(sections, sections[1:]):
+            at = text.find(heading)
+            part = text[at:text.find(following, at)]
+            if at < 0 or f' in {function}' not in part or not re.search(r'by thread \d+ here:', part):
+                return f'no {function} under {heading!r}: {part[:400]!r}'
+        for heading in ['deallocated', 'allocated by']:
+            if (f' was {heading}' in text) != any(heading in name for name, _ in parts):
+                return f'{heading!r} is there, or is not: {text[:400]!r}'
+        return None
+    return judge
+
+
+def guard_tests(long):
+    """Each block is guarded, while there is room."""
+    both_stacks = [('was deallocated by', 'free_site'), ('was allocated by', 'allocation_site')]
+    one_stack = [('was allocated by', 'allocation_site')]
+    after = 'Use After Free at BAD (0 bytes into a 48-byte allocation at BLOCK) by thread '
+    dies, aborts = -signal.SIGSEGV, -signal.SIGABRT
+    kinds = {f'over_{size}': (f'Buffer Overflow at BAD (0 bytes to the right of a {size}-byte allocation at '
+                              'BLOCK) by thread ', 'write_site', one_stack, dies)
+             for size in [16, 48, 4096]}
+    kinds['under'] = ('Buffer Underflow at BAD (1 byte to the left of a 48-byte allocation at BLOCK) ',
+                      'read_site', one_stack, dies)
+    for kind, access, end in [('read', 'read_site', dies), ('write', 'write_site', dies),
+                              ('handled', 'fault_twice', 0), ('alternate', 'fault_twice', 0),
+                              ('blocked', 'write_site', dies), ('forked', 'write_site', dies),
+                              ('realloc', 'kind_realloc', aborts), ('usable', 'kind_usable', aborts)]:
+        kinds[kind] = (after, access, both_stacks, end)
+    kinds['double'] = ('Double Free at BAD (a 48-byte allocation) by thread ', 'free_site', both_stacks,
+                       aborts)
+    kinds['wild'] = ('Invalid (Wild) Free at BAD (16 bytes into a 48-byte allocation at BLOCK) by thread ',
+                     'free_site', one_stack, aborts)
+    for kind, expected in kinds.items():
+        for name, options in [('off', 'mode=off'), ('none', 'stacks=none'), ('all', 'stacks=all')]:
+            if name == 'off' or long or kind in ('write', 'double'):
+                yield test(f'guard_{kind}_{name}', f'guard {kind}', f'{options},report=off,guard=1',
+                           tells_of_guarded(*expected), True)
+    for suffix, options in back_ends(long, 20):
+        for kind in ['handled', 'blocked', 'over_48']:
+            yield test(f'guard_{kind}_{suffix}', f'guard {kind}', f'{options},report=off,guard=1',
+                       tells_of_guarded(*kinds[kind]), True)
+    for n in [0, 1]:
+        for kind in ['own', 'sent']:
+            yield test(f'guard_{kind}_{n}', f'guard {kind}', f'report=off,guard={n}',
+                       both(dies_of(signal.SIGSEGV, ''), silent))
+        yield test(f'guard_actions_{n}', 'guard actions', f'report=off,guard={n}',
+                   both(ends_well('done'), silent))
+    for suffix, options in back_ends(long, 20000):
+        for kind in ['right', 'holder', 'forks']:
+            for n in [1, 50]:
+                yield test(f'guard_{kind}_{n}_{suffix}', f'guard {kind}',
+                           f'{options},report=off,guard={n}', both(ends_well('done'), silent))
+    yield test('guard_bad_value', 'plain 1', 'report=off,guard=-1,guard=often',
+               names_options('guard', 'guard'), True)
+    yield test('guard_shakedown', 'plain 1', 'report=off,mode=shakedown,guard=10',
+               names_options('guard does not go with mode=shakedown'), True)
+    for name, options in [('off', 'mode=off'), ('stress', f'{EAGER},stress=500')]:
+        yield test(f'guard_sandbox_{name}', 'sandbox prctl', f'{options},report=off,guard=1',
+                   both(ends_well('done'), silent))
+
+
 def sandbox_tests():
     for how in ['prctl', 'syscall']:
         for name, options in [('defaults', 'min_heap=0'), ('stress', f'{EAGER},stress=500'),
@@ -650,6 +724,7 @@ def all_tests(long):
     yield from limit_tests()
     yield from own_limit_tests(long)
     yield from sandbox_tests()
+    yield from guard_tests(long)
     yield from hidden_tests()
     yield from kernel_held_tests(long)
     yield from refusing_tests(long)

@@ -14,12 +14,14 @@
 #include "mutator/alloc.h"
 
 #include "base/check.h"
+#include "base/rng.h"
 #include "heap/central.h"
 #include "heap/heap_stats.h"
 #include "heap/judge.h"
 #include "heap/large.h"
 #include "heap/page_heap.h"
 #include "mutator/foreign.h"
+#include "mutator/guard.h"
 #include "mutator/sampler.h"
 #include "mutator/thread.h"
 #include "sys/lock.h"
@@ -51,6 +53,9 @@ enum {
     DROP_LEAST = 256 << 10,
     /* Allocations between two looks at the sampling counters at most. */
     EVENT_MOST = 1 << 30,
+    /* What an event says of its allocation. */
+    EVENT_TRACED = 1,
+    EVENT_GUARDED = 2,
 };
 
 static struct alloc_settings settings;
@@ -134,35 +139,56 @@ static uint32_t capture(void)
 {
     if (thread_cache.in_hook || settings.hooks.capture == NULL)
         return 0;
+    int saved = errno; /* the first time libunwind changes it */
     thread_cache.in_hook = 1;
     uint32_t stack = settings.hooks.capture();
     thread_cache.in_hook = 0;
+    errno = saved;
     return stack;
 }
 
+/* A countdown of allocations of `size` bytes, one of which comes due in `mean` bytes; 0: it has not
+ * begun. `done` of them more were made: is the last one due? *next is lowered to how many may pass
+ * before another is. */
+static bool comes_due(int64_t *left, int64_t done, uint64_t *rng, uint64_t mean, size_t size,
+                      int64_t *next)
+{
+    if (*left == 0)
+        *left = sampler_next(rng, mean, size);
+    *left -= done;
+    bool due = *left <= 0;
+    if (due)
+        *left = sampler_next(rng, mean, size);
+    if (*left - 1 < *next)
+        *next = *left - 1;
+    return due;
+}
+
+/* For distances in halves of an allocation: rounded up, their mean is N. For 1 it is each one. */
+static uint64_t guard_mean(void)
+{
+    return settings.guard == 1 ? 0 : 2 * settings.guard - 1;
+}
+
 /* Accounts the allocations of this class since the last look, this one included, and reloads the
- * event counter. True: this allocation is sampled. */
-static bool event(struct thread *t, unsigned size_class)
+ * event counter. What is to be done with this allocation: EVENT_… */
+static unsigned event(struct thread *t, unsigned size_class)
 {
     struct magazine *m = &thread_cache.magazines[size_class];
     int64_t done = t->loaded[size_class] - (m->until < 0 ? -1 : m->until - 1); /* .inv.until */
-    bool sampled = false;
-    if (settings.sampling == ALLOC_SAMPLE_SOME) {
-        int64_t *left = &t->sample_left[size_class];
-        uint32_t size = size_classes[size_class].size;
-        if (*left == 0)
-            *left = sampler_next(&t->rng, settings.sample_bytes, size);
-        *left -= done;
-        sampled = *left <= 0;
-        if (sampled)
-            *left = sampler_next(&t->rng, settings.sample_bytes, size);
-    }
+    int64_t next = EVENT_MOST;
+    unsigned due = settings.sampling == ALLOC_SAMPLE_ALL ? EVENT_TRACED : 0;
+    uint32_t size = size_classes[size_class].size;
+    if (settings.sampling == ALLOC_SAMPLE_SOME &&
+        comes_due(&t->sample_left[size_class], done, &t->rng, settings.sample_bytes, size, &next))
+        due |= EVENT_TRACED;
+    if (settings.guard != 0 && size < 2 * PAGE_SIZE &&
+        comes_due(&t->guard_left[size_class], done, &t->rng, guard_mean(), 2, &next))
+        due |= EVENT_GUARDED;
     bool every = settings.sampling == ALLOC_SAMPLE_ALL || settings.stress != 0 || settings.junk;
-    int64_t next = settings.sampling == ALLOC_SAMPLE_SOME ? t->sample_left[size_class] - 1
-                                                          : EVENT_MOST;
-    t->loaded[size_class] = every ? 0 : (int32_t)(next < EVENT_MOST ? next : EVENT_MOST);
+    t->loaded[size_class] = every ? 0 : (int32_t)next;
     m->until = t->loaded[size_class];
-    return sampled || settings.sampling == ALLOC_SAMPLE_ALL;
+    return due;
 }
 
 static void *make_live(void *block)
@@ -214,12 +240,24 @@ static void *take_traced(unsigned size_class, size_t size)
     return make_live(block);
 }
 
-static void *take_small(unsigned size_class, size_t size)
+/* NULL: none is to be had. Its stack is recorded whatever `stacks` says. */
+static void *take_guarded(size_t size, size_t alignment)
+{
+    if (size > PAGE_SIZE || alignment > PAGE_SIZE || !guard_has_room())
+        return NULL;
+    uint32_t stack = capture();
+    return guard_take(size, alignment, stack, rng_next(&thread_cache.thread->rng) >> 32);
+}
+
+static void *take_small(unsigned size_class, size_t size, size_t alignment)
 {
     void *block = NULL;
     if (!cached())
         return take_uncached(size_class);
-    if (event(thread_cache.thread, size_class))
+    unsigned due = event(thread_cache.thread, size_class);
+    if (due & EVENT_GUARDED)
+        block = take_guarded(size, alignment);
+    if (block == NULL && (due & EVENT_TRACED))
         block = take_traced(size_class, size);
     return block != NULL ? block : take_cached(size_class);
 }
@@ -255,7 +293,7 @@ static void *take(size_t size, size_t alignment, bool *zeroed)
     unsigned class = alignment <= GRANULE
                          ? (padded <= SIZE_CLASS_MAX ? size_class_of(padded) : 0)
                          : size_class_of_aligned(padded, alignment);
-    return class != 0 ? take_small(class, size)
+    return class != 0 ? take_small(class, size, size_max(alignment, GRANULE))
                       : take_large(padded, size, size_max(alignment, GRANULE), zeroed);
 }
 
@@ -334,7 +372,7 @@ static _Noreturn void report_bad(const char *call, const void *p, enum found fou
     print_fatal("%s(%p): invalid pointer: no block of the heap is there", call, p);
 }
 
-/* False: the address is foreign, and has been classified as such or reported. */
+/* False: the address is foreign, or that of a guarded block; or it was reported. */
 static bool own_block(const char *call, const void *p, struct block *b)
 {
     enum found found = find(p, b);
@@ -342,6 +380,8 @@ static bool own_block(const char *call, const void *p, struct block *b)
         return true;
     if (found != FOUND_FOREIGN)
         report_bad(call, p, found, b);
+    if (guard_owns(p))
+        return false;
     uintptr_t hint = park_self == NULL ? 0 : park_self->stack_hint;
     enum foreign_origin origin = foreign_origin(p, hint);
     if (origin != FOREIGN_LIBC && origin != FOREIGN_LOADER)
@@ -427,6 +467,32 @@ static void free_block(const char *call, const struct block *b)
         give_cached(b);
 }
 
+/* Both stacks, and then the line that all bad calls have. */
+static _Noreturn void report_guarded(const char *call, const struct guard_error *e)
+{
+    struct block b = {.start = e->start, .size = e->size};
+    bool inside = e->freed.tid == 0 && e->address - e->start < e->size;
+    guard_tell(e);
+    report_bad(call, (void *)e->address,
+               e->what != GUARD_WILD_FREE ? FOUND_FREE : inside ? FOUND_INSIDE : FOUND_NOTHING, &b);
+}
+
+static void free_guarded(const char *call, void *p)
+{
+    struct guard_error error;
+    if (guard_free(p, capture(), &error) != GUARD_NOTHING)
+        report_guarded(call, &error);
+}
+
+/* What the program asked for, and no byte more. */
+static size_t guarded_size(const char *call, const void *p)
+{
+    struct guard_error error;
+    if (guard_look(p, &error) != GUARD_NOTHING)
+        report_guarded(call, &error);
+    return error.size;
+}
+
 static void free_foreign(void *p)
 {
     uintptr_t hint = park_self == NULL ? 0 : park_self->stack_hint;
@@ -441,6 +507,8 @@ void alloc_free(void *p)
         return;
     if (own_block("free", p, &b))
         free_block("free", &b);
+    else if (guard_owns(p))
+        free_guarded("free", p);
     else
         free_foreign(p);
 }
@@ -451,7 +519,7 @@ size_t alloc_usable_size(const void *p)
     if (p == NULL)
         return 0;
     if (!own_block("malloc_usable_size", p, &b))
-        return foreign_usable_size(p);
+        return guard_owns(p) ? guarded_size("malloc_usable_size", p) : foreign_usable_size(p);
     touch(&b);
     return b.size - hot.pad;
 }
@@ -520,6 +588,17 @@ static void *realloc_own(struct block *b, void *p, size_t size)
     return to;
 }
 
+/* It always moves: what is cut off is no longer the program's, either. */
+static void *realloc_guarded(void *p, size_t size)
+{
+    size_t old = guarded_size("realloc", p);
+    void *to = size == 0 ? NULL : copy_to_new(p, old, size);
+    if (size != 0 && to == NULL)
+        return size < old ? p : NULL;
+    free_guarded("realloc", p);
+    return to;
+}
+
 static void *realloc_foreign(void *p, size_t size)
 {
     if (foreign_origin(p, 0) == FOREIGN_LIBC)
@@ -535,8 +614,11 @@ void *alloc_realloc(void *p, size_t size)
         return alloc_malloc(size);
     if (size > PTRDIFF_MAX)
         return fail();
-    if (!own_block("realloc", p, &b))
+    if (!own_block("realloc", p, &b)) {
+        if (guard_owns(p))
+            return realloc_guarded(p, size);
         return size == 0 ? (free_foreign(p), NULL) : realloc_foreign(p, size);
+    }
     if (size == 0) {
         free_block("realloc", &b);
         return NULL;

@@ -39,6 +39,7 @@ struct alloc_settings {
     uint64_t sample_bytes;   /* mean distance */
     uint64_t stress;         /* allocations between two calls of hooks.stress; 0 = never */
     bool arena;              /* false: everything goes to libc's malloc */
+    uint64_t guard;          /* mean distance, in allocations, of guarded blocks; 0 = none */
     bool whole_pages;        /* every block has pages of its own */
     bool zero_on_free;       /* what is freed is overwritten at once: with zeros, or, */
     bool junk;               /* like what is new, with a pattern that no pointer looks like */

@@ -13,21 +13,32 @@
  * A thread that is not parked goes from the thunk straight to its handler, which finds the stack as
  * the kernel left it. One that is parked withdraws its frame, waits if the world is stopped, and
  * parks again behind the handler, unless it is another task than the place's owner by now: a child
- * that the handler has forked. */
+ * that the handler has forked.
+ *
+ * Faults. A second thunk of each number first tells the watch. It jumps to where the first begins,
+ * with the stack and the arguments as the kernel left them: so handlers of SIGSEGV are found by the
+ * watch, and find nothing changed, alternate stacks, masks, one-shot handlers and siginfo included.
+ * Where the program has no handler one of ours stands for SIG_DFL: it takes itself away, and the
+ * fault repeats itself. */
 #include "mutator/handler.h"
 
 #include "base/atomic.h"
 #include "mutator/park.h"
+#include "sys/signal.h"
+#include "sys/syscall.h"
 
 #include <signal.h>
 
 enum { THUNK_SIZE = 16 };
 
 /* Seen by the assembly. */
-extern const char handler_thunks[];
+extern const char handler_thunks[], handler_watched_thunks[];
 extern _Atomic uintptr_t handler_addresses[HANDLERS_MOST];
+extern handler_watch_fn *handler_watcher;
 void handler_run_parked(int signal, siginfo_t *info, void *context, uint32_t number);
 
+/* Set once, before anything refers to it. */
+handler_watch_fn *handler_watcher;
 _Atomic uintptr_t handler_addresses[HANDLERS_MOST];
 
 /* The kernel calls with three arguments; rax and rcx are free. park_self is NULL, or the frame
@@ -35,7 +46,8 @@ _Atomic uintptr_t handler_addresses[HANDLERS_MOST];
 __asm__(".text\n\t"
         ".balign 16\n\t"
         ".globl handler_thunks\n\t"
-        ".hidden handler_thunks, handler_addresses, handler_run_parked, park_stopping\n"
+        ".hidden handler_thunks, handler_addresses, handler_run_parked, park_stopping\n\t"
+        ".hidden handler_watched_thunks, handler_watcher\n"
         "handler_thunks:\n\t"
         ".cfi_startproc\n\t"
         ".set .Lthunk, 0\n\t"
@@ -58,6 +70,24 @@ __asm__(".text\n\t"
         "jmp handler_run_parked\n"
         "2:\tlea handler_addresses(%rip), %rcx\n\t"
         "jmp *(%rcx, %rax, 8)\n\t"
+        ".balign 16\n\t"
+        ".globl handler_watched_thunks\n"
+        "handler_watched_thunks:\n\t"
+        ".set .Lthunk, 0\n\t"
+        ".rept 1024\n\t"
+        "mov $.Lthunk, %eax\n\t"
+        "jmp .Lwatched\n\t"
+        ".balign 16\n\t"
+        ".set .Lthunk, .Lthunk + 1\n\t"
+        ".endr\n"
+        ".Lwatched:\n\t"
+        "push %rax\n\tpush %rdi\n\tpush %rsi\n\tpush %rdx\n\tsub $8, %rsp\n\t"
+        ".cfi_adjust_cfa_offset 40\n\t"
+        "mov %rdx, %rdi\n\t"
+        "call *handler_watcher(%rip)\n\t"
+        "add $8, %rsp\n\tpop %rdx\n\tpop %rsi\n\tpop %rdi\n\tpop %rax\n\t"
+        ".cfi_adjust_cfa_offset -40\n\t"
+        "jmp .Lrun\n\t"
         ".cfi_endproc");
 
 void handler_run_parked(int signal, siginfo_t *info, void *context, uint32_t number)
@@ -80,9 +110,19 @@ static bool is_function(uintptr_t handler)
            handler != (uintptr_t)SIG_ERR && handler != (uintptr_t)SIG_HOLD;
 }
 
-static bool is_thunk(uintptr_t address)
+static bool is_plain(uintptr_t address)
 {
     return address - (uintptr_t)handler_thunks < HANDLERS_MOST * THUNK_SIZE;
+}
+
+static bool is_watched(uintptr_t address)
+{
+    return address - (uintptr_t)handler_watched_thunks < HANDLERS_MOST * THUNK_SIZE;
+}
+
+static bool is_thunk(uintptr_t address)
+{
+    return is_plain(address) || is_watched(address);
 }
 
 uintptr_t handler_wrap(uintptr_t handler)
@@ -100,9 +140,54 @@ uintptr_t handler_wrap(uintptr_t handler)
     return handler;
 }
 
+/* ---- faults ---- */
+
+/* In the place of SIG_DFL. A signal that somebody has sent does not repeat itself. */
+static void on_default(int signal, siginfo_t *info, void *context)
+{
+    handler_watcher(context);
+    handler_watch_default(false);
+    if (info->si_code <= 0)
+        syscall4(__NR_rt_tgsigqueueinfo, syscall0(__NR_getpid), syscall0(__NR_gettid), signal,
+                 (long)info);
+}
+
+void handler_watch(handler_watch_fn *watch)
+{
+    handler_watcher = watch;
+}
+
+bool handler_watched(void)
+{
+    return handler_watcher != NULL;
+}
+
+uintptr_t handler_wrap_watched(uintptr_t handler)
+{
+    if (handler == (uintptr_t)SIG_DFL)
+        return (uintptr_t)on_default;
+    uintptr_t plain = handler_wrap(handler);
+    if (!is_plain(plain))
+        return plain;
+    return (uintptr_t)handler_watched_thunks + (plain - (uintptr_t)handler_thunks);
+}
+
+void handler_watch_default(bool on)
+{
+    struct signal_action now, ours = {.handler = on_default, .flags = SA_SIGINFO,
+                                      .mask = SIGNAL_ALL};
+    uintptr_t expected = on ? (uintptr_t)SIG_DFL : (uintptr_t)on_default;
+    if (signal_action(SIGSEGV, NULL, &now) != 0 || (uintptr_t)now.handler != expected)
+        return;
+    signal_put(SIGSEGV, on ? ours : (struct signal_action){0});
+}
+
 uintptr_t handler_unwrap(uintptr_t address)
 {
+    if (address == (uintptr_t)on_default)
+        return (uintptr_t)SIG_DFL;
     if (!is_thunk(address))
         return address;
-    return relaxed_load(&handler_addresses[(address - (uintptr_t)handler_thunks) / THUNK_SIZE]);
+    uintptr_t first = (uintptr_t)(is_plain(address) ? handler_thunks : handler_watched_thunks);
+    return relaxed_load(&handler_addresses[(address - first) / THUNK_SIZE]);
 }

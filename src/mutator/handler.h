@@ -17,4 +17,17 @@ uintptr_t handler_wrap(uintptr_t handler);
 /* The handler that an address from the kernel stands for. */
 uintptr_t handler_unwrap(uintptr_t address);
 
+/* From now on `watch` is told of each SIGSEGV with an action made by handler_wrap_watched, with the
+ * signal's context, before that action runs: on the stack of the program's handler, where there may
+ * be little room. */
+typedef void handler_watch_fn(const void *context);
+void handler_watch(handler_watch_fn *watch);
+bool handler_watched(void);
+/* As handler_wrap. Also for SIG_DFL: handler_unwrap makes that of it again. It wants SA_SIGINFO,
+ * and all signals blocked. */
+uintptr_t handler_wrap_watched(uintptr_t handler);
+/* Puts that in the place of SIG_DFL, if SIGSEGV has it; or takes it away again. While no barrier
+ * has that signal to itself. */
+void handler_watch_default(bool on);
+
 #endif

@@ -25,6 +25,7 @@ struct thread {
     /* The thread's own. */
     uint64_t rng;
     int64_t sample_left[SIZE_CLASS_COUNT]; /* allocations until the next sampled one */
+    int64_t guard_left[SIZE_CLASS_COUNT];  /* the same for the next guarded one */
     int32_t loaded[SIZE_CLASS_COUNT];      /* what `until` was last set to */
     uint16_t capacity[SIZE_CLASS_COUNT];   /* of the magazines */
     uint32_t growths;                      /* of magazines, tried so far */

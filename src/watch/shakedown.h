@@ -8,7 +8,5 @@
 
 /* For withheld_start: prints both stacks, the block's allocation and the caller's own. */
 void shakedown_touched(const struct block *block, const struct withheld_access *access);
-/* In the child of fork. */
-void shakedown_after_fork(void);
 
 #endif

@@ -169,6 +169,92 @@ static void forking(void)
     EXPECT(wait(&status) > 0 && status == 0);
 }
 
+/* ---- faults ---- */
+
+static volatile int watched;
+static const void *volatile watched_context;
+
+static void on_watch(const void *context)
+{
+    watched++;
+    watched_context = context;
+}
+
+static void install_watched(uintptr_t handler, int flags)
+{
+    struct sigaction action = {.sa_flags = flags};
+    action.sa_handler = (void (*)(int))handler_wrap_watched(handler);
+    EXPECT(sigaction(SIGSEGV, &action, NULL) == 0);
+}
+
+static void watching(void)
+{
+    EXPECT(!handler_watched());
+    handler_watch(on_watch);
+    uintptr_t plain = handler_wrap((uintptr_t)on_signal);
+    uintptr_t other = handler_wrap_watched((uintptr_t)on_signal);
+    EXPECT(handler_watched() && plain != other && handler_unwrap(other) == (uintptr_t)on_signal);
+    EXPECT(handler_wrap(other) == other && handler_wrap_watched(plain) == other);
+    EXPECT(handler_wrap_watched((uintptr_t)SIG_IGN) == (uintptr_t)SIG_IGN);
+    install_watched((uintptr_t)on_signal, 0);
+    raise(SIGSEGV);
+    EXPECT(watched == 1 && watched_context != NULL && runs == SIGSEGV);
+    install_watched((uintptr_t)on_info, SA_SIGINFO);
+    EXPECT(sigqueue(getpid(), SIGSEGV, (union sigval){.sival_int = 5}) == 0);
+    EXPECT(watched == 2 && info_inside.si_value.sival_int == 5 && context_inside);
+    start();
+    park_begin(FRAME);
+    raise(SIGSEGV);
+    EXPECT(watched == 3 && frame_inside == 0 && relaxed_load(&park_self->frame) == FRAME);
+    park_end();
+}
+
+static void (*action_now(void))(int)
+{
+    struct sigaction now;
+    EXPECT(sigaction(SIGSEGV, NULL, &now) == 0);
+    return now.sa_handler;
+}
+
+/* Dies of it all the same, of a fault and of a signal that is sent. */
+static void watched_default(void)
+{
+    static int *volatile nowhere;
+    handler_watch(on_watch);
+    handler_watch_default(true);
+    EXPECT(action_now() != SIG_DFL);
+    EXPECT(handler_unwrap((uintptr_t)action_now()) == (uintptr_t)SIG_DFL);
+    for (int sent = 0; sent < 2; sent++) {
+        int status;
+        fflush(stdout);
+        pid_t pid = fork();
+        if (pid == 0) {
+            if (sent)
+                raise(SIGSEGV);
+            else
+                *nowhere = 1;
+            _exit(0);
+        }
+        EXPECT(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+        EXPECT(WTERMSIG(status) == SIGSEGV);
+    }
+    handler_watch_default(false);
+    EXPECT(action_now() == SIG_DFL);
+    install_watched((uintptr_t)on_signal, 0);
+    handler_watch_default(true); /* it is not SIG_DFL's place */
+    EXPECT(handler_unwrap((uintptr_t)action_now()) == (uintptr_t)on_signal);
+}
+
+static void test_watching(void)
+{
+    EXPECT(child_passes(watching));
+}
+
+static void test_watched_default(void)
+{
+    EXPECT(child_passes(watched_default));
+}
+
 static void test_wrapping(void)
 {
     EXPECT(child_passes(wrapping));
@@ -199,4 +285,5 @@ static void test_forking(void)
     EXPECT(child_passes(forking));
 }
 
-UNIT_MAIN(TEST(test_wrapping), TEST(test_exhausted), TEST(test_arguments), TEST(test_jumping_out), TEST(test_held_back), TEST(test_forking))
+UNIT_MAIN(TEST(test_wrapping), TEST(test_exhausted), TEST(test_arguments), TEST(test_jumping_out), TEST(test_held_back), TEST(test_forking),
+          TEST(test_watching), TEST(test_watched_default))
