@@ -197,6 +197,8 @@ GC_EXPORT int sigaction(int signal, const struct sigaction *act, struct sigactio
         copy.sa_handler = wrapped(signal, act->sa_handler);
     }
     bool to_default = act != NULL && is_watched(signal) && act->sa_handler == SIG_DFL;
+    /* `old` may be where `act` is. */
+    bool sets = act != NULL, ours = sets && sigismember(&act->sa_mask, world_signal()) == 1;
     struct sigaction asked = copy;
     if (to_default)
         copy = watched_default();
@@ -206,9 +208,9 @@ GC_EXPORT int sigaction(int signal, const struct sigaction *act, struct sigactio
     if (to_default)
         program_default = asked;
     uint64_t bit = SIGNAL_BIT(signal), before = relaxed_load(&ours_in_masks);
-    if (act != NULL && sigismember(&act->sa_mask, world_signal()) == 1)
+    if (ours)
         atomic_fetch_or(&ours_in_masks, bit);
-    else if (act != NULL)
+    else if (sets)
         atomic_fetch_and(&ours_in_masks, ~bit);
     if (old != NULL) {
         if (is_watched(signal) && is_watched_default(old))
