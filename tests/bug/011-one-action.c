@@ -14,8 +14,9 @@ static void handler(int signal)
 int main(void)
 {
     struct sigaction action = {.sa_handler = handler}, now;
+    struct sigaction *volatile same = &action; /* the prototype says that they differ */
     sigfillset(&action.sa_mask);
-    if (sigaction(SIGUSR1, &action, &action) != 0 || action.sa_handler != SIG_DFL)
+    if (sigaction(SIGUSR1, &action, same) != 0 || action.sa_handler != SIG_DFL)
         return 1;
     if (sigaction(SIGUSR1, NULL, &now) != 0 || now.sa_handler != handler)
         return 2;

@@ -70,11 +70,11 @@ MUTANTS = {
                            '    if (armed && map->kind == MAP_KIND_FILE_PRIVATE) {\n'
                            '        armed_add(start, end);\n        return;\n    }\n    if (armed && !all) {\n', UFFD),
     'armed-after-the-epoch': ('src/cycle/cycle.c',
-                              '    rescan_arm(barrier); /* before the epoch: rescan.c, .inv.armed_first */\n'
+                              '    arm_heap(order); /* before the epoch: rescan.c, .inv.armed_first */\n'
                               '    cycle.unfinished = true;\n    cycle.look_ns = 0;\n'
                               '    begin_epoch();\n',
                               '    cycle.unfinished = true;\n    cycle.look_ns = 0;\n'
-                              '    begin_epoch();\n    rescan_arm(barrier);\n', UFFD),
+                              '    begin_epoch();\n    arm_heap(order);\n', UFFD),
     'last-look-without-stacks': ('src/gc/roots.c',
                                  '    if (roots.pass != ROOTS_CONCURRENT) {\n        if (map',
                                  '    if (roots.pass == ROOTS_ALL) {\n        if (map', UFFD),
