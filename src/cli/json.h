@@ -1,0 +1,36 @@
+/* json.h -- a profile as JSON. What report --json prints, and the page of report --html contains.
+ *
+ * One object; sizes in bytes, times and durations in ns, all numbers are integers below 2^63:
+ *
+ *   {"version": 1,
+ *    "process": {"pid", "ppid", "uid", "program", "arguments": [...], "started_unix_ns",
+ *                "uptime_ns", "reason"},
+ *    "options": {NAME: "VALUE"}, "totals": {NAME: VALUE}, "notes": [...],
+ *    "modules": [{"start", "end" ("0x..."), "loaded", "unloaded", "build_id", "path"}],
+ *    "threads": [{"tid", "name"}],
+ *    "stacks": {"ID": [{"pc": "0x...", "function", "file", "line", "column", "module",
+ *                       "offset": "0x...", "inlined"}, ...]},     leaf first
+ *    "sites": [{"stack", "allocated_blocks", "allocated_bytes", "freed_blocks", "freed_bytes"}],
+ *    "reach": [{"stack", "size", "blocks", "bytes"}],
+ *    "leaks": [{"stack", "size", "kind": "direct"|"indirect", "state": "remaining"|"reclaimed",
+ *               "blocks", "bytes", "youngest", "oldest"}],
+ *    "contradictions": [{"stack", "count"}],
+ *    "cycles": [{the fields of struct stats_cycle, "reason" as a word}],
+ *    "moments": [{the fields of struct stats_moment}],
+ *    "events": [{"time", "thread", "kind", "a", "b"}]}
+ *
+ * "function", "file" and "module" are null if they are not known; "line" and "column" are 0 then.
+ * A frame's "pc" is its return address - 1. The text is UTF-8: what was none in a name is replaced
+ * by U+FFFD. One record a line. */
+#ifndef GC_CLI_JSON_H
+#define GC_CLI_JSON_H
+
+#include "cli/profile.h"
+#include "cli/symbolize.h"
+
+#include <stdio.h>
+
+/* The caller looks at the stream's error. */
+void json_write(const struct profile *profile, struct symbolizer *symbolizer, FILE *out);
+
+#endif

@@ -1,0 +1,408 @@
+/* symbolize.c -- names, files and lines for code addresses of another process.
+ *
+ * Each module has a Dwfl of its own, made when an address in it is first asked for: two modules
+ * that had the same place one after the other cannot stand in one. In it the file lies where it was
+ * linked (bias 0), so an address is first turned into the file's own, START being the bias plus the
+ * lowest p_vaddr, rounded down to a page.
+ *
+ *   .inv.time   An address belongs to the module that was there at the stack's time. If none was,
+ *               it belongs to the only one that ever had the place (the library learns of a module
+ *               some time after the loader has mapped it); of several, to none: a wrong name is
+ *               worse than a number.
+ *
+ * Names: the function in the debug information (its linkage name, demangled), else the symbol that
+ * contains the address. Demangling is libiberty's, which knows C++ and both of Rust's manglings.
+ *
+ * Cost: about 10 us per distinct address of C; for one in a large C++ unit up to milliseconds, for
+ * elfutils walks the unit to find the scopes. The memo is a table of open addressing by module and
+ * address, so a million stacks of the same addresses cost a look-up each. */
+#include "cli/symbolize.h"
+
+#include "cli/fault.h"
+
+#include <dwarf.h>
+#include <elfutils/libdw.h>
+#include <elfutils/libdwfl.h>
+#include <fcntl.h>
+#include <gelf.h>
+#include <libiberty/demangle.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    FIRST_ENTRIES = 4096, /* of the memo; a power of two */
+    MOST_INLINED = 64,    /* calls at one address; more are cut off */
+    HASH_LENGTH = 16,     /* hexadecimal digits at the end of Rust's older names */
+};
+
+/* Below this a module lies where it was linked: nothing that can be moved is put there. */
+#define LINKED_BELOW 0x100000000u
+
+struct file {
+    Dwfl *dwfl;         /* NULL: not opened, or not to be used */
+    Dwfl_Module *module;
+    uint64_t first;     /* its lowest p_vaddr, rounded down to a page */
+    bool tried;
+};
+
+struct entry {
+    uint64_t address;    /* return address; 0 = free */
+    size_t module;       /* number + 1; 0 = none */
+    struct frames frames;
+};
+
+struct symbolizer {
+    const struct profile_module *modules;
+    struct file *files; /* of these */
+    size_t count;
+    struct entry *entries;
+    size_t used, room; /* of the memo */
+    struct timespec begun;
+    unsigned seconds;
+    bool progress, progressed;
+    LIST(char *) names; /* ours to free */
+};
+
+static const Dwfl_Callbacks callbacks = {
+    .find_elf = dwfl_build_id_find_elf,
+    .find_debuginfo = dwfl_standard_find_debuginfo,
+    .section_address = dwfl_offline_section_address,
+};
+
+/* ---- modules --------------------------------------------------------------------------------- */
+
+static bool covers(const struct profile_module *module, uint64_t pc)
+{
+    return module->start <= pc && pc < module->end;
+}
+
+static bool there_at(const struct profile_module *module, uint64_t time)
+{
+    return module->loaded <= time && (module->unloaded == 0 || time < module->unloaded);
+}
+
+/* Number + 1 of the module of an address: .inv.time. */
+static size_t find_module(const struct symbolizer *s, uint64_t pc, uint64_t time)
+{
+    size_t only = 0, several = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        if (!covers(&s->modules[i], pc))
+            continue;
+        if (there_at(&s->modules[i], time))
+            return i + 1;
+        only = i + 1;
+        several++;
+    }
+    return several == 1 ? only : 0;
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static bool lowest_address(Dwfl_Module *module, uint64_t *lowest)
+{
+    GElf_Addr bias;
+    GElf_Phdr header;
+    size_t count;
+    Elf *elf = dwfl_module_getelf(module, &bias);
+    *lowest = UINT64_MAX;
+    if (elf == NULL || elf_getphdrnum(elf, &count) != 0)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (gelf_getphdr(elf, (int)i, &header) != NULL && header.p_type == PT_LOAD &&
+            header.p_vaddr < *lowest)
+            *lowest = header.p_vaddr & ~(uint64_t)4095;
+    return *lowest != UINT64_MAX;
+}
+
+/* .inv.same */
+static bool same_build(Dwfl_Module *module, const char *build_id)
+{
+    const unsigned char *bits;
+    GElf_Addr at;
+    char digits[3];
+    int length = dwfl_module_build_id(module, &bits, &at);
+    if (build_id[0] == 0)
+        return true;
+    if (length <= 0 || strlen(build_id) != 2 * (size_t)length)
+        return false;
+    for (int i = 0; i < length; i++) {
+        snprintf(digits, sizeof(digits), "%02x", bits[i]);
+        if (strncasecmp(digits, build_id + 2 * (size_t)i, 2) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Reads the file of a module. What is no regular file ([vdso], a path in another root) is left
+ * out without a word; open is asked not to wait for a FIFO. */
+static Dwfl_Module *report_file(Dwfl *dwfl, const char *path)
+{
+    int fd = path[0] == '/' ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+    if (fd < 0)
+        return NULL;
+    dwfl_report_begin(dwfl);
+    Dwfl_Module *module = dwfl_report_elf(dwfl, path, path, fd, 0, true);
+    dwfl_report_end(dwfl, NULL, NULL);
+    if (module == NULL)
+        close(fd);
+    return module;
+}
+
+static void open_file(const struct profile_module *module, struct file *file)
+{
+    file->tried = true;
+    Dwfl *dwfl = dwfl_begin(&callbacks);
+    Dwfl_Module *found = dwfl != NULL ? report_file(dwfl, module->path) : NULL;
+    if (found != NULL && !same_build(found, module->build_id)) {
+        fault(STATUS_OK, "%s has changed since: its functions are not named", module->path);
+        found = NULL;
+    }
+    if (found != NULL && lowest_address(found, &file->first)) {
+        file->dwfl = dwfl;
+        file->module = found;
+    } else {
+        dwfl_end(dwfl);
+    }
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+/* Rust's older names end with ::h and a hash. */
+static void cut_hash(char *name)
+{
+    size_t length = strlen(name);
+    if (length <= HASH_LENGTH + 3)
+        return;
+    char *hash = name + length - HASH_LENGTH - 3;
+    if (strncmp(hash, "::h", 3) == 0 && strspn(hash + 3, "0123456789abcdef") == HASH_LENGTH)
+        *hash = 0;
+}
+
+static const char *demangled(struct symbolizer *s, const char *name)
+{
+    if (name == NULL || strncmp(name, "_", 1) != 0)
+        return name;
+    char *plain = cplus_demangle(name, DMGL_PARAMS | DMGL_ANSI | DMGL_AUTO);
+    if (plain == NULL)
+        return name;
+    cut_hash(plain);
+    return *LIST_ADD(&s->names) = plain;
+}
+
+/* Of a function's entry in the debug information. */
+static const char *entry_name(struct symbolizer *s, Dwarf_Die *die)
+{
+    Dwarf_Attribute attribute;
+    const char *linkage = NULL;
+    if (dwarf_attr_integrate(die, DW_AT_linkage_name, &attribute) != NULL ||
+        dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &attribute) != NULL)
+        linkage = dwarf_formstring(&attribute);
+    return linkage != NULL ? demangled(s, linkage) : dwarf_diename(die);
+}
+
+static const char *symbol_name(struct symbolizer *s, Dwfl_Module *module, uint64_t address)
+{
+    GElf_Off offset;
+    GElf_Sym symbol;
+    const char *name = dwfl_module_addrinfo(module, address, &offset, &symbol, NULL, NULL, NULL);
+    if (name == NULL || (symbol.st_size != 0 && offset >= symbol.st_size))
+        return NULL;
+    return demangled(s, name);
+}
+
+/* ---- inlined calls --------------------------------------------------------------------------- */
+
+static int unsigned_attribute(Dwarf_Die *die, unsigned name)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Word value;
+    if (dwarf_attr(die, name, &attribute) == NULL || dwarf_formudata(&attribute, &value) != 0)
+        return 0;
+    return (int)value;
+}
+
+/* Where an inlined function was called: the place of the next frame. */
+static void set_call_place(struct frame *frame, Dwarf_Die *inlined)
+{
+    Dwarf_Die unit;
+    Dwarf_Files *files;
+    int file = unsigned_attribute(inlined, DW_AT_call_file);
+    if (dwarf_diecu(inlined, &unit, NULL, NULL) == NULL ||
+        dwarf_getsrcfiles(&unit, &files, NULL) != 0)
+        return;
+    frame->file = dwarf_filesrc(files, (size_t)file, NULL, NULL);
+    if (frame->file != NULL) {
+        frame->line = unsigned_attribute(inlined, DW_AT_call_line);
+        frame->column = unsigned_attribute(inlined, DW_AT_call_column);
+    }
+}
+
+/* The entries that an address is in, innermost first; the caller frees them. The first look-up ends
+ * in the abstract function of the innermost inlined call, the second one in the real one. */
+static int physical_scopes(Dwfl_Module *module, uint64_t address, Dwarf_Die **scopes)
+{
+    Dwarf_Addr bias;
+    Dwarf_Die *found = NULL, innermost, *unit = dwfl_module_addrdie(module, address, &bias);
+    *scopes = NULL;
+    if (unit == NULL || dwarf_getscopes(unit, address - bias, &found) <= 0)
+        return 0;
+    innermost = found[0];
+    free(found);
+    return dwarf_getscopes_die(&innermost, scopes);
+}
+
+/* Fills `frames` from the innermost; the first one's place is set. Returns how many. */
+static size_t name_scopes(struct symbolizer *s, Dwarf_Die *scopes, int count, struct frame *frames)
+{
+    size_t at = 0;
+    for (int i = 0; i < count && at < MOST_INLINED; i++) {
+        int tag = dwarf_tag(&scopes[i]);
+        if (tag != DW_TAG_inlined_subroutine && tag != DW_TAG_subprogram)
+            continue;
+        frames[at].function = entry_name(s, &scopes[i]);
+        frames[at].inlined = tag == DW_TAG_inlined_subroutine && at < MOST_INLINED - 1;
+        if (!frames[at++].inlined)
+            break;
+        frames[at] = (struct frame){.pc = frames[0].pc, .module = frames[0].module,
+                                    .offset = frames[0].offset};
+        set_call_place(&frames[at], &scopes[i]);
+    }
+    return at != 0 ? at : 1;
+}
+
+static size_t name_frames(struct symbolizer *s, struct file *file, struct frame *frames)
+{
+    uint64_t address = frames[0].offset;
+    Dwfl_Line *line = dwfl_module_getsrc(file->module, address);
+    Dwarf_Die *scopes;
+    if (line != NULL)
+        frames[0].file = dwfl_lineinfo(line, NULL, &frames[0].line, &frames[0].column, NULL, NULL);
+    int count = physical_scopes(file->module, address, &scopes);
+    size_t named = name_scopes(s, scopes, count, frames);
+    free(scopes);
+    /* An inlined call that no function closes is one that the debug information lost. */
+    frames[named - 1].inlined = false;
+    if (frames[named - 1].function == NULL)
+        frames[named - 1].function = symbol_name(s, file->module, address);
+    return named;
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static double seconds_since(const struct timespec *begun)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - begun->tv_sec) + (double)(now.tv_nsec - begun->tv_nsec) * 1e-9;
+}
+
+static bool time_is_up(const struct symbolizer *s)
+{
+    return s->seconds != 0 && seconds_since(&s->begun) >= s->seconds;
+}
+
+/* On a terminal, after a second, and not for each address. */
+static void show_progress(struct symbolizer *s)
+{
+    if (!s->progress || s->used % 64 != 0 || seconds_since(&s->begun) < 1)
+        return;
+    s->progressed = true;
+    fprintf(stderr, "\rgcmalloc: naming functions: %zu addresses ", s->used);
+}
+
+/* ---- the memo -------------------------------------------------------------------------------- */
+
+static struct frames look_up(struct symbolizer *s, uint64_t return_address, size_t module)
+{
+    struct frame frames[MOST_INLINED] = {{.pc = return_address - 1}};
+    size_t count = 1;
+    if (module != 0) {
+        struct file *file = &s->files[module - 1];
+        frames[0].module = &s->modules[module - 1];
+        uint64_t start = frames[0].module->start;
+        bool late = time_is_up(s);
+        if (!file->tried && !late)
+            open_file(frames[0].module, file);
+        frames[0].offset = frames[0].pc - (start < LINKED_BELOW ? 0 : start);
+        if (file->dwfl != NULL) {
+            frames[0].offset = frames[0].pc - start + file->first;
+            if (!late)
+                count = name_frames(s, file, frames);
+        }
+    }
+    struct frame *items = list_alloc(count, sizeof(*items));
+    memcpy(items, frames, count * sizeof(*items));
+    return (struct frames){items, count};
+}
+
+static struct entry *find_entry(struct entry *entries, size_t room, uint64_t address, size_t module)
+{
+    size_t at = (address * 0x9e3779b97f4a7c15u + module) >> 20;
+    for (;; at++) {
+        struct entry *entry = &entries[at & (room - 1)];
+        if (entry->address == 0 || (entry->address == address && entry->module == module))
+            return entry;
+    }
+}
+
+static void grow_memo(struct symbolizer *s)
+{
+    size_t room = s->room ? 2 * s->room : FIRST_ENTRIES;
+    struct entry *entries = list_alloc(room, sizeof(*entries));
+    for (size_t i = 0; i < s->room; i++)
+        if (s->entries[i].address != 0)
+            *find_entry(entries, room, s->entries[i].address, s->entries[i].module) =
+                s->entries[i];
+    free(s->entries);
+    s->entries = entries;
+    s->room = room;
+}
+
+struct frames symbolize(struct symbolizer *s, uint64_t return_address, uint64_t time)
+{
+    return_address += return_address == 0; /* 0 is no address of code, and marks free entries */
+    size_t module = find_module(s, return_address - 1, time);
+    if (2 * s->used >= s->room)
+        grow_memo(s);
+    struct entry *entry = find_entry(s->entries, s->room, return_address, module);
+    if (entry->address == 0) {
+        *entry = (struct entry){return_address, module, look_up(s, return_address, module)};
+        s->used++;
+        show_progress(s);
+    }
+    return entry->frames;
+}
+
+/* ---- from beginning to end ------------------------------------------------------------------- */
+
+struct symbolizer *symbolizer_open(const struct profile_module *modules, size_t count,
+                                   unsigned seconds)
+{
+    struct symbolizer *s = list_alloc(1, sizeof(*s));
+    s->modules = modules;
+    s->count = count;
+    s->files = list_alloc(count, sizeof(*s->files));
+    s->seconds = seconds;
+    s->progress = isatty(STDERR_FILENO);
+    clock_gettime(CLOCK_MONOTONIC, &s->begun);
+    return s;
+}
+
+void symbolizer_close(struct symbolizer *s)
+{
+    if (s->progressed)
+        fprintf(stderr, "\r\033[K");
+    for (size_t i = 0; i < s->count; i++)
+        dwfl_end(s->files[i].dwfl);
+    for (size_t i = 0; i < s->room; i++)
+        free((void *)s->entries[i].frames.items);
+    for (size_t i = 0; i < s->names.count; i++)
+        free(s->names.items[i]);
+    free(s->names.items);
+    free(s->entries);
+    free(s->files);
+    free(s);
+}
