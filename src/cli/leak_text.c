@@ -217,6 +217,15 @@ static void print_reachable(const struct profile *profile, FILE *out)
                 t.bytes, t.blocks);
 }
 
+static void print_notes(const struct profile *profile, FILE *out)
+{
+    const char *what = profile_total(profile, "cycles") == 0
+                           ? "nothing was collected"
+                           : "not everything was collected or reclaimed";
+    for (size_t i = 0; i < profile->notes.count; i++)
+        fprintf(out, "libgcmalloc: %s: %s\n", what, profile->notes.items[i]);
+}
+
 static void print_contradictions(const struct leak_text *text, FILE *out)
 {
     const struct profile *p = text->profile;
@@ -252,7 +261,6 @@ void leak_text_write(const struct leak_text *text, FILE *out)
     else
         fprintf(out, "libgcmalloc: no leaks were found.\n");
     print_reachable(profile, out);
-    for (size_t i = 0; i < profile->notes.count; i++)
-        fprintf(out, "libgcmalloc: %s\n", profile->notes.items[i]);
+    print_notes(profile, out);
     print_contradictions(text, out);
 }

@@ -263,14 +263,14 @@ static void read_moment(struct profile *p, struct line *line)
 #undef TAKE
 }
 
-static enum stats_event_kind event_kind(const char *name)
+static enum event_kind event_kind(const char *name)
 {
 #define KIND(kind, help) \
     if (strcmp(name, #kind) == 0) \
-        return STATS_EVENT_##kind;
-    STATS_EVENT_KINDS(KIND)
+        return EVENT_##kind;
+    EVENT_KINDS(KIND)
 #undef KIND
-    return STATS_EVENT_NONE;
+    return EVENT_NONE;
 }
 
 static void read_event(struct profile *p, struct line *line)

@@ -62,7 +62,7 @@ struct profile_contradiction {
 
 struct profile_event {
     uint64_t time, thread;
-    enum stats_event_kind kind; /* STATS_EVENT_NONE: one that is not known here */
+    enum event_kind kind; /* EVENT_NONE: one that is not known here */
     const char *kind_name;
     uint64_t a, b;
 };
