@@ -4,9 +4,19 @@
 #include "cli/fault.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { DEFAULT_MAX = 100 };
+
+static const struct option options[] = {
+    {"output", required_argument, NULL, 'o'},
+    {"max", required_argument, NULL, 'm'},
+    {"symbolize-seconds", required_argument, NULL, 't'},
+    {NULL, 0, NULL, 0},
+};
 
 bool arguments_number(const char *option, const char *text, uint64_t most, uint64_t *number)
 {
@@ -19,10 +29,32 @@ bool arguments_number(const char *option, const char *text, uint64_t most, uint6
     return false;
 }
 
-bool arguments_left(int argc, int optind, int count, const char *what)
+bool arguments_left(int argc, int optind, int count, const char *usage)
 {
     if (argc - optind == count)
         return true;
-    fault(STATUS_USAGE, "the arguments should be: %s", what);
+    fault(STATUS_USAGE, "the arguments should be: %s", usage);
     return false;
+}
+
+bool arguments_parse(int argc, char **argv, int files, const char *usage,
+                     struct arguments *arguments)
+{
+    uint64_t seconds = 0;
+    bool good = true;
+    int option;
+    *arguments = (struct arguments){.max = DEFAULT_MAX};
+    while (good && (option = getopt_long(argc, argv, "o:", options, NULL)) != -1) {
+        if (option == 'o')
+            arguments->output = optarg;
+        else if (option == 'm')
+            good = arguments_number("--max", optarg, INT64_MAX, &arguments->max);
+        else if (option == 't')
+            good = arguments_number("--symbolize-seconds", optarg, INT32_MAX, &seconds);
+        else
+            return false; /* getopt has said so */
+    }
+    arguments->seconds = (unsigned)seconds;
+    arguments->files = argv + optind;
+    return good && arguments_left(argc, optind, files, usage);
 }

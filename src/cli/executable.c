@@ -1,7 +1,8 @@
 /* executable.c -- the file that a program's name stands for.
  *
  * The kernel and the loader decide whether LD_PRELOAD is heeded, and say nothing if it is not. The
- * cases in which it is not are found beforehand: nobody should look for leaks in an empty report. */
+ * cases in which it is not are found beforehand: nobody should look for leaks in an empty report.
+ */
 #include "cli/executable.h"
 
 #include "cli/fault.h"
