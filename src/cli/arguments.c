@@ -29,6 +29,16 @@ bool arguments_number(const char *option, const char *text, uint64_t most, uint6
     return false;
 }
 
+bool arguments_seconds(const char *option, const char *text, double *seconds)
+{
+    char *end;
+    *seconds = strtod(text, &end);
+    if (end != text && *end == 0 && *seconds >= 0 && *seconds <= INT32_MAX)
+        return true;
+    fault(STATUS_USAGE, "%s: '%.40s' is no number of seconds", option, text);
+    return false;
+}
+
 bool arguments_left(int argc, int optind, int count, const char *usage)
 {
     if (argc - optind == count)
@@ -40,7 +50,6 @@ bool arguments_left(int argc, int optind, int count, const char *usage)
 bool arguments_parse(int argc, char **argv, int files, const char *usage,
                      struct arguments *arguments)
 {
-    uint64_t seconds = 0;
     bool good = true;
     int option;
     *arguments = (struct arguments){.max = DEFAULT_MAX};
@@ -50,11 +59,10 @@ bool arguments_parse(int argc, char **argv, int files, const char *usage,
         else if (option == 'm')
             good = arguments_number("--max", optarg, INT64_MAX, &arguments->max);
         else if (option == 't')
-            good = arguments_number("--symbolize-seconds", optarg, INT32_MAX, &seconds);
+            good = arguments_seconds("--symbolize-seconds", optarg, &arguments->seconds);
         else
             return false; /* getopt has said so */
     }
-    arguments->seconds = (unsigned)seconds;
     arguments->files = argv + optind;
     return good && arguments_left(argc, optind, files, usage);
 }

@@ -11,7 +11,7 @@
 struct arguments {
     const char *output; /* NULL: standard output */
     uint64_t max;       /* sites shown; 0: all */
-    unsigned seconds;   /* for naming functions; 0: no limit */
+    double seconds;     /* for naming functions; 0: no limit */
     char **files;
 };
 
@@ -21,6 +21,8 @@ bool arguments_parse(int argc, char **argv, int files, const char *usage,
                      struct arguments *arguments);
 /* A decimal number of at most `most`; says so if it is none. */
 bool arguments_number(const char *option, const char *text, uint64_t most, uint64_t *number);
+/* A time, such as 0.5; says so if it is none. */
+bool arguments_seconds(const char *option, const char *text, double *seconds);
 /* After getopt_long: exactly `count` arguments are left; says so if not. */
 bool arguments_left(int argc, int optind, int count, const char *usage);
 

@@ -99,7 +99,7 @@ static size_t merge_equal(struct keyed *rows, size_t count)
     return kept;
 }
 
-static enum status load(struct side *side, const char *path, unsigned seconds)
+static enum status load(struct side *side, const char *path, double seconds)
 {
     enum status status = profile_read(path, &side->profile);
     if (status != STATUS_OK)

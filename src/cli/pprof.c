@@ -265,7 +265,7 @@ static void set_types(struct builder *b, Profile *out)
         out->sample_type[i] = value_type(b, types[i][0], types[i][1]);
     out->default_sample_type = string(b, "leaked_space");
     out->period_type = value_type(b, "space", "bytes");
-    out->period = (int64_t)strtoull(profile_option(b->profile, "sample"), NULL, 10);
+    out->period = (int64_t)profile_size_option(b->profile, "sample");
 }
 
 static void set_comments(struct builder *b, Profile *out)

@@ -496,6 +496,14 @@ const char *profile_option(const struct profile *profile, const char *name)
     return "";
 }
 
+uint64_t profile_size_option(const struct profile *profile, const char *name)
+{
+    char *end;
+    uint64_t size = strtoull(profile_option(profile, name), &end, 10);
+    const char *suffixes = "KMGT", *suffix = *end != 0 ? strchr(suffixes, *end) : NULL;
+    return suffix != NULL ? size << (10 * (suffix - suffixes + 1)) : size;
+}
+
 uint64_t profile_total(const struct profile *profile, const char *name)
 {
     for (size_t i = 0; i < profile->totals.count; i++)

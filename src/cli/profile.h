@@ -100,8 +100,10 @@ struct profile {
 enum status profile_read(const char *path, struct profile *profile);
 /* NULL if there is none of that number. */
 const struct profile_stack *profile_stack(const struct profile *profile, uint64_t id);
-/* "" and 0 if there is none of that name. */
+/* "" and 0 if there is none of that name, here and below. */
 const char *profile_option(const struct profile *profile, const char *name);
+/* An option that is a number of bytes, which may have the suffix K, M, G or T. */
+uint64_t profile_size_option(const struct profile *profile, const char *name);
 uint64_t profile_total(const struct profile *profile, const char *name);
 /* The word for a cycle's reason. */
 const char *profile_cycle_reason(uint64_t reason);

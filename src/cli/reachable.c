@@ -56,7 +56,7 @@ static void collect(struct listing *listing)
 {
     const struct profile *profile = listing->profile;
     if (strcmp(profile_option(profile, "stacks"), "sampled") == 0 && any_stack(profile))
-        listing->sample = (double)strtoull(profile_option(profile, "sample"), NULL, 10);
+        listing->sample = (double)profile_size_option(profile, "sample");
     for (size_t i = 0; i < profile->reach.count; i++) {
         const struct profile_reach *reach = &profile->reach.items[i];
         double stands_for = weight(listing, reach);

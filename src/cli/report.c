@@ -126,7 +126,7 @@ static bool number(const char *name, const char *text, uint64_t otherwise, uint6
 }
 
 static enum status load(struct report *report, const struct request *request, const char *path,
-                        unsigned seconds)
+                        double seconds)
 {
     enum status status = profile_read(path, &report->profile);
     if (status == STATUS_OK && request->suppressions != NULL)
@@ -158,17 +158,19 @@ int report_main(int argc, char **argv)
 {
     struct request request = {.form = &forms[0], .sample = "leaked"};
     struct report report = {0};
-    uint64_t seconds, exitcode;
+    double seconds = 0;
+    uint64_t exitcode;
     if (!parse(argc, argv, &request) ||
         !number("--max-leaks", request.max_leaks, 0, INT64_MAX, &report.max_leaks) ||
-        !number("--symbolize-seconds", request.seconds, 0, INT32_MAX, &seconds) ||
+        (request.seconds != NULL &&
+         !arguments_seconds("--symbolize-seconds", request.seconds, &seconds)) ||
         !number("--exitcode", request.exitcode, 0, 255, &exitcode))
         return STATUS_USAGE;
     report.sample = usage_kind(request.sample);
     if (report.sample == USAGE_COUNT)
         return fault(STATUS_USAGE, "--sample: '%.40s' is none of leaked, live, allocated, "
                      "reachable", request.sample);
-    enum status status = load(&report, &request, argv[optind], (unsigned)seconds);
+    enum status status = load(&report, &request, argv[optind], seconds);
     if (status == STATUS_OK)
         status = show(&report, &request);
     return status == STATUS_OK && report.profile.leaks.count != 0 ? (int)exitcode : (int)status;

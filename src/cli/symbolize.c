@@ -61,7 +61,7 @@ struct symbolizer {
     struct entry *entries;
     size_t used, room; /* of the memo */
     struct timespec begun;
-    unsigned seconds;
+    double seconds;
     bool progress, progressed;
     LIST(char *) names; /* ours to free */
 };
@@ -301,7 +301,7 @@ static double seconds_since(const struct timespec *begun)
 
 static bool time_is_up(const struct symbolizer *s)
 {
-    return s->seconds != 0 && seconds_since(&s->begun) >= s->seconds;
+    return s->seconds > 0 && seconds_since(&s->begun) >= s->seconds;
 }
 
 /* On a terminal, after a second, and not for each address. */
@@ -379,7 +379,7 @@ struct frames symbolize(struct symbolizer *s, uint64_t return_address, uint64_t 
 /* ---- from beginning to end ------------------------------------------------------------------- */
 
 struct symbolizer *symbolizer_open(const struct profile_module *modules, size_t count,
-                                   unsigned seconds)
+                                   double seconds)
 {
     struct symbolizer *s = list_alloc(1, sizeof(*s));
     s->modules = modules;

@@ -40,7 +40,7 @@ struct symbolizer;
 
 /* `seconds`: after so many only modules and offsets are given; 0: no limit. */
 struct symbolizer *symbolizer_open(const struct profile_module *modules, size_t count,
-                                   unsigned seconds);
+                                   double seconds);
 void symbolizer_close(struct symbolizer *symbolizer);
 /* Frames of a return address in a stack that was seen at `time` (ns since the process's start). */
 struct frames symbolize(struct symbolizer *symbolizer, uint64_t return_address, uint64_t time);

@@ -8,9 +8,10 @@
  *                 one begins, a cycle reaches over its phases and ends before the next cycle, and
  *                 what of a phase is outside of its cycle is cut off.
  *
- * The ring of events and the list of cycles are of different lengths, so there are cycles without
- * phases (longer ago); phases without a cycle (one that was under way, or failed) get one that
- * reaches over them. Times are microseconds with three digits behind the point: exact. */
+ * A cycle's phases are found by their time. The ring of events and the list of cycles are of
+ * different lengths, so there are cycles without phases (longer ago); phases without a cycle (one
+ * that was under way, or failed) get one that reaches over them. Times are microseconds with three
+ * digits behind the point: exact. */
 #include "cli/arguments.h"
 #include "cli/json_stream.h"
 #include "cli/output.h"
@@ -18,6 +19,7 @@
 #include "cycle/cycle.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,12 +27,12 @@
 enum { TRACK_CYCLES = 1 << 23, TRACK_STOPS };
 
 struct phase {
-    uint64_t cycle, kind, begin, end;
+    uint64_t kind, begin, end;
 };
 
 struct span {
-    uint64_t number, begin, end;
-    const struct stats_cycle *cycle; /* or NULL */
+    uint64_t begin, end;
+    const struct stats_cycle *cycle; /* NULL: it is not known, or not finished */
 };
 
 struct trace {
@@ -98,7 +100,7 @@ static void find_phases(struct trace *t)
     for (size_t i = 0; i < t->profile->events.count; i++) {
         const struct profile_event *e = &t->profile->events.items[i];
         if (e->kind == EVENT_PHASE)
-            *LIST_ADD(&t->phases) = (struct phase){e->b, e->a, e->time, e->time};
+            *LIST_ADD(&t->phases) = (struct phase){e->a, e->time, e->time};
     }
     if (t->phases.count == 0)
         return;
@@ -113,42 +115,60 @@ static void find_phases(struct trace *t)
 static int by_begin(const void *one, const void *other)
 {
     const struct span *a = one, *b = other;
-    if (a->begin != b->begin)
-        return a->begin < b->begin ? -1 : 1;
-    return a->number < b->number ? -1 : a->number > b->number;
+    return a->begin < b->begin ? -1 : a->begin > b->begin;
 }
 
-static struct span *find_span(struct trace *t, uint64_t number)
+/* The phases from one ARM, or from the end of IDLE, to the next. */
+static void find_runs(struct trace *t)
 {
-    for (size_t i = t->spans.count; i-- > 0;)
-        if (t->spans.items[i].number == number)
-            return &t->spans.items[i];
+    struct span *run = NULL;
+    for (size_t i = 0; i < t->phases.count; i++) {
+        const struct phase *phase = &t->phases.items[i];
+        if (phase->kind == CYCLE_IDLE_PHASE || phase->kind == CYCLE_ARM_PHASE)
+            run = NULL;
+        if (phase->kind == CYCLE_IDLE_PHASE)
+            continue;
+        if (run == NULL) {
+            run = LIST_ADD(&t->spans);
+            *run = (struct span){phase->begin, phase->end, NULL};
+        }
+        run->end = phase->end;
+    }
+}
+
+/* Of the first `runs` spans the one that a cycle overlaps, or NULL. */
+static struct span *overlapped(struct trace *t, size_t runs, const struct stats_cycle *cycle)
+{
+    for (size_t i = 0; i < runs; i++) {
+        struct span *run = &t->spans.items[i];
+        if (run->cycle == NULL && cycle->begun < run->end &&
+            run->begin < cycle->begun + cycle->took)
+            return run;
+    }
     return NULL;
 }
 
-/* IDLE belongs to no cycle, though it bears the number of the last one. */
-static void cover_phase(struct trace *t, const struct phase *phase)
+static void join_cycles(struct trace *t)
 {
-    struct span *span = find_span(t, phase->cycle);
-    if (phase->kind == CYCLE_IDLE_PHASE)
-        return;
-    if (span == NULL) {
-        *LIST_ADD(&t->spans) = (struct span){phase->cycle, phase->begin, phase->end, NULL};
-        return;
+    size_t runs = t->spans.count;
+    for (size_t i = 0; i < t->profile->cycles.count; i++) {
+        const struct stats_cycle *c = &t->profile->cycles.items[i];
+        uint64_t end = c->begun + c->took;
+        struct span *span = overlapped(t, runs, c);
+        if (span == NULL) {
+            *LIST_ADD(&t->spans) = (struct span){c->begun, end, c};
+            continue;
+        }
+        span->begin = c->begun < span->begin ? c->begun : span->begin;
+        span->end = end > span->end ? end : span->end;
+        span->cycle = c;
     }
-    span->begin = phase->begin < span->begin ? phase->begin : span->begin;
-    span->end = phase->end > span->end ? phase->end : span->end;
 }
 
 static void find_spans(struct trace *t)
 {
-    const struct profile *p = t->profile;
-    for (size_t i = 0; i < p->cycles.count; i++) {
-        const struct stats_cycle *c = &p->cycles.items[i];
-        *LIST_ADD(&t->spans) = (struct span){c->number, c->begun, c->begun + c->took, c};
-    }
-    for (size_t i = 0; i < t->phases.count; i++)
-        cover_phase(t, &t->phases.items[i]);
+    find_runs(t);
+    join_cycles(t);
     if (t->spans.count == 0)
         return;
     qsort(t->spans.items, t->spans.count, sizeof(struct span), by_begin);
@@ -160,7 +180,7 @@ static void find_spans(struct trace *t)
 static json_t *cycle_args(const struct span *span)
 {
     const struct stats_cycle *cycle = span->cycle;
-    json_t *args = json_pack("{sI}", "number", JSON_INT(span->number));
+    json_t *args = json_object();
     if (cycle == NULL)
         return args;
 #define SET(field) json_object_set_new(args, #field, json_integer(JSON_INT(cycle->field)));
@@ -186,8 +206,7 @@ static void put_phase(struct trace *t, const struct phase *phase, const struct s
     uint64_t begin = phase->begin > span->begin ? phase->begin : span->begin;
     uint64_t end = phase->end < span->end ? phase->end : span->end;
     if (begin < end)
-        put_slice(t, phase_name(phase->kind), TRACK_CYCLES, begin, end,
-                  json_pack("{sI}", "cycle", JSON_INT(phase->cycle)));
+        put_slice(t, phase_name(phase->kind), TRACK_CYCLES, begin, end, json_object());
 }
 
 static void put_cycles(struct trace *t)
@@ -196,7 +215,8 @@ static void put_cycles(struct trace *t)
     size_t at = 0;
     for (size_t i = 0; i < t->spans.count; i++) {
         const struct span *span = &t->spans.items[i];
-        snprintf(name, sizeof(name), "cycle %llu", (unsigned long long)span->number);
+        snprintf(name, sizeof(name), span->cycle != NULL ? "cycle %" PRIu64 : "unfinished cycle",
+                 span->cycle != NULL ? span->cycle->number : 0);
         put_slice(t, name, TRACK_CYCLES, span->begin, span->end, cycle_args(span));
         for (; at < t->phases.count && t->phases.items[at].begin < span->end; at++)
             if (t->phases.items[at].kind != CYCLE_IDLE_PHASE)
