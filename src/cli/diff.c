@@ -1,17 +1,18 @@
 /* diff.c -- gcmalloc diff: what grew between two profiles.
  *
  * Stacks are compared by the modules and offsets of their frames: two runs of a program put them at
- * other addresses. For both profiles a text is made of each stack, the rows are sorted by it and
- * merged as two decks of cards.
+ * other addresses. For both profiles a hash is made of each stack (met.h says how often two have
+ * the same one), the rows are sorted by it and merged as two decks of cards.
  *
- *   .inv.once   In a side every text occurs once: rows whose stacks have the same text (a module
- *               that was unloaded and loaded elsewhere) are added up.
+ *   .inv.once   In a side every key occurs once: rows whose stacks are the same but for addresses
+ *               (a module that was unloaded and loaded elsewhere) are added up.
  *
  * A module that was built anew meanwhile has other offsets; that is said, for its stacks then seem
  * to be new. The words "new" and "increased" are valgrind's. */
 #include "cli/arguments.h"
 #include "cli/fault.h"
 #include "cli/leak_text.h"
+#include "cli/met.h"
 #include "cli/output.h"
 #include "cli/profile.h"
 #include "cli/symbolize.h"
@@ -22,7 +23,7 @@
 #include <string.h>
 
 struct keyed {
-    char *key;
+    uint64_t key;
     struct usage_row row;
 };
 
@@ -53,27 +54,29 @@ static const struct compared {
 
 /* ---- a side ---------------------------------------------------------------------------------- */
 
-static char *make_key(const struct side *side, const struct profile_stack *stack)
+/* Of the modules' paths and the offsets; 1 without a stack. */
+static uint64_t make_key(const struct side *side, const struct profile_stack *stack)
 {
-    char *text;
-    size_t size;
-    FILE *memory = open_memstream(&text, &size);
-    if (memory == NULL)
-        return list_text("");
+    uint64_t key = 1;
     for (size_t i = 0; stack != NULL && i < stack->depth; i++) {
         struct frames f =
             symbolize(side->symbolizer, side->profile.pcs.items[stack->first + i], stack->time);
         const struct frame *last = &f.items[f.count - 1];
-        fprintf(memory, "%s+%" PRIx64 "\n", last->module != NULL ? last->module->path : "",
-                last->module != NULL ? last->offset : last->pc);
+        if (last->module != NULL)
+            key = met_hash_text(key, last->module->path);
+        key = met_hash(key, last->module != NULL ? last->offset : last->pc);
     }
-    fclose(memory);
-    return text;
+    return key;
+}
+
+static int ascending(uint64_t a, uint64_t b)
+{
+    return a < b ? -1 : a > b;
 }
 
 static int by_key(const void *one, const void *other)
 {
-    return strcmp(((const struct keyed *)one)->key, ((const struct keyed *)other)->key);
+    return ascending(((const struct keyed *)one)->key, ((const struct keyed *)other)->key);
 }
 
 static void add_row(struct usage_row *sum, const struct usage_row *row)
@@ -88,14 +91,11 @@ static void add_row(struct usage_row *sum, const struct usage_row *row)
 static size_t merge_equal(struct keyed *rows, size_t count)
 {
     size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (kept != 0 && strcmp(rows[kept - 1].key, rows[i].key) == 0) {
+    for (size_t i = 0; i < count; i++)
+        if (kept != 0 && rows[kept - 1].key == rows[i].key)
             add_row(&rows[kept - 1].row, &rows[i].row);
-            free(rows[i].key);
-        } else {
+        else
             rows[kept++] = rows[i];
-        }
-    }
     return kept;
 }
 
@@ -128,7 +128,7 @@ static int most_growth_first(const void *one, const void *other)
     const struct growth *a = one, *b = other;
     int64_t x = (int64_t)(a->now.bytes - a->before.bytes);
     int64_t y = (int64_t)(b->now.bytes - b->before.bytes);
-    return x != y ? (x < y ? 1 : -1) : strcmp(a->after->key, b->after->key);
+    return x != y ? (x < y ? 1 : -1) : ascending(a->after->key, b->after->key);
 }
 
 static void compare(const struct side *before, const struct side *after, enum usage_kind kind,
@@ -137,9 +137,9 @@ static void compare(const struct side *before, const struct side *after, enum us
     size_t at = 0;
     for (size_t i = 0; i < after->count; i++) {
         struct usage_amount was = {0}, now = after->rows[i].row.of[kind];
-        while (at < before->count && strcmp(before->rows[at].key, after->rows[i].key) < 0)
+        while (at < before->count && before->rows[at].key < after->rows[i].key)
             at++;
-        if (at < before->count && strcmp(before->rows[at].key, after->rows[i].key) == 0)
+        if (at < before->count && before->rows[at].key == after->rows[i].key)
             was = before->rows[at].row.of[kind];
         if (larger(now, was))
             *LIST_ADD(&grown->list) = (struct growth){&after->rows[i], was, now};

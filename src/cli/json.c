@@ -5,8 +5,17 @@
 #include "cli/json.h"
 
 #include "cli/json_stream.h"
+#include "cli/met.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct stacks_writer {
+    struct symbolizer *symbolizer;
+    struct met met;
+    LIST(char *) texts; /* by number - 1 */
+};
 
 static json_t *address(uint64_t value)
 {
@@ -88,28 +97,52 @@ static json_t *frame_record(const struct frame *f)
                      address(f->offset), "inlined", (int)f->inlined);
 }
 
-static json_t *stack_record(const struct profile *p, const struct profile_stack *stack,
-                            struct symbolizer *symbolizer)
+/* The frames of an address as text, made once: stacks share them, and most of a profile's JSON is
+ * frames. */
+static const char *frames_text(struct stacks_writer *stacks, struct frames frames)
 {
+    bool is_new;
+    uint64_t number = met_number(&stacks->met, met_hash(1, (uintptr_t)frames.items), &is_new);
+    if (!is_new)
+        return stacks->texts.items[number - 1];
     json_t *list = json_array();
+    for (size_t i = 0; i < frames.count; i++)
+        json_array_append_new(list, frame_record(&frames.items[i]));
+    char *text = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    text[strlen(text) - 1] = 0; /* without the brackets of the list */
+    memmove(text, text + 1, strlen(text));
+    return *LIST_ADD(&stacks->texts) = text;
+}
+
+static void write_stack(const struct profile *p, const struct profile_stack *stack,
+                        struct stacks_writer *stacks, FILE *out)
+{
+    fprintf(out, "\"%" PRIu64 "\": [", stack->id);
     for (size_t i = 0; i < stack->depth; i++) {
-        struct frames f = symbolize(symbolizer, p->pcs.items[stack->first + i], stack->time);
-        for (size_t j = 0; j < f.count; j++)
-            json_array_append_new(list, frame_record(&f.items[j]));
+        if (i != 0)
+            fputc(',', out);
+        fputs(frames_text(stacks, symbolize(stacks->symbolizer, p->pcs.items[stack->first + i],
+                                            stack->time)),
+              out);
     }
-    return list;
+    fputc(']', out);
 }
 
 static void write_stacks(const struct profile *p, struct symbolizer *symbolizer,
                          struct json_stream *w)
 {
-    char id[24];
+    struct stacks_writer stacks = {.symbolizer = symbolizer};
     json_stream_open(w, "stacks", '{');
     for (size_t i = 0; i < p->stacks.count; i++) {
-        snprintf(id, sizeof(id), "%" PRIu64, p->stacks.items[i].id);
-        json_stream_put_as(w, id, stack_record(p, &p->stacks.items[i], symbolizer));
+        json_stream_separate(w);
+        write_stack(p, &p->stacks.items[i], &stacks, w->out);
     }
     json_stream_close(w, '}');
+    for (size_t i = 0; i < stacks.texts.count; i++)
+        free(stacks.texts.items[i]);
+    free(stacks.texts.items);
+    met_free(&stacks.met);
 }
 
 static void write_sites(const struct profile *p, struct json_stream *w)

@@ -24,7 +24,7 @@ static int to_file(const char *bytes, size_t size, void *out)
     return fwrite(bytes, 1, size, out) == size ? 0 : -1;
 }
 
-static void separate(struct json_stream *stream)
+void json_stream_separate(struct json_stream *stream)
 {
     fprintf(stream->out, stream->some ? ",\n" : "\n");
     stream->some = true;
@@ -32,7 +32,7 @@ static void separate(struct json_stream *stream)
 
 void json_stream_open(struct json_stream *stream, const char *name, char bracket)
 {
-    separate(stream);
+    json_stream_separate(stream);
     fprintf(stream->out, "\"%s\": %c", name, bracket);
     stream->some = false;
 }
@@ -45,7 +45,7 @@ void json_stream_close(struct json_stream *stream, char bracket)
 
 void json_stream_put(struct json_stream *stream, json_t *record)
 {
-    separate(stream);
+    json_stream_separate(stream);
     json_dump_callback(record, to_file, stream->out, FLAGS);
     json_decref(record);
 }
@@ -53,7 +53,7 @@ void json_stream_put(struct json_stream *stream, json_t *record)
 void json_stream_put_as(struct json_stream *stream, const char *key, json_t *record)
 {
     json_t *name = json_stream_text(key);
-    separate(stream);
+    json_stream_separate(stream);
     json_dump_callback(name, to_file, stream->out, FLAGS);
     fprintf(stream->out, ": ");
     json_dump_callback(record, to_file, stream->out, FLAGS);

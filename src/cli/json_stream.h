@@ -22,6 +22,8 @@ void json_stream_close(struct json_stream *stream, char bracket);
 void json_stream_put(struct json_stream *stream, json_t *record);
 /* The same with a key, in an object. */
 void json_stream_put_as(struct json_stream *stream, const char *key, json_t *record);
+/* Before a record that the caller writes himself. */
+void json_stream_separate(struct json_stream *stream);
 /* A text, repaired if it is no UTF-8; null for NULL. */
 json_t *json_stream_text(const char *bytes);
 

@@ -1,14 +1,15 @@
 /* pprof.c -- a profile for `pprof`.
  *
- * Strings, functions and locations are numbered as they are met; a table each says whether one has
- * been met. The key of a location is the address of its frames: symbolize.h gives the same ones for
- * the same address of the same module. What has no stack gets a location of its own with one
- * function, "(no stack recorded)": pprof leaves out samples without one.
+ * Strings, functions and locations are numbered as they are met (met.h). The key of a location is
+ * the address of its frames: symbolize.h gives the same ones for the same address of the same
+ * module. What has no stack gets a location of its own with one function, "(no stack recorded)":
+ * pprof leaves out samples without one.
  *
  * The messages are those that protobuf-c's compiler makes of pprof.proto. They refer to each other
  * by pointers, so all are made first and packed at the end. */
 #include "cli/pprof.h"
 
+#include "cli/met.h"
 #include "cli/usage.h"
 #include "cli/utf8.h"
 
@@ -28,14 +29,6 @@ typedef Perftools__Profiles__Location Location;
 typedef Perftools__Profiles__Line Line;
 typedef Perftools__Profiles__Function Function;
 
-/* What has been met: open addressing by hash; `number` counts from 1, 0 is free. */
-struct met {
-    struct met_entry {
-        uint64_t hash, number;
-    } *entries;
-    size_t used, room;
-};
-
 struct builder {
     const struct profile *profile;
     struct symbolizer *symbolizer;
@@ -47,62 +40,13 @@ struct builder {
     struct met met_strings, met_functions, met_locations;
 };
 
-/* ---- what has been met ----------------------------------------------------------------------- */
-
-static uint64_t mix(uint64_t hash, uint64_t value)
-{
-    return (hash ^ value) * 0x9e3779b97f4a7c15u + (hash >> 29);
-}
-
-static uint64_t hash_text(const char *text)
-{
-    uint64_t hash = 1;
-    for (; *text != 0; text++)
-        hash = mix(hash, (unsigned char)*text);
-    return hash;
-}
-
-static struct met_entry *met_place(const struct met *met, uint64_t hash)
-{
-    size_t at = hash >> 16;
-    while (met->entries[at & (met->room - 1)].number != 0 &&
-           met->entries[at & (met->room - 1)].hash != hash)
-        at++;
-    return &met->entries[at & (met->room - 1)];
-}
-
-static void met_grow(struct met *met)
-{
-    struct met larger = {.room = met->room ? 2 * met->room : 1024, .used = met->used};
-    larger.entries = list_alloc(larger.room, sizeof(*larger.entries));
-    for (size_t i = 0; i < met->room; i++)
-        if (met->entries[i].number != 0)
-            *met_place(&larger, met->entries[i].hash) = met->entries[i];
-    free(met->entries);
-    *met = larger;
-}
-
-/* The number of what has this hash of 64 bits, which is taken for the thing itself: two of a
- * million names are the same with a probability of 1 in 30 million. A new one is `next`. */
-static uint64_t met_number(struct met *met, uint64_t hash, uint64_t next)
-{
-    if (2 * met->used >= met->room)
-        met_grow(met);
-    struct met_entry *entry = met_place(met, hash);
-    if (entry->number == 0) {
-        *entry = (struct met_entry){hash, next};
-        met->used++;
-    }
-    return entry->number;
-}
-
 /* ---- strings and functions ------------------------------------------------------------------- */
 
 static int64_t string(struct builder *b, const char *text)
 {
-    uint64_t next = b->strings.count + 1;
-    uint64_t number = met_number(&b->met_strings, hash_text(text), next);
-    if (number == next)
+    bool is_new;
+    uint64_t number = met_number(&b->met_strings, met_hash_text(1, text), &is_new);
+    if (is_new)
         *LIST_ADD(&b->strings) = utf8_repaired(text);
     return (int64_t)number - 1;
 }
@@ -110,10 +54,10 @@ static int64_t string(struct builder *b, const char *text)
 static uint64_t function(struct builder *b, const char *name, const char *file)
 {
     int64_t name_number = string(b, name), file_number = string(b, file);
-    uint64_t next = b->functions.count + 1;
-    uint64_t hash = mix(mix(1, (uint64_t)name_number), (uint64_t)file_number);
-    uint64_t number = met_number(&b->met_functions, hash, next);
-    if (number == next) {
+    uint64_t hash = met_hash(met_hash(1, (uint64_t)name_number), (uint64_t)file_number);
+    bool is_new;
+    uint64_t number = met_number(&b->met_functions, hash, &is_new);
+    if (is_new) {
         Function *f = *LIST_ADD(&b->functions) = list_alloc(1, sizeof(*f));
         perftools__profiles__function__init(f);
         f->id = number;
@@ -186,10 +130,10 @@ static void fill_location(struct builder *b, Location *l, struct frames frames)
 
 static uint64_t location(struct builder *b, struct frames frames)
 {
-    uint64_t next = b->locations.count + 1;
-    uint64_t number = met_number(&b->met_locations, (uintptr_t)frames.items, next);
-    if (number == next)
-        fill_location(b, add_location(b, next), frames);
+    bool is_new;
+    uint64_t number = met_number(&b->met_locations, met_hash(1, (uintptr_t)frames.items), &is_new);
+    if (is_new)
+        fill_location(b, add_location(b, number), frames);
     return number;
 }
 
