@@ -39,9 +39,9 @@ bool arguments_seconds(const char *option, const char *text, double *seconds)
     return false;
 }
 
-bool arguments_left(int argc, int optind, int count, const char *usage)
+bool arguments_left(int argc, int used, int count, const char *usage)
 {
-    if (argc - optind == count)
+    if (argc - used == count)
         return true;
     fault(STATUS_USAGE, "the arguments should be: %s", usage);
     return false;

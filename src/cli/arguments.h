@@ -23,7 +23,7 @@ bool arguments_parse(int argc, char **argv, int files, const char *usage,
 bool arguments_number(const char *option, const char *text, uint64_t most, uint64_t *number);
 /* A time, such as 0.5; says so if it is none. */
 bool arguments_seconds(const char *option, const char *text, double *seconds);
-/* After getopt_long: exactly `count` arguments are left; says so if not. */
-bool arguments_left(int argc, int optind, int count, const char *usage);
+/* After getopt_long, which used `used`: exactly `count` arguments are left; says so if not. */
+bool arguments_left(int argc, int used, int count, const char *usage);
 
 #endif

@@ -1,0 +1,66 @@
+/* cli_profile.c -- a profile as it is read. What is refused: tests/cli/cases_input.py. */
+#include "cli/profile.h"
+
+#include "unit.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Reads lines as a whole file; `count` of them. */
+static struct profile read_lines(const char *lines, int count)
+{
+    static char path[32];
+    struct profile profile;
+    snprintf(path, sizeof(path), "/tmp/cli_profile.XXXXXX");
+    int fd = mkstemp(path);
+    dprintf(fd, "gcmalloc-profile 1\n%send %d\n", lines, count + 1);
+    close(fd);
+    EXPECT(profile_read(path, &profile) == STATUS_OK);
+    unlink(path);
+    return profile;
+}
+
+static void test_process(void)
+{
+    struct profile p = read_lines("process 1 2 3\nprogram /a b\\x0a\\x5cx\nargument\nargument x\n"
+                                  "started 4\ntaken 5 exit\n", 6);
+    EXPECT(p.pid == 1 && p.ppid == 2 && p.uid == 3 && p.started_unix_ns == 4 && p.uptime_ns == 5);
+    EXPECT(strcmp(p.program, "/a b\n\\x") == 0);
+    EXPECT(p.arguments.count == 2 && p.arguments.items[0][0] == 0);
+    EXPECT(strcmp(p.reason, "exit") == 0);
+}
+
+static void test_options(void)
+{
+    struct profile p = read_lines("option sample 64K\noption limit 3G\noption report off\n"
+                                  "total cycles 7\n", 4);
+    EXPECT(profile_size_option(&p, "sample") == 65536);
+    EXPECT(profile_size_option(&p, "limit") == 3ull << 30);
+    EXPECT(profile_size_option(&p, "none") == 0);
+    EXPECT(strcmp(profile_option(&p, "report"), "off") == 0 && profile_option(&p, "x")[0] == 0);
+    EXPECT(profile_total(&p, "cycles") == 7 && profile_total(&p, "x") == 0);
+}
+
+/* By number, in whatever order they came. */
+static void test_stacks(void)
+{
+    struct profile p = read_lines("stack 9 1 a b\nstack 2 5 ffffffffffffffff\nstack 5 0\n", 3);
+    const struct profile_stack *nine = profile_stack(&p, 9), *two = profile_stack(&p, 2);
+    EXPECT(nine != NULL && nine->depth == 2 && p.pcs.items[nine->first + 1] == 0xb);
+    EXPECT(two != NULL && two->time == 5 && p.pcs.items[two->first] == UINT64_MAX);
+    EXPECT(profile_stack(&p, 5)->depth == 0);
+    EXPECT(profile_stack(&p, 3) == NULL && profile_stack(&p, 0) == NULL);
+}
+
+static void test_blocks(void)
+{
+    struct profile p = read_lines("leak 1 8 indirect reclaimed 2 16 3 4 new fields\n"
+                                  "module 10 20 1 2 - /x y\nevent 1 2 STOP 3 4\n", 3);
+    const struct profile_leak *leak = &p.leaks.items[0];
+    EXPECT(leak->indirect && leak->reclaimed && leak->blocks == 2 && leak->oldest == 4);
+    EXPECT(p.modules.items[0].build_id[0] == 0 && p.modules.items[0].end == 0x20);
+    EXPECT(strcmp(p.modules.items[0].path, "/x y") == 0);
+    EXPECT(p.events.items[0].kind == EVENT_STOP);
+}
+
+UNIT_MAIN(TEST(test_process), TEST(test_options), TEST(test_stacks), TEST(test_blocks))
