@@ -4,7 +4,7 @@
 
 /* Exit statuses, the same for all commands. */
 enum status {
-    STATUS_OK = 0,
+    STATUS_OK = 0,          /* it is done */
     STATUS_DIFFERENT = 1,   /* diff: something grew */
     STATUS_USAGE = 2,       /* the command line is wrong */
     STATUS_NO_FILE = 3,     /* a file cannot be opened or read */
