@@ -56,5 +56,9 @@ int main(int argc, char **argv)
     const struct command *command = find(name);
     if (command == NULL)
         return fault(STATUS_USAGE, "there is no command '%s'; `gcmalloc help` lists them", name);
+    if (argc > 2 && strcmp(argv[2], "--help") == 0) {
+        print_usage(stdout, command);
+        return STATUS_OK;
+    }
     return command->run(argc - 1, argv + 1);
 }

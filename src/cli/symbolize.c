@@ -26,6 +26,7 @@
 #include <fcntl.h>
 #include <gelf.h>
 #include <libiberty/demangle.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -378,6 +379,15 @@ struct frames symbolize(struct symbolizer *s, uint64_t return_address, uint64_t 
 
 /* ---- from beginning to end ------------------------------------------------------------------- */
 
+/* A download from debuginfod may not take longer than all the rest; the user's word comes first. */
+static void limit_downloads(double seconds)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%.0f", ceil(seconds));
+    if (seconds > 0)
+        setenv("DEBUGINFOD_MAXTIME", text, 0);
+}
+
 struct symbolizer *symbolizer_open(const struct profile_module *modules, size_t count,
                                    double seconds)
 {
@@ -386,6 +396,7 @@ struct symbolizer *symbolizer_open(const struct profile_module *modules, size_t 
     s->count = count;
     s->files = list_alloc(count, sizeof(*s->files));
     s->seconds = seconds;
+    limit_downloads(seconds);
     s->progress = isatty(STDERR_FILENO);
     clock_gettime(CLOCK_MONOTONIC, &s->begun);
     return s;

@@ -77,6 +77,8 @@ def help_text(stage):
     text = succeed(stage.call('help'))
     for name, arguments in commands():
         expect(f'gcmalloc {name} {arguments}\n' in text, f'{name} is not in {text}')
+        own = succeed(stage.call(name, '--help'))
+        expect(own.count('gcmalloc ') == 1 and f'gcmalloc {name} {arguments}\n' in own, own)
     expect(stage.call('no-such').status == 2 and stage.call().status == 2, 'no command')
 
 
