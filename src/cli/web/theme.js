@@ -1,0 +1,34 @@
+// theme.js -- dark or light: what the system says, until the button is pressed. Paper is light.
+import { element } from './dom.js';
+
+const root = document.documentElement;
+const system = matchMedia('(prefers-color-scheme: dark)');
+
+export const isDark = () => (root.dataset.theme ?? (system.matches ? 'dark' : 'light')) === 'dark';
+
+// `changed` draws again what has colours in its pixels.
+export function themeButton(changed) {
+  const button = element('button', { type: 'button', class: 'theme', onclick: () => {
+    root.dataset.theme = isDark() ? 'light' : 'dark';
+    renew();
+  } });
+  function renew() {
+    button.textContent = isDark() ? 'Light' : 'Dark';
+    changed();
+  }
+  button.textContent = isDark() ? 'Light' : 'Dark';
+  system.addEventListener('change', () => root.dataset.theme ?? renew());
+
+  let before = null;
+  addEventListener('beforeprint', () => {
+    before = root.dataset.theme ?? '';
+    root.dataset.theme = 'light';
+    renew();
+  });
+  addEventListener('afterprint', () => {
+    if (before) root.dataset.theme = before;
+    else delete root.dataset.theme;
+    renew();
+  });
+  return button;
+}
