@@ -56,7 +56,7 @@ def call_tree(chance, sites):
 
 def leak(chance, stack):
     size = 16 * chance.randrange(1, 64)
-    blocks = int(chance.paretovariate(0.7)) % 100000 + 1
+    blocks = int(300 * chance.paretovariate(0.7)) % 100000 + 1
     state = 'reclaimed' if chance.random() < 0.6 else 'remaining'
     youngest = chance.randrange(1, 4)
     return {'stack': stack, 'size': size, 'kind': 'indirect' if chance.random() < 0.3 else 'direct', 'state': state,
@@ -68,8 +68,10 @@ def site(chance, stack, leaks):
     lost = sum(one['bytes'] for one in leaks)
     freed = int(chance.paretovariate(0.8)) % 50000
     live = chance.randrange(0, 400)
+    reclaimed = [one for one in leaks if one['state'] == 'reclaimed']
     return {'stack': stack, 'allocated_blocks': blocks + freed + live, 'allocated_bytes': lost + 96 * (freed + live),
-            'freed_blocks': freed, 'freed_bytes': 96 * freed}
+            'freed_blocks': freed + sum(one['blocks'] for one in reclaimed),
+            'freed_bytes': 96 * freed + sum(one['bytes'] for one in reclaimed)}
 
 
 def cycle(chance, number, begun, reclaimed):
@@ -77,7 +79,7 @@ def cycle(chance, number, begun, reclaimed):
     return {'number': number, 'reason': 'request' if number % 11 == 0 else 'growth', 'begun': begun,
             'took': chance.randrange(20, 90) * 10 ** 6, 'stopping': chance.randrange(20000, 90000), 'pauses': 2,
             'pause': pause, 'paused': pause + chance.randrange(10000, 200000),
-            'heap_before': (90 + number) * MIB, 'heap_marked': 62 * MIB, 'live': 52 * MIB, 'goal': 110 * MIB,
+            'heap_before': (70 + number % 9) * MIB, 'heap_marked': 62 * MIB, 'live': 52 * MIB, 'goal': 110 * MIB,
             'stack_bytes': 90000, 'root_bytes': 3 * MIB, 'unreached_blocks': 9000 + number, 'unreached_bytes': 12 * MIB,
             'reclaimed_blocks': 1000 * number, 'reclaimed_bytes': reclaimed, 'contradictions': 0, 'reclaiming': 1}
 

@@ -17,14 +17,31 @@ export function axis(more) {
 }
 
 export function byteAxis() {
-  return axis({ incrs: BYTE_STEPS, size: 74, values: (u, splits) => splits.map(bytes) });
+  return axis({ incrs: BYTE_STEPS, size: 74, values: (u, splits) => splits.map((at) => brief(bytes(at))) });
 }
 
-// Seconds since the start, as steps of the axis need them.
+// Steps of time that a clock has.
+const TIME_STEPS = [...[1, 10, 100].flatMap((n) => [1, 2, 5].map((m) => n * m / 1000)), 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900,
+  1800, 3600, 7200, 14400, 28800, 43200, ...[1, 2, 5, 10, 20, 50, 100, 200, 500].map((days) => 86400 * days)];
+
+function clock(at, step) {
+  const two = (n) => String(Math.floor(n)).padStart(2, '0');
+  const seconds = step < 1 ? (at % 60).toFixed(step < 0.01 ? 3 : 2).padStart(step < 0.01 ? 6 : 5, '0') : two(at % 60);
+  const whole = at >= 86400 ? `${Math.floor(at / 86400)} d ${two(at / 3600 % 24)}` : Math.floor(at / 3600);
+  return at >= 3600 ? `${whole}:${two(at / 60 % 60)}${step < 60 ? `:${seconds}` : ' h'}` : `${Math.floor(at / 60)}:${seconds}`;
+}
+
+// Seconds since the start: as such while there are few, else as a clock shows them.
 export function secondsAxis() {
-  const text = (s, step) => (step < 1 ? `${s.toFixed(step < 0.01 ? 3 : 2)} s` : s < 120 ? `${s} s`
-    : s < 7200 ? `${+(s / 60).toFixed(1)} min` : `${+(s / 3600).toFixed(2)} h`);
-  return axis({ space: 70, values: (u, splits, i, space, step) => splits.map((s) => text(s, step)) });
+  const text = (at, step, last) => (last < 120 || at === 0
+    ? `${at.toFixed(step < 0.01 ? 3 : step < 0.1 ? 2 : step < 1 ? 1 : 0)} s` : clock(at, step));
+  return axis({ space: 70, incrs: TIME_STEPS,
+    values: (u, splits, i, space, step) => splits.map((at) => text(at, step, u.scales.x.max)) });
+}
+
+// 64 MiB where the rules for figures would say 64.0 MiB.
+export function brief(text) {
+  return text.replace(/\.0+ /, ' ');
 }
 
 export function line(label, color, format, more) {

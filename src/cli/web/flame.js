@@ -1,7 +1,7 @@
 // flame.js -- the flame graph: which callers the memory goes back to. Outermost frames are on top.
 import flamegraph from 'd3-flame-graph';
 import { select } from 'd3-selection';
-import { basename, bytes, count, percent, plural } from './format.js';
+import { basename, bytes, percent, plural } from './format.js';
 import { choice, element, searchBox, section } from './dom.js';
 import { entries, VIEWS } from './profile.js';
 import { makeTree, nodesOf } from './tree.js';
@@ -9,7 +9,9 @@ import { nothing } from './chart.js';
 
 // Narrower frames are not drawn until zoomed to: no eye sees them, and there may be 100,000.
 const LEAST_PX = 0.7;
-const HUES = 12;
+const LEGEND = 10;
+// Hues far from each other, one after the other: the golden angle.
+const TURN = 137.508;
 
 function hash(text) {
   let value = 0;
@@ -18,12 +20,17 @@ function hash(text) {
 }
 
 // A module has its hue, a function its shade. Dark text is read on all of them.
-function color(node) {
-  const { frame, n } = node.data;
-  if (node.highlight) return 'var(--found)';
-  if (!frame?.module) return 'var(--frame)';
-  const hue = 18 + (hash(basename(frame.module)) % HUES) * (360 / HUES);
-  return `hsl(${hue} ${frame.inlined ? 38 : 62}% ${68 + (hash(n) % 5) * 3}%)`;
+function shade(hue, name, inlined) {
+  return `hsl(${hue.toFixed(0)} ${inlined ? 35 : 65}% ${70 + (hash(name) % 5) * 3}%)`;
+}
+
+// By order of appearance: the same in all views.
+function huesOf(profile) {
+  const hues = new Map();
+  for (const frames of Object.values(profile.stacks)) {
+    for (const { module } of frames) if (module && !hues.has(module)) hues.set(module, (35 + hues.size * TURN) % 360);
+  }
+  return hues;
 }
 
 function firstWithData(profile) {
@@ -37,6 +44,7 @@ export class Flame {
     this.unit = 'bytes';
     this.term = '';
     this.marked = null;
+    this.hues = huesOf(profile);
     this.box = element('div', { class: 'flame', tabindex: 0, role: 'group', 'aria-label':
       'flame graph: arrows move between frames, Enter zooms, Escape shows all' });
     this.details = element('p', { class: 'told flame-details', 'aria-live': 'polite' });
@@ -54,7 +62,21 @@ export class Flame {
     return section('flame', 'Flame graph', element('div', { class: 'tools' }, this.choice,
       choice('By', [['bytes', 'bytes'], ['blocks', 'blocks']], this.unit, (unit) => this.show({ unit })),
       this.search, element('button', { type: 'button', onclick: () => this.reset() }, 'Whole graph'), this.found),
-    element('div', { class: 'scroll' }, this.box), this.details);
+    this.box, this.details, this.legend());
+  }
+
+  legend() {
+    const shown = [...this.hues].slice(0, LEGEND);
+    const more = this.hues.size - shown.length;
+    return element('ul', { class: 'legend', 'aria-label': 'colours of modules' }, shown.map(([module, hue]) =>
+      element('li', { title: module, style: `--chip: ${shade(hue, '', false)}` }, basename(module))),
+    more > 0 ? element('li', { class: 'more' }, `and ${plural(more, 'module')} more`) : null);
+  }
+
+  color(node) {
+    const { frame, n } = node.data;
+    if (node.highlight) return 'var(--found)';
+    return frame?.module ? shade(this.hues.get(frame.module), n, frame.inlined) : 'var(--frame)';
   }
 
   amount(value) {
@@ -93,7 +115,7 @@ export class Flame {
   makeChart() {
     return flamegraph().width(this.width).cellHeight(20).inverted(true).transitionDuration(0)
       .minFrameSize(LEAST_PX).resetHeightOnZoom(true).sort((a, b) => b.data.v - a.data.v)
-      .setLabelHandler((node) => this.describe(node)).setColorMapper(color)
+      .setLabelHandler((node) => this.describe(node)).setColorMapper((node) => this.color(node))
       .setDetailsHandler((text) => this.tell(text))
       .setSearchMatch((node, term) => node.data.n.toLowerCase().includes(term))
       .setSearchHandler((results, sum, total) => this.tellFound(results, sum, total))
@@ -103,8 +125,8 @@ export class Flame {
   tell(text) {
     const sampled = this.profile.estimated && /live|allocated/.test(this.view)
       ? ' Allocated and freed amounts are estimates, from a sample of the allocations.' : '';
-    this.details.textContent = text
-      || `${VIEWS[this.view][0]}: ${this.amount(this.tree.v)}. Click a frame to zoom.${sampled}`;
+    this.details.textContent = text || this.tree.v === 0 ? text ?? ''
+      : `${VIEWS[this.view][0]}: ${this.amount(this.tree.v)}. Click a frame to zoom.${sampled}`;
   }
 
   tellFound(results, sum, total) {

@@ -17,7 +17,8 @@ function drawMarks(u, cycles) {
   ctx.save();
   ctx.strokeStyle = cssColor('--mark');
   ctx.lineWidth = devicePixelRatio;
-  ctx.globalAlpha = cycles.length > 60 ? 0.35 : 0.7;
+  ctx.globalAlpha = cycles.length > 60 ? 0.3 : 0.6;
+  ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
   ctx.beginPath();
   for (const cycle of cycles) {
     const x = Math.round(u.valToPos(cycle.begun / 1e9, 'x', true));
@@ -63,6 +64,7 @@ export function history(profile) {
     if (key !== 'x' || moving) return;
     moving = true;
     const { min, max } = u.scales.x;
+    Object.assign(steered.dataset, { from: min, to: max });
     charts.forEach(({ plot }) => plot !== u && plot.setScale('x', { min, max }));
     moving = false;
   }

@@ -2,7 +2,7 @@
 import uPlot from 'uplot';
 import { count, duration, plural } from './format.js';
 import { element, section, cssColor } from './dom.js';
-import { axis, draw, line, nothing, secondsAxis } from './chart.js';
+import { axis, brief, draw, line, nothing, secondsAxis } from './chart.js';
 
 const BINS_PER_DECADE = 5;
 
@@ -35,7 +35,7 @@ function histogramOptions() {
   return {
     scales: { x: { time: false, range: (u, min, max) => [min - 0.1, max + 0.1] },
       y: { range: (u, min, max) => [0, Math.max(1, max * 1.1)] } },
-    axes: [axis({ splits: decades, values: (u, splits) => splits.map((at) => duration(Math.round(10 ** at))) }),
+    axes: [axis({ splits: decades, values: (u, splits) => splits.map((at) => brief(duration(Math.round(10 ** at)))) }),
       axis({ size: 56, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] })],
     series: [{ label: 'longest pause', value: (u, at) => (at === null || at === undefined ? '–' : range(at)) },
       line('cycles', '--series-1', count, { fill: cssColor('--series-1-fill'),
@@ -53,7 +53,7 @@ function overTimeOptions() {
     scales: { x: { time: false, range: (u, min, max) => [min, Math.max(max, min + 1e-6)] },
       y: { distr: 3, log: 10, range: decade } },
     axes: [secondsAxis(), axis({ size: 64, values: (u, splits) => splits.map((ns) => (ns === null ? null
-      : Math.abs(Math.log10(ns) % 1) < 1e-9 ? duration(ns) : '')) })],
+      : Math.abs(Math.log10(ns) % 1) < 1e-9 ? brief(duration(ns)) : '')) })],
     series: [{ label: 'time', value: (u, s) => (s === null || s === undefined ? '–' : duration(s * 1e9)) },
       dots('all of a cycle', '--series-3'), dots('longest pause', '--series-1')],
   };

@@ -79,9 +79,9 @@ function frameText(frame) {
 
 // What can be drawn of the stacks: [name, text, the entries, what an entry is worth in blocks and bytes].
 export const VIEWS = {
-  leaked: ['Leaked: all', (p) => p.leaks],
-  remaining: ['Leaked: remaining', (p) => p.leaked('remaining')],
-  reclaimed: ['Leaked: reclaimed', (p) => p.leaked('reclaimed')],
+  leaked: ['Leaked, all', (p) => p.leaks],
+  remaining: ['Leaked, remaining', (p) => p.leaked('remaining')],
+  reclaimed: ['Leaked, reclaimed', (p) => p.leaked('reclaimed')],
   reachable: ['Reachable', (p) => p.reach],
   live: ['Live (allocated − freed)', (p) => p.sites, (site, unit) => Math.max(0,
     site[`allocated_${unit}`] - site[`freed_${unit}`])],

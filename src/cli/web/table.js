@@ -65,11 +65,13 @@ export class Table {
   header() {
     return element('tr', {}, this.columns.map((column, i) => {
       const on = this.sorted.column === i;
+      const arrow = element('span', { class: 'arrow', 'aria-hidden': 'true' },
+        on ? (this.sorted.down ? '▼' : '▲') : '');
       return element('th', { scope: 'col', class: column.numeric ? 'number' : undefined,
         'aria-sort': on ? (this.sorted.down ? 'descending' : 'ascending') : 'none' },
       element('button', { type: 'button', title: column.hint, onclick: () => this.sortBy(i) },
-        column.title, element('span', { class: 'arrow', 'aria-hidden': 'true' },
-          on ? (this.sorted.down ? '▼' : '▲') : '')));
+        // Before the title of numbers, so that it stands above their last digits.
+        column.numeric ? arrow : column.title, column.numeric ? column.title : arrow));
     }));
   }
 

@@ -56,7 +56,7 @@ function peakTile(profile) {
   const peak = Math.max(profile.totals.heap_used ?? 0, most(profile.moments, (moment) => moment.heap_used),
     most(profile.cycles, (cycle) => cycle.heap_before));
   const resident = Math.max(profile.totals.resident_bytes ?? 0, most(profile.moments, (moment) => moment.resident_bytes));
-  return tile('peak', 'Heap at its peak', bytes(peak), `of what was looked at; ${bytes(resident)} resident at most`);
+  return tile('peak', 'Heap at its peak', bytes(peak), `in the history and before cycles; ${bytes(resident)} resident at most`);
 }
 
 function cycleTiles(profile) {
