@@ -178,7 +178,9 @@ export class Flame {
 
   drawMark() {
     const path = this.marked === null ? null : new Set(nodesOf(this.tree, this.profile, this.marked));
-    select(this.box).selectAll('g').classed('marked', (node) => path !== null && path.has(node.data));
+    select(this.box).classed('searching', this.term !== '');
+    select(this.box).selectAll('g').classed('marked', (node) => path !== null && path.has(node.data))
+      .classed('found', (node) => node.highlight);
   }
 
   resize() {

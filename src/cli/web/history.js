@@ -88,9 +88,11 @@ export function history(profile) {
   }
 
   function redraw() {
+    const shownNow = charts[0] && { min: charts[0].plot.scales.x.min, max: charts[0].plot.scales.x.max };
     charts.forEach((chart) => chart.destroy());
     charts = [HEAP, LEAKS].map((series, i) => draw(boxes[i], options(series),
       [x, ...series.map(([, field]) => moments.map((moment) => moment[field] ?? null))]));
+    if (shownNow) charts[0].plot.setScale('x', shownNow);
   }
 
   steer(steered, () => charts.map(({ plot }) => plot), whole);

@@ -4,6 +4,7 @@
 //   tiles.js     heading and figures                  chart.js            what charts share
 //   history.js, pauses.js, flame.js                   the charts
 //   table.js     tables, used by sites.js and records.js
+//   theme.js, paper.js   dark, light, printed
 //
 //   .inv.text    Names come from a program that nobody trusts: they become text, never markup.
 //   .inv.alone   Nothing is fetched; the policy in page.html forbids it.
@@ -29,7 +30,11 @@ function start() {
   const nav = element('nav', { 'aria-label': 'parts of the page' },
     links.map(([id, text]) => element('a', { href: `#${id}` }, text)));
   const print = element('button', { type: 'button', onclick: () => window.print() }, 'Print');
-  page.append(...[heading(profile, themeButton(() => charts.forEach((chart) => chart.redraw())), print), nav, notes(profile),
+  const theme = themeButton(() => {
+    charts.forEach((chart) => chart.redraw());
+    flame.resize();
+  });
+  page.append(...[heading(profile, theme, print), nav, notes(profile),
     tiles(profile), charts[0].shown, flame.shown, sites(profile, flame), reachable(profile, flame),
     contradictions(profile, flame), charts[1].shown, cycles(profile), records(profile)].flat().filter(Boolean));
   charts.forEach((chart) => chart.redraw());

@@ -4,6 +4,7 @@
 // more room: PRINTED rows, and how many were left out.
 import { count } from './format.js';
 import { element } from './dom.js';
+import { onPaper } from './paper.js';
 
 const PAGE = 50;
 const PRINTED = 200;
@@ -21,8 +22,7 @@ export class Table {
     this.sorted = { column: sort, down: Boolean(columns[sort].numeric) };
     this.size = PAGE;
     this.shown = element('div', { class: 'table' });
-    addEventListener('beforeprint', () => this.resize(PRINTED));
-    addEventListener('afterprint', () => this.resize(PAGE));
+    onPaper((printing) => this.resize(printing ? PRINTED : PAGE));
     this.order();
   }
 

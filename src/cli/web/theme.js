@@ -1,5 +1,6 @@
 // theme.js -- dark or light: what the system says, until the button is pressed. Paper is light.
 import { element } from './dom.js';
+import { onPaper } from './paper.js';
 
 const root = document.documentElement;
 const system = matchMedia('(prefers-color-scheme: dark)');
@@ -19,14 +20,11 @@ export function themeButton(changed) {
   button.textContent = isDark() ? 'Light' : 'Dark';
   system.addEventListener('change', () => root.dataset.theme ?? renew());
 
-  let before = null;
-  addEventListener('beforeprint', () => {
-    before = root.dataset.theme ?? '';
-    root.dataset.theme = 'light';
-    renew();
-  });
-  addEventListener('afterprint', () => {
-    if (before) root.dataset.theme = before;
+  let before;
+  onPaper((printing) => {
+    if (printing) before = root.dataset.theme;
+    if (printing) root.dataset.theme = 'light';
+    else if (before) root.dataset.theme = before;
     else delete root.dataset.theme;
     renew();
   });
