@@ -6,7 +6,8 @@ import { basename } from './format.js';
 const LISTS = ['notes', 'modules', 'threads', 'sites', 'reach', 'leaks', 'contradictions', 'cycles',
   'moments', 'events'];
 // Frames that say nothing about who asked for the memory.
-const PLUMBING = /^(operator new|malloc|calloc|realloc|reallocarray|memalign|aligned_alloc|posix_memalign|strn?dup|v?asprintf|xmalloc|xcalloc|xrealloc|std::|__gnu_cxx::|alloc::|<alloc::|__libc_|_GLIBC)/;
+const PLUMBING = new RegExp('^(operator new|(__GI_)?_*x?(malloc|calloc|realloc|reallocarray|memalign|aligned_alloc|'
+  + 'posix_memalign|strn?dup|v?asprintf|libc_\\w+)\\b|std::|__gnu_cxx::|<?alloc::)');
 
 export function sum(list, value) {
   let total = 0;
