@@ -6,8 +6,8 @@
         tab.value('document.title')
         tab.problems        console errors, exceptions, requests other than the page itself
 
-No port is opened: messages go through descriptors 3 and 4 (--remote-debugging-pipe), a JSON text and
-a zero byte each. Every wait has an end.
+No port is opened: messages go through descriptors 3 and 4 (--remote-debugging-pipe), a JSON text
+and a zero byte each. Every wait has an end.
 """
 
 import base64
@@ -43,13 +43,16 @@ class Browser:
         self.read_end, up = os.pipe()
         # Numbers out of the way of 3 and 4, at which the browser looks.
         high = [os.dup2(fd, 100 + i) for i, fd in enumerate((down, up))]
-        command = [find_chromium(), '--headless=new', '--no-sandbox', '--disable-gpu', '--no-first-run', '--hide-scrollbars',
-                   '--disable-dev-shm-usage', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-                   '--remote-debugging-pipe', f'--user-data-dir={self.home}', *self.flags, 'about:blank']
+        command = [find_chromium(), '--headless=new', '--no-sandbox', '--disable-gpu',
+                   '--no-first-run', '--hide-scrollbars', '--disable-dev-shm-usage',
+                   '--disable-background-networking', '--disable-component-update',
+                   '--disable-sync', '--remote-debugging-pipe', f'--user-data-dir={self.home}',
+                   *self.flags, 'about:blank']
         environment = {name: value for name, value in os.environ.items() if name != 'LD_PRELOAD'}
         environment.update(HOME=self.home, LC_ALL='C.UTF-8', TZ='UTC')
         self.process = subprocess.Popen(
-            ['/bin/bash', '-c', 'exec "$@" 3<&100 4>&101 100<&- 101>&-', 'bash'] + command, pass_fds=high, env=environment,
+            ['/bin/bash', '-c', 'exec "$@" 3<&100 4>&101 100<&- 101>&-', 'bash'] + command,
+            pass_fds=high, env=environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for fd in (down, up, *high):
             os.close(fd)
@@ -114,11 +117,13 @@ class Tab:
         self.url = url
         target = browser.call('Target.createTarget', url='about:blank')['targetId']
         self.target = target
-        self.session = browser.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId']
+        self.session = browser.call('Target.attachToTarget', targetId=target,
+                                    flatten=True)['sessionId']
         browser.tabs[self.session] = self
         for domain in ('Page', 'Runtime', 'Log', 'Network'):
             self.call(f'{domain}.enable')
-        self.call('Emulation.setDeviceMetricsOverride', width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.call('Emulation.setDeviceMetricsOverride', width=width, height=height,
+                  deviceScaleFactor=1, mobile=False)
         self.call('Emulation.setEmulatedMedia',
                   features=[{'name': 'prefers-color-scheme', 'value': 'dark' if dark else 'light'}])
         self.call('Page.navigate', url=url)
@@ -130,17 +135,24 @@ class Tab:
         if method == 'Runtime.exceptionThrown':
             details = params['exceptionDetails']
             self.problems.append(details.get('exception', {}).get('description', details['text']))
-        elif method == 'Runtime.consoleAPICalled' and params['type'] in ('error', 'warning', 'assert'):
-            self.problems.append(' '.join(str(one.get('value', one.get('description'))) for one in params['args']))
+        elif method == 'Runtime.consoleAPICalled':
+            if params['type'] not in ('error', 'warning', 'assert'):
+                return
+            self.problems.append(' '.join(str(one.get('value', one.get('description')))
+                                          for one in params['args']))
         elif method == 'Log.entryAdded' and params['entry']['level'] in ('error', 'warning'):
             self.problems.append(params['entry']['text'])
-        elif method == 'Network.requestWillBeSent' and params['request']['url'] not in (self.url, 'about:blank'):
-            self.problems.append(f'a request: {params["request"]["url"][:80]}')
+        elif method == 'Network.requestWillBeSent':
+            url = params['request']['url']
+            if url not in (self.url, 'about:blank'):
+                self.problems.append(f'a request: {url[:80]}')
 
     def value(self, expression):
-        answer = self.call('Runtime.evaluate', expression=expression, returnByValue=True, awaitPromise=True)
+        answer = self.call('Runtime.evaluate', expression=expression, returnByValue=True,
+                           awaitPromise=True)
         if 'exceptionDetails' in answer:
-            raise BrowserError(f'{expression}: {answer["exceptionDetails"]["exception"].get("description")}')
+            exception = answer['exceptionDetails'].get('exception', {})
+            raise BrowserError(f'{expression}: {exception.get("description")}')
         return answer['result'].get('value')
 
     def wait(self, expression):
@@ -153,7 +165,8 @@ class Tab:
 
     def settle(self):
         """Two frames later what was asked for is drawn."""
-        self.value('new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))')
+        self.value('new Promise((done) => '
+                   'requestAnimationFrame(() => requestAnimationFrame(() => done())))')
 
     def point(self, selector):
         """The middle of an element, scrolled into view."""

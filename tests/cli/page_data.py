@@ -16,14 +16,18 @@ SECOND = 10 ** 9
 PROGRAM = '/usr/sbin/sessiond'
 LIBRARIES = ['/usr/lib/x86_64-linux-gnu/libsession.so.3', '/usr/lib/x86_64-linux-gnu/libssl.so.3',
              '/usr/lib/x86_64-linux-gnu/libc.so.6', '/usr/lib/sessiond/plugins/audit.so']
-VERBS = ['read', 'parse', 'accept', 'open', 'copy', 'decode', 'find', 'insert', 'rebuild', 'flush', 'resolve', 'sign']
-NOUNS = ['request', 'header', 'session', 'certificate', 'queue', 'user', 'record', 'cache', 'token', 'route', 'reply']
-TYPES = ['std::vector<session::entry, std::allocator<session::entry> >', 'net::connection', 'audit::journal']
+VERBS = ['read', 'parse', 'accept', 'open', 'copy', 'decode', 'find', 'insert', 'rebuild', 'flush',
+         'resolve', 'sign']
+NOUNS = ['request', 'header', 'session', 'certificate', 'queue', 'user', 'record', 'cache',
+         'token', 'route', 'reply']
+TYPES = ['std::vector<session::entry, std::allocator<session::entry> >', 'net::connection',
+         'audit::journal']
 
 
 def frame(chance, module, function=None, inlined=False):
     pc = chance.randrange(0x1000, 0x400000)
-    named = {'pc': f'0x{0x7f0000000000 + pc:x}', 'module': module, 'offset': f'0x{pc:x}', 'inlined': inlined}
+    named = {'pc': f'0x{0x7f0000000000 + pc:x}', 'module': module, 'offset': f'0x{pc:x}',
+             'inlined': inlined}
     if function:
         noun = function.split('::')[-1].split('_')[-1].split('(')[0]
         named.update(function=function, file=f'/usr/src/sessiond/src/{noun}.c',
@@ -44,13 +48,16 @@ def call_tree(chance, sites):
     stacks = {}
     for number in range(1, sites + 1):
         trunk = inner[int(len(inner) * chance.random() ** 2)]
-        grown = [frame(chance, chance.choice([PROGRAM, PROGRAM] + LIBRARIES[:2]), function_name(chance, number),
+        module = chance.choice([PROGRAM, PROGRAM] + LIBRARIES[:2])
+        grown = [frame(chance, module, function_name(chance, number),
                        inlined=chance.random() < 0.2)] + trunk
         if chance.random() < 0.1:
             grown = [frame(chance, LIBRARIES[3])] + grown
         if len(grown) < 18:
             inner.append(grown)
-        stacks[str(number)] = [frame(chance, LIBRARIES[2], 'strdup')] + grown if number % 9 == 0 else grown
+        if number % 9 == 0:
+            grown = [frame(chance, LIBRARIES[2], 'strdup')] + grown
+        stacks[str(number)] = grown
     return stacks
 
 
@@ -58,9 +65,11 @@ def leak(chance, stack):
     size = 16 * chance.randrange(1, 64)
     blocks = int(300 * chance.paretovariate(0.7)) % 100000 + 1
     state = 'reclaimed' if chance.random() < 0.6 else 'remaining'
+    kind = 'indirect' if chance.random() < 0.3 else 'direct'
     youngest = chance.randrange(1, 4)
-    return {'stack': stack, 'size': size, 'kind': 'indirect' if chance.random() < 0.3 else 'direct', 'state': state,
-            'blocks': blocks, 'bytes': blocks * size, 'youngest': youngest, 'oldest': youngest + chance.randrange(0, 9)}
+    return {'stack': stack, 'size': size, 'kind': kind, 'state': state, 'blocks': blocks,
+            'bytes': blocks * size, 'youngest': youngest,
+            'oldest': youngest + chance.randrange(0, 9)}
 
 
 def site(chance, stack, leaks):
@@ -69,55 +78,74 @@ def site(chance, stack, leaks):
     freed = int(chance.paretovariate(0.8)) % 50000
     live = chance.randrange(0, 400)
     reclaimed = [one for one in leaks if one['state'] == 'reclaimed']
-    return {'stack': stack, 'allocated_blocks': blocks + freed + live, 'allocated_bytes': lost + 96 * (freed + live),
+    return {'stack': stack, 'allocated_blocks': blocks + freed + live,
+            'allocated_bytes': lost + 96 * (freed + live),
             'freed_blocks': freed + sum(one['blocks'] for one in reclaimed),
             'freed_bytes': 96 * freed + sum(one['bytes'] for one in reclaimed)}
 
 
 def cycle(chance, number, begun, reclaimed):
     pause = int(chance.lognormvariate(12.3, 0.5))
-    return {'number': number, 'reason': 'request' if number % 11 == 0 else 'growth', 'begun': begun,
-            'took': chance.randrange(20, 90) * 10 ** 6, 'stopping': chance.randrange(20000, 90000), 'pauses': 2,
-            'pause': pause, 'paused': pause + chance.randrange(10000, 200000),
-            'heap_before': (97 if number == 7 else 70 + number % 9) * MIB, 'heap_marked': 62 * MIB, 'live': 52 * MIB, 'goal': 110 * MIB,
-            'stack_bytes': 90000, 'root_bytes': 3 * MIB, 'unreached_blocks': 9000 + number, 'unreached_bytes': 12 * MIB,
-            'reclaimed_blocks': 1000 * number, 'reclaimed_bytes': reclaimed, 'contradictions': 0, 'reclaiming': 1}
+    return {'number': number, 'reason': 'request' if number % 11 == 0 else 'growth',
+            'begun': begun, 'took': chance.randrange(20, 90) * 10 ** 6,
+            'stopping': chance.randrange(20000, 90000), 'pauses': 2, 'pause': pause,
+            'paused': pause + chance.randrange(10000, 200000),
+            'heap_before': (97 if number == 7 else 70 + number % 9) * MIB,
+            'heap_marked': 62 * MIB, 'live': 52 * MIB, 'goal': 110 * MIB, 'stack_bytes': 90000,
+            'root_bytes': 3 * MIB, 'unreached_blocks': 9000 + number, 'unreached_bytes': 12 * MIB,
+            'reclaimed_blocks': 1000 * number, 'reclaimed_bytes': reclaimed, 'contradictions': 0,
+            'reclaiming': 1}
 
 
 def moment(chance, second):
     wave = 20 * MIB * (second % 9) // 9
     reclaimed = max(0, second - 20) * MIB * 2
-    return {'time': second * SECOND, 'heap_used': 60 * MIB + wave + chance.randrange(MIB), 'live': 52 * MIB + second * 20000,
-            'reclaimed_bytes': reclaimed, 'unreached_bytes': 12 * MIB + chance.randrange(2 * MIB) if second > 8 else 0,
+    unreached = 12 * MIB + chance.randrange(2 * MIB) if second > 8 else 0
+    return {'time': second * SECOND, 'heap_used': 60 * MIB + wave + chance.randrange(MIB),
+            'live': 52 * MIB + second * 20000, 'reclaimed_bytes': reclaimed,
+            'unreached_bytes': unreached,
             'resident_bytes': 88 * MIB + wave // 2 + second * 50000}
 
 
 def reach(chance, stacks):
-    rows = [{'stack': int(stack), 'size': 0, 'blocks': (blocks := chance.randrange(1, 3000)), 'bytes': blocks * 144}
-            for stack in stacks if chance.random() < 0.5]
-    return rows + [{'stack': 0, 'size': 64, 'blocks': 8000, 'bytes': 512000}, {'stack': 0, 'size': 1024, 'blocks': 90, 'bytes': 92160}]
+    rows = []
+    for stack in stacks:
+        if chance.random() < 0.5:
+            blocks = chance.randrange(1, 3000)
+            rows.append({'stack': int(stack), 'size': 0, 'blocks': blocks, 'bytes': blocks * 144})
+    return rows + [{'stack': 0, 'size': 64, 'blocks': 8000, 'bytes': 512000},
+                   {'stack': 0, 'size': 1024, 'blocks': 90, 'bytes': 92160}]
 
 
 def totals(leaks, cycles, moments):
     reclaimed = [one for one in leaks if one['state'] == 'reclaimed']
-    return {'heap_used': moments[-1]['heap_used'], 'heap_live': 52 * MIB, 'heap_goal': 110 * MIB, 'heap_mapped': 140 * MIB,
-            'allocated_bytes': 900 * MIB, 'freed_bytes': 700 * MIB,
-            'reclaimed_bytes': sum(one['bytes'] for one in reclaimed), 'reclaimed_blocks': sum(one['blocks'] for one in reclaimed),
+    return {'heap_used': moments[-1]['heap_used'], 'heap_live': 52 * MIB, 'heap_goal': 110 * MIB,
+            'heap_mapped': 140 * MIB, 'allocated_bytes': 900 * MIB, 'freed_bytes': 700 * MIB,
+            'reclaimed_bytes': sum(one['bytes'] for one in reclaimed),
+            'reclaimed_blocks': sum(one['blocks'] for one in reclaimed),
             'cycles': len(cycles), 'cycles_forced': 5, 'last_cycle': cycles[-1]['begun'],
-            'pause_total': sum(one['paused'] for one in cycles), 'pause_longest': max(one['pause'] for one in cycles),
-            'collector_time': 1340 * 10 ** 6, 'threads': 6, 'contradictions': 3, 'probation_needed': 3, 'probation_passed': 3,
-            'reclaiming': 1, 'stacks': 900, 'resident_bytes': moments[-1]['resident_bytes']}
+            'pause_total': sum(one['paused'] for one in cycles),
+            'pause_longest': max(one['pause'] for one in cycles),
+            'collector_time': 1340 * 10 ** 6, 'threads': 6, 'contradictions': 3,
+            'probation_needed': 3, 'probation_passed': 3, 'reclaiming': 1, 'stacks': 900,
+            'resident_bytes': moments[-1]['resident_bytes']}
 
 
 def modules():
-    paths = [PROGRAM] + LIBRARIES
-    return [{'start': f'0x{0x7f0000000000 + (i << 24):x}', 'end': f'0x{0x7f0000000000 + (i << 24) + 0x400000:x}', 'loaded': 0,
-             'unloaded': 0, 'build_id': f'{0x5b3a9c17 + i * 7919:08x}' * 5, 'path': path} for i, path in enumerate(paths)]
+    listed = []
+    for i, path in enumerate([PROGRAM] + LIBRARIES):
+        start = 0x7f0000000000 + (i << 24)
+        listed.append({'start': f'0x{start:x}', 'end': f'0x{start + 0x400000:x}', 'loaded': 0,
+                       'unloaded': 0, 'build_id': f'{0x5b3a9c17 + i * 7919:08x}' * 5,
+                       'path': path})
+    return listed
 
 
 def process(**more):
-    return {'pid': 4242, 'ppid': 1, 'uid': 33, 'program': PROGRAM, 'arguments': ['sessiond', '--config', '/etc/sessiond.conf',
-            '--name=a server'], 'started_unix_ns': 1790000000 * SECOND, 'uptime_ns': 121 * SECOND, 'reason': 'exit', **more}
+    return {'pid': 4242, 'ppid': 1, 'uid': 33, 'program': PROGRAM,
+            'arguments': ['sessiond', '--config', '/etc/sessiond.conf', '--name=a server'],
+            'started_unix_ns': 1790000000 * SECOND, 'uptime_ns': 121 * SECOND, 'reason': 'exit',
+            **more}
 
 
 def profile(sites=40, seconds=120, seed=1):
@@ -131,20 +159,26 @@ def profile(sites=40, seconds=120, seed=1):
     moments = [moment(chance, second) for second in range(0, seconds + 1)]
     cycles = [cycle(chance, i + 1, (second + 4) * SECOND, max(0, second - 16) * 2 * MIB)
               for i, second in enumerate(range(0, seconds - 4, 4))]
-    return {'version': 1, 'process': process(), 'options': {'mode': 'collect', 'stacks': 'all', 'percent': 100, 'min_heap': 33554432},
+    events = [{'time': one['begun'], 'thread': 4243, 'kind': 'CYCLE', 'a': one['number'],
+               'b': one['live']} for one in cycles]
+    threads = [{'tid': 4242 + i, 'name': f'worker/{i}' if i else 'sessiond'} for i in range(6)]
+    return {'version': 1, 'process': process(),
+            'options': {'mode': 'collect', 'stacks': 'all', 'percent': '100', 'min_heap': '32M'},
             'totals': totals(leaks, cycles, moments),
-            'notes': ['nothing was reclaimed after 110 s: the program uses io_uring'], 'modules': modules(),
-            'threads': [{'tid': 4242 + i, 'name': 'sessiond' if i == 0 else f'worker/{i}'} for i in range(6)], 'stacks': stacks,
+            'notes': ['nothing was reclaimed after 110 s: the program uses io_uring'],
+            'modules': modules(), 'threads': threads, 'stacks': stacks,
             'sites': [site(chance, number, of.get(number, [])) for number in range(1, sites + 1)],
-            'reach': reach(chance, stacks), 'leaks': leaks, 'contradictions': [{'stack': 4, 'count': 3}], 'cycles': cycles,
-            'moments': moments, 'events': [{'time': one['begun'], 'thread': 4243, 'kind': 'CYCLE', 'a': one['number'], 'b': one['live']}
-                                           for one in cycles]}
+            'reach': reach(chance, stacks), 'leaks': leaks,
+            'contradictions': [{'stack': 4, 'count': 3}], 'cycles': cycles, 'moments': moments,
+            'events': events}
 
 
 def empty():
-    return {'version': 1, 'process': process(program='/usr/bin/true', arguments=['true'], uptime_ns=900000), 'options': {'mode': 'collect'},
-            'totals': {'heap_used': 2048, 'cycles': 0}, 'notes': [], 'modules': [], 'threads': [], 'stacks': {}, 'sites': [],
-            'reach': [], 'leaks': [], 'contradictions': [], 'cycles': [], 'moments': [], 'events': []}
+    return {'version': 1,
+            'process': process(program='/usr/bin/true', arguments=['true'], uptime_ns=900000),
+            'options': {'mode': 'collect'}, 'totals': {'heap_used': 2048, 'cycles': 0},
+            'notes': [], 'modules': [], 'threads': [], 'stacks': {}, 'sites': [], 'reach': [],
+            'leaks': [], 'contradictions': [], 'cycles': [], 'moments': [], 'events': []}
 
 
 def no_stacks():
@@ -157,14 +191,16 @@ def no_stacks():
     return {**whole, 'stacks': {}, 'sites': []}
 
 
-BAD = ['</script><script>window.escaped = 1</script>', '<img src=x onerror="window.escaped = 2">', '<!--<script>',
-       'line\u2028paragraph\u2029end', '"><b>&amp;&lt;', '@PROFILE@', '__proto__', 'constructor', '\U0001f4a3']
+BAD = ['</script><script>window.escaped = 1</script>', '<img src=x onerror="window.escaped = 2">',
+       '<!--<script>', 'line\u2028paragraph\u2029end', '"><b>&amp;&lt;', '@PROFILE@', '__proto__',
+       'constructor', '\U0001f4a3']
 
 
 def hostile():
     whole = profile(sites=len(BAD) * 3)
     for number, stack in enumerate(whole['stacks'].values()):
-        stack[0].update(function=BAD[number % len(BAD)], file=BAD[(number + 1) % len(BAD)], module=BAD[(number + 2) % len(BAD)])
+        stack[0].update(function=BAD[number % len(BAD)], file=BAD[(number + 1) % len(BAD)],
+                        module=BAD[(number + 2) % len(BAD)])
     whole['notes'] = list(BAD)
     whole['process'].update(program=BAD[0], arguments=list(BAD))
     whole['threads'] = [{'tid': i, 'name': name} for i, name in enumerate(BAD)]

@@ -1,8 +1,8 @@
 """run_html.py --build DIR [--long] [--screenshots DIR] -- the page of `gcmalloc report --html`.
 
-Without --long: that what html_write makes is one well-formed file in which the profile stands whole,
-and which asks for nothing else. With --long it is opened in a headless Chromium, pointed at, typed
-into and printed; what it shows is compared with sums over the profile that were made here.
+Without --long: that what html_write makes is one well-formed file in which the profile stands
+whole, and which asks for nothing else. With --long it is opened in a headless Chromium, pointed at,
+typed into and printed; what it shows is compared with sums over the profile that were made here.
 Profiles are made up by page_data.py. Where the command was built without the page (no npm), the one
 test is that it says so.
 """
@@ -23,7 +23,8 @@ from harness import Tally, run                    # noqa: E402
 STATUS_OUTPUT = 10
 LARGE = 20000
 PROFILES = {
-    'small': page_data.profile, 'empty': page_data.empty, 'no-stacks': page_data.no_stacks, 'hostile': page_data.hostile,
+    'small': page_data.profile, 'empty': page_data.empty, 'no-stacks': page_data.no_stacks,
+    'hostile': page_data.hostile,
     'large': lambda: page_data.profile(sites=LARGE, seconds=600),
 }
 
@@ -41,7 +42,7 @@ def same(got, wanted, what):
     expect(got == wanted, f'{what}: {got!r}, expected {wanted!r}')
 
 
-# ---- words of the page, and sums over the profile -------------------------------------------------
+# ---- words of the page, and sums over the profile ------------------------------------------------
 
 def in_bytes(value):
     """format.js's bytes()."""
@@ -56,7 +57,8 @@ def in_bytes(value):
 
 def amount(entries):
     blocks = sum(one['blocks'] for one in entries)
-    return f'{sum(one["bytes"] for one in entries):,} bytes in {blocks:,} block{"" if blocks == 1 else "s"}'
+    size = sum(one['bytes'] for one in entries)
+    return f'{size:,} bytes in {blocks:,} block{"" if blocks == 1 else "s"}'
 
 
 def frame_name(frame):
@@ -66,22 +68,32 @@ def frame_name(frame):
 def found_bytes(profile, term):
     """Bytes of the leaks whose stack has a function with that in its name."""
     return sum(one['bytes'] for one in profile['leaks']
-               if any(term in frame_name(frame).lower() for frame in profile['stacks'][str(one['stack'])]))
+               if any(term in frame_name(frame).lower()
+                      for frame in profile['stacks'][str(one['stack'])]))
 
 
-# ---- without a browser ----------------------------------------------------------------------------
+def site_rows(profile):
+    """Of the table of sites: one per stack, kind and state, one per stack without a leak."""
+    leaks = profile['leaks']
+    quiet = {one['stack'] for one in profile['sites']} - {one['stack'] for one in leaks}
+    return len({(one['stack'], one['kind'], one['state']) for one in leaks}) + len(quiet)
+
+
+# ---- without a browser ---------------------------------------------------------------------------
 
 class Reader(html.parser.HTMLParser):
     """Elements that stay open, references to elsewhere, and the text of the profile's element."""
 
     EMPTY = {'meta', 'link', 'img', 'br', 'input', 'hr'}
+    REFERRING = {'src', 'href', 'srcset', 'data', 'action'}
 
     def __init__(self):
         super().__init__()
-        self.open, self.references, self.problems, self.profiles, self.inside = [], [], [], [], False
+        self.open, self.references, self.problems, self.profiles = [], [], [], []
+        self.inside = False
 
     def handle_starttag(self, tag, attrs):
-        self.references += [f'{tag} {name}' for name, _ in attrs if name in ('src', 'href', 'srcset', 'data', 'action')]
+        self.references += [f'{tag} {name}' for name, _ in attrs if name in self.REFERRING]
         self.inside = dict(attrs).get('id') == 'profile'
         if self.inside:
             self.profiles.append('')
@@ -111,14 +123,15 @@ def check_file(page, profile):
         expect(f'\n{package} ' in page, f'the licence of {package} is not in the page')
 
 
-# ---- with one -------------------------------------------------------------------------------------
+# ---- with one ------------------------------------------------------------------------------------
 
 def tile(tab, name):
-    return tab.value(f'[".value", ".more"].map((part) => document.querySelector(`[data-tile={name}] ${{part}}`).textContent)')
+    return [texts(tab, f'[data-tile={name}] {part}')[0] for part in ('.value', '.more')]
 
 
 def texts(tab, selector):
-    return tab.value(f'[...document.querySelectorAll({json.dumps(selector)})].map((one) => one.textContent)')
+    return tab.value(f'[...document.querySelectorAll({json.dumps(selector)})]'
+                     '.map((one) => one.textContent)')
 
 
 def count(tab, selector):
@@ -126,8 +139,8 @@ def count(tab, selector):
 
 
 def choose(tab, selector, value):
-    tab.value(f'''(() => {{ const e = document.querySelector({json.dumps(selector)}); e.value = {json.dumps(value)};
-        e.dispatchEvent(new Event("change")); }})()''')
+    tab.value(f'''(() => {{ const e = document.querySelector({json.dumps(selector)});
+        e.value = {json.dumps(value)}; e.dispatchEvent(new Event("change")); }})()''')
     tab.settle()
 
 
@@ -140,12 +153,15 @@ def empty_box(tab, selector):
 def check_tiles(tab, profile):
     leaks = profile['leaks']
     wanted = {'leaked': leaks, 'remaining': [one for one in leaks if one['state'] == 'remaining'],
-              'reclaimed': [one for one in leaks if one['state'] == 'reclaimed'], 'reachable': profile['reach']}
+              'reclaimed': [one for one in leaks if one['state'] == 'reclaimed'],
+              'reachable': profile['reach']}
     for name, entries in wanted.items():
-        same(tile(tab, name), [in_bytes(sum(one['bytes'] for one in entries)), amount(entries)], f'tile {name}')
+        same(tile(tab, name), [in_bytes(sum(one['bytes'] for one in entries)), amount(entries)],
+             f'tile {name}')
     totals = profile['totals']
     same(tile(tab, 'cycles')[0], f'{totals["cycles"]:,}', 'tile cycles')
-    same(tile(tab, 'contradictions')[0], f'{totals.get("contradictions", 0):,}', 'tile contradictions')
+    same(tile(tab, 'contradictions')[0], f'{totals.get("contradictions", 0):,}',
+         'tile contradictions')
     same(tile(tab, 'heap')[0], in_bytes(totals['heap_used']), 'tile heap')
     peak = max([totals['heap_used']] + [one['heap_used'] for one in profile['moments']]
                + [one['heap_before'] for one in profile['cycles']])
@@ -170,7 +186,8 @@ def check_stack(tab, profile, frames, what):
     same(len(shown), len(frames), f'{what}: frames')
     ids = {module['path']: module['build_id'] for module in profile['modules']}
     for text, frame in zip(shown, frames):
-        parts = [frame['pc'], frame.get('function', '??'), f'{frame["module"]}+{frame["offset"]} (BuildId: {ids[frame["module"]]})']
+        parts = [frame['pc'], frame.get('function', '??'),
+                 f'{frame["module"]}+{frame["offset"]} (BuildId: {ids[frame["module"]]})']
         parts += [f'{frame["file"]}:{frame["line"]}:{frame["column"]}'] if 'file' in frame else []
         for part in parts:
             expect(part in text, f'{what}: {part!r} is not in {text!r}')
@@ -192,7 +209,8 @@ def check_row(tab, profile):
     frames = profile['stacks'][str(stack)]
     check_stack(tab, profile, frames, 'a click on the first row')
     marked = sorted(texts(tab, '#flame g.marked .d3-flame-graph-label') or [])
-    same(marked, sorted(['all'] + [frame_name(frame) for frame in frames]), 'frames marked in the flame graph')
+    same(marked, sorted(['all'] + [frame_name(frame) for frame in frames]),
+         'frames marked in the flame graph')
     tab.press('Enter', 13)
     same(count(tab, '#sites ol.stack'), 0, 'stacks after Enter on the open row')
     same(count(tab, '#flame g.marked'), 0, 'marked frames after that')
@@ -207,22 +225,28 @@ def check_row(tab, profile):
 def check_table(tab, profile):
     allocated = sorted((one['allocated_bytes'] for one in profile['sites']), reverse=True)
     tab.click('#sites th:nth-child(8) button')
-    same(texts(tab, '#sites tr.row:first-child td')[7], in_bytes(allocated[0]), 'most allocated, after a click on its column')
+    same(texts(tab, '#sites tr.row:first-child td')[7], in_bytes(allocated[0]),
+         'most allocated, after a click on its column')
     tab.click('#sites th:nth-child(8) button')
-    same(texts(tab, '#sites tr.row:first-child td')[7], in_bytes(allocated[-1]), 'least allocated, after another')
-    same(tab.value('document.querySelector("#sites th:nth-child(8)").ariaSort'), 'ascending', 'aria-sort')
+    same(texts(tab, '#sites tr.row:first-child td')[7], in_bytes(allocated[-1]),
+         'least allocated, after another')
+    same(tab.value('document.querySelector("#sites th:nth-child(8)").ariaSort'), 'ascending',
+         'aria-sort')
     name = frame_name(profile['stacks']['1'][0])
     with_name = {int(stack) for stack, frames in profile['stacks'].items()
                  if any(name.lower() in frame_name(frame).lower() for frame in frames)}
     tab.type('#sites input', name)
-    groups = {(one['stack'], one['kind'], one['state']) for one in profile['leaks'] if one['stack'] in with_name}
+    groups = {(one['stack'], one['kind'], one['state']) for one in profile['leaks']
+              if one['stack'] in with_name}
     leaking = {one['stack'] for one in profile['leaks']}
-    rows = len(groups) + len([one for one in profile['sites'] if one['stack'] in with_name - leaking])
+    rows = len(groups) + len([one for one in profile['sites']
+                              if one['stack'] in with_name - leaking])
     expect(texts(tab, '#sites .pager span')[0].endswith(f' of {rows:,}'), f'rows with {name}: '
            f'{texts(tab, "#sites .pager span")}, expected {rows}')
     empty_box(tab, '#sites input')
     choose(tab, '#sites label:nth-of-type(1) select', 'indirect')
-    expect(set(texts(tab, '#sites tr.row td:nth-child(2)')) == {'indirect'}, 'the choice of a kind shows others')
+    expect(set(texts(tab, '#sites tr.row td:nth-child(2)')) == {'indirect'},
+           'the choice of a kind shows others')
     choose(tab, '#sites label:nth-of-type(1) select', '')
     tab.click('#sites th:nth-child(4) button')
 
@@ -233,10 +257,12 @@ def check_search(tab, profile):
     same(count(tab, '#flame rect[fill="var(--found)"]'), 0, 'found frames before a search')
     tab.type('#flame input', term)
     found = set(tab.value('[...document.querySelectorAll("#flame g.frame")].filter((g) => '
-                          'g.querySelector("rect").getAttribute("fill") === "var(--found)").map((g) => g.getAttribute("name"))'))
+                          'g.querySelector("rect").getAttribute("fill") === "var(--found)")'
+                          '.map((g) => g.getAttribute("name"))'))
     expect(found and all(term in one.lower() for one in found), f'found frames: {found}')
     text = texts(tab, '#flame .found')[0]
-    expect(f' {in_bytes(found_bytes(profile, term))} (' in text, f'{text!r}, expected {in_bytes(found_bytes(profile, term))}')
+    expect(f' {in_bytes(found_bytes(profile, term))} (' in text,
+           f'{text!r}, expected {in_bytes(found_bytes(profile, term))}')
     empty_box(tab, '#flame input')
     tab.type('#flame input', 'there is no such function')
     same(texts(tab, '#flame .found'), ['not found'], 'a search for what is not there')
@@ -244,18 +270,22 @@ def check_search(tab, profile):
 
 
 def frame_width(tab, name):
-    return tab.value(f'(document.querySelector(`#flame g.frame[name={json.dumps(name)}] rect`)?.getBoundingClientRect().width ?? 0)')
+    return tab.value(f'document.querySelector(`#flame g.frame[name={json.dumps(name)}] rect`)'
+                     '?.getBoundingClientRect().width ?? 0')
 
 
 def check_zoom(tab, _):
     whole = frame_width(tab, 'all')
-    names = tab.value('[...document.querySelectorAll("#flame g.frame")].filter((g) => g.getBBox().width < 0.7 * '
-                      'document.querySelector("#flame .flame").clientWidth && g.querySelector("rect").getBBox().width > 60)'
-                      '.map((g) => g.getAttribute("name"))')
+    names = tab.value('''[...document.querySelectorAll("#flame g.frame")].filter((g) => {
+        const { width } = g.querySelector("rect").getBoundingClientRect();
+        return width > 60 && width < 0.7 * document.querySelector("#flame .flame").clientWidth;
+    }).map((g) => g.getAttribute("name"))''')
     tab.click(f'#flame g.frame[name={json.dumps(names[0])}]')
-    expect(abs(frame_width(tab, names[0]) - whole) < 2, f'{names[0]} is not as wide as all after a click')
+    expect(abs(frame_width(tab, names[0]) - whole) < 2,
+           f'{names[0]} is not as wide as all after a click')
     tab.click('#flame button')
-    expect(frame_width(tab, names[0]) < 0.9 * whole, f'{names[0]} is as wide as all after the button')
+    expect(frame_width(tab, names[0]) < 0.9 * whole,
+           f'{names[0]} is as wide as all after the button')
     tab.value('document.querySelector("#flame .flame").focus()')
     for key in ('ArrowDown', 'ArrowDown', 'ArrowDown', 'ArrowRight'):
         tab.press(key)
@@ -270,7 +300,8 @@ def check_views(tab, profile):
     leaks, sites = profile['leaks'], profile['sites']
     for unit in ('bytes', 'blocks'):
         wanted = {
-            'leaked': sum(one[unit] for one in leaks), 'reachable': sum(one[unit] for one in profile['reach']),
+            'leaked': sum(one[unit] for one in leaks),
+            'reachable': sum(one[unit] for one in profile['reach']),
             'remaining': sum(one[unit] for one in leaks if one['state'] == 'remaining'),
             'reclaimed': sum(one[unit] for one in leaks if one['state'] == 'reclaimed'),
             'allocated': sum(one[f'allocated_{unit}'] for one in sites),
@@ -287,7 +318,7 @@ def check_views(tab, profile):
 
 
 def time_range(tab):
-    return tab.value('[+document.querySelector(".charts").dataset.from, +document.querySelector(".charts").dataset.to]')
+    return tab.value('(({ from, to }) => [+from, +to])(document.querySelector(".charts").dataset)')
 
 
 def check_history(tab, profile):
@@ -297,7 +328,8 @@ def check_history(tab, profile):
     tab.mouse('mouseMoved', x, y)
     tab.settle()
     values = texts(tab, '#history .chart .u-value')
-    expect(len(values) == 7 and '–' not in values, f'values under the mouse, in both charts: {values}')
+    expect(len(values) == 7 and '–' not in values,
+           f'values under the mouse, in both charts: {values}')
     tab.drag(x - 100, y, x + 100, y)
     start, end = time_range(tab)
     expect(0 < start < end < last, f'after a drag {start} to {end} of {last} is shown')
@@ -312,12 +344,11 @@ def check_history(tab, profile):
 def check_paper(tab, profile):
     """Paper: light, with more rows, and it can be made."""
     tab.value('dispatchEvent(new Event("beforeprint"))')
-    groups = {(one['stack'], one['kind'], one['state']) for one in profile['leaks']}
-    rows = len(groups) + len({one['stack'] for one in profile['sites']} - {one['stack'] for one in profile['leaks']})
+    rows = site_rows(profile)
     same(count(tab, '#sites tr.row'), min(200, rows), 'rows on paper')
     same(tab.value('document.documentElement.dataset.theme'), 'light', 'theme on paper')
-    widest = tab.value('Math.max(...[...document.querySelectorAll("#history .uplot, #flame svg")].map((one) => one.clientWidth'
-                       ' || one.getBoundingClientRect().width))')
+    widest = tab.value('Math.max(...[...document.querySelectorAll("#history .uplot, #flame svg")]'
+                       '.map((one) => one.getBoundingClientRect().width))')
     expect(300 < widest < 720, f'what is drawn is {widest} wide on paper')
     tab.value('dispatchEvent(new Event("afterprint"))')
     same(count(tab, '#sites tr.row'), min(50, rows), 'rows after printing')
@@ -335,13 +366,16 @@ def check_theme(tab, _):
     for old, new in zip(before, (back(), chart(), texts(tab, 'button.theme'))):
         expect(old != new, f'the button does not change {old[:20]}')
     tab.click('button.theme')
-    same((back(), texts(tab, 'button.theme')), (before[0], before[2]), 'colours after a second click')
+    same((back(), texts(tab, 'button.theme')), (before[0], before[2]),
+         'colours after a second click')
 
 
 def check_narrow(tab, _):
-    tab.call('Emulation.setDeviceMetricsOverride', width=390, height=800, deviceScaleFactor=1, mobile=True)
+    tab.call('Emulation.setDeviceMetricsOverride', width=390, height=800, deviceScaleFactor=1,
+             mobile=True)
     tab.settle()
-    expect(tab.value('document.documentElement.scrollWidth') <= 390, 'the page is wider than a narrow window')
+    expect(tab.value('document.documentElement.scrollWidth') <= 390,
+           'the page is wider than a narrow window')
 
 
 def check_hostile(tab, profile):
@@ -359,13 +393,14 @@ def check_empty(tab, _):
 
 def check_no_stacks(tab, _):
     tab.click('#sites tr.row')
-    expect('No stack was recorded' in texts(tab, '#sites .detail')[0], 'an open row without a stack')
-    same(texts(tab, '#flame g.frame:nth-of-type(2) .d3-flame-graph-label'), ['no stack recorded'], 'the flame graph')
+    expect('No stack was recorded' in texts(tab, '#sites .detail')[0],
+           'an open row without a stack')
+    same(texts(tab, '#flame g.frame:nth-of-type(2) .d3-flame-graph-label'), ['no stack recorded'],
+         'the flame graph')
 
 
 def check_large(tab, profile):
-    groups = {(one['stack'], one['kind'], one['state']) for one in profile['leaks']}
-    rows = len(groups) + len({one['stack'] for one in profile['sites']} - {one['stack'] for one in profile['leaks']})
+    rows = site_rows(profile)
     same(texts(tab, '#sites .pager span'), [f'1–50 of {rows:,}'], 'rows')
     tab.click('#sites .pager button[aria-label="last page"]')
     expect(texts(tab, '#sites .pager span')[0].endswith(f'–{rows:,} of {rows:,}'), 'the last page')
@@ -377,8 +412,10 @@ def check_large(tab, profile):
 
 # Profile, and what is looked at in its page, in this order: the last ones change how it looks.
 CHECKS = [
-    ('small', check_heading), ('small', check_tiles), ('small', check_row), ('small', check_table), ('small', check_search),
-    ('small', check_zoom), ('small', check_views), ('small', check_history), ('small', check_theme), ('small', check_paper),
+    ('small', check_heading), ('small', check_tiles), ('small', check_row), ('small', check_table),
+    ('small', check_search),
+    ('small', check_zoom), ('small', check_views), ('small', check_history),
+    ('small', check_theme), ('small', check_paper),
     ('small', check_narrow),
     ('empty', check_heading), ('empty', check_tiles), ('empty', check_empty),
     ('no-stacks', check_tiles), ('no-stacks', check_no_stacks),
@@ -391,7 +428,8 @@ def one_test(tally, name, test, *args):
     try:
         test(*args)
         tally.ok(name)
-    except (Wrong, devtools.BrowserError, OSError, ValueError, IndexError, KeyError, TypeError) as error:
+    except (Wrong, devtools.BrowserError, OSError, ValueError, IndexError, KeyError,
+            TypeError) as error:
         tally.fail(name, f'{type(error).__name__}: {error}'[:600])
 
 
@@ -409,10 +447,13 @@ def test_in_browser(tally, pages, screenshots):
         for name, (path, profile) in pages.items():
             url = f'file://{path}'
             tab = browser.open(url)
-            one_test(tally, f'{name}/opens', lambda tab=tab: expect(tab.wait('document.body?.dataset.ready === "yes"'), 'it does not'))
+            one_test(tally, f'{name}/opens',
+                     lambda tab=tab: expect(tab.wait('document.body?.dataset.ready === "yes"'),
+                                            'it does not'))
             for _, check in [one for one in CHECKS if one[0] == name]:
                 one_test(tally, f'{name}/{check.__name__[6:]}', check, tab, profile)
-            one_test(tally, f'{name}/console', same, tab.problems, [], 'what the browser complains of')
+            one_test(tally, f'{name}/console', same, tab.problems, [],
+                     'what the browser complains of')
             tab.close()
             if screenshots:
                 photograph(browser, url, name, screenshots)
@@ -426,7 +467,8 @@ def make_page(build, profile):
 def test_without_page(build):
     done = make_page(build, page_data.empty())
     same(done.status, STATUS_OUTPUT, 'status')
-    same((done.out, done.err_text.count('\n'), 'there is no page' in done.err_text), (b'', 1, True), f'output {done.err_text!r}')
+    same((done.out, done.err_text.count('\n'), 'there is no page' in done.err_text),
+         (b'', 1, True), f'output {done.err_text!r}')
 
 
 def main():

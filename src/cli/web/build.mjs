@@ -18,7 +18,9 @@ function bundledPackages(inputs) {
 }
 
 function licence(name) {
-  const { version, license } = JSON.parse(readFileSync(join(modules, name, 'package.json'), 'utf8'));
+  const { version, license } = JSON.parse(
+    readFileSync(join(modules, name, 'package.json'), 'utf8'),
+  );
   const text = readFileSync(join(modules, name, 'LICENSE'), 'utf8').trim();
   return `${name} ${version}, ${license}\n\n${text.replaceAll('*/', '* /')}`;
 }

@@ -1,4 +1,4 @@
-// dom.js -- elements. Text from the profile only ever becomes text nodes and attributes, never markup.
+// dom.js -- elements. Text from the profile becomes text nodes and attributes, never markup.
 
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -12,20 +12,33 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 export function section(id, title, ...children) {
-  return element('section', { id, 'aria-labelledby': `${id}-title` },
-    element('h2', { id: `${id}-title` }, title), ...children);
+  return element(
+    'section',
+    { id, 'aria-labelledby': `${id}-title` },
+    element('h2', { id: `${id}-title` }, title),
+    ...children,
+  );
 }
 
 // A labelled choice; `choices` are [value, text].
 export function choice(label, choices, value, onchange) {
-  const select = element('select', { onchange: () => onchange(select.value) },
-    choices.map(([name, text]) => element('option', { value: name, selected: name === value }, text)));
+  const select = element(
+    'select',
+    { onchange: () => onchange(select.value) },
+    choices.map(([name, text]) =>
+      element('option', { value: name, selected: name === value }, text),
+    ),
+  );
   return element('label', { class: 'choice' }, element('span', {}, label), select);
 }
 
 export function searchBox(label, oninput) {
   const box = element('input', {
-    type: 'search', placeholder: label, 'aria-label': label, spellcheck: 'false', autocomplete: 'off',
+    type: 'search',
+    placeholder: label,
+    'aria-label': label,
+    spellcheck: 'false',
+    autocomplete: 'off',
     oninput: () => oninput(box.value),
   });
   return box;

@@ -28,7 +28,8 @@ function shade(hue, name, inlined) {
 function huesOf(profile) {
   const hues = new Map();
   for (const frames of Object.values(profile.stacks)) {
-    for (const { module } of frames) if (module && !hues.has(module)) hues.set(module, (35 + hues.size * TURN) % 360);
+    for (const { module } of frames)
+      if (module && !hues.has(module)) hues.set(module, (35 + hues.size * TURN) % 360);
   }
   return hues;
 }
@@ -45,8 +46,12 @@ export class Flame {
     this.term = '';
     this.marked = null;
     this.hues = huesOf(profile);
-    this.box = element('div', { class: 'flame', tabindex: 0, role: 'group', 'aria-label':
-      'flame graph: arrows move between frames, Enter zooms, Escape shows all' });
+    this.box = element('div', {
+      class: 'flame',
+      tabindex: 0,
+      role: 'group',
+      'aria-label': 'flame graph: arrows move between frames, Enter zooms, Escape shows all',
+    });
     this.details = element('p', { class: 'told flame-details', 'aria-live': 'polite' });
     this.found = element('span', { class: 'found', role: 'status' });
     this.box.addEventListener('keydown', (event) => this.key(event));
@@ -56,21 +61,54 @@ export class Flame {
 
   build() {
     const empty = (view) => entries(this.profile, view, 'bytes').length === 0;
-    this.choice = choice('Show', Object.entries(VIEWS).map(([name, [text]]) => [name,
-      empty(name) ? `${text} (none)` : text]), this.view, (view) => this.show({ view }));
+    this.choice = choice(
+      'Show',
+      Object.entries(VIEWS).map(([name, [text]]) => [name, empty(name) ? `${text} (none)` : text]),
+      this.view,
+      (view) => this.show({ view }),
+    );
     this.search = searchBox('Search functions', (term) => this.find(term));
-    return section('flame', 'Flame graph', element('div', { class: 'tools' }, this.choice,
-      choice('By', [['bytes', 'bytes'], ['blocks', 'blocks']], this.unit, (unit) => this.show({ unit })),
-      this.search, element('button', { type: 'button', onclick: () => this.reset() }, 'Whole graph'), this.found),
-    this.box, this.details, this.legend());
+    return section(
+      'flame',
+      'Flame graph',
+      element(
+        'div',
+        { class: 'tools' },
+        this.choice,
+        choice(
+          'By',
+          [
+            ['bytes', 'bytes'],
+            ['blocks', 'blocks'],
+          ],
+          this.unit,
+          (unit) => this.show({ unit }),
+        ),
+        this.search,
+        element('button', { type: 'button', onclick: () => this.reset() }, 'Whole graph'),
+        this.found,
+      ),
+      this.box,
+      this.details,
+      this.legend(),
+    );
   }
 
   legend() {
     const shown = [...this.hues].slice(0, LEGEND);
     const more = this.hues.size - shown.length;
-    return element('ul', { class: 'legend', 'aria-label': 'colours of modules' }, shown.map(([module, hue]) =>
-      element('li', { title: module, style: `--chip: ${shade(hue, '', false)}` }, basename(module))),
-    more > 0 ? element('li', { class: 'more' }, `and ${plural(more, 'module')} more`) : null);
+    return element(
+      'ul',
+      { class: 'legend', 'aria-label': 'colours of modules' },
+      shown.map(([module, hue]) =>
+        element(
+          'li',
+          { title: module, style: `--chip: ${shade(hue, '', false)}` },
+          basename(module),
+        ),
+      ),
+      more > 0 ? element('li', { class: 'more' }, `and ${plural(more, 'module')} more`) : null,
+    );
   }
 
   color(node) {
@@ -86,7 +124,8 @@ export class Flame {
   describe(node) {
     const { n, v, frame } = node.data;
     const where = frame?.module ? `, ${basename(frame.module)}` : '';
-    return `${n}${where}${frame?.inlined ? ', inlined' : ''}: ${this.amount(v)}, ${percent(v, this.tree.v)} of all`;
+    const inlined = frame?.inlined ? ', inlined' : '';
+    return `${n}${where}${inlined}: ${this.amount(v)}, ${percent(v, this.tree.v)} of all`;
   }
 
   show({ view = this.view, unit = this.unit }) {
@@ -113,9 +152,16 @@ export class Flame {
   }
 
   makeChart() {
-    return flamegraph().width(this.width).cellHeight(20).inverted(true).transitionDuration(0)
-      .minFrameSize(LEAST_PX).resetHeightOnZoom(true).sort((a, b) => b.data.v - a.data.v)
-      .setLabelHandler((node) => this.describe(node)).setColorMapper((node) => this.color(node))
+    return flamegraph()
+      .width(this.width)
+      .cellHeight(20)
+      .inverted(true)
+      .transitionDuration(0)
+      .minFrameSize(LEAST_PX)
+      .resetHeightOnZoom(true)
+      .sort((a, b) => b.data.v - a.data.v)
+      .setLabelHandler((node) => this.describe(node))
+      .setColorMapper((node) => this.color(node))
       .setDetailsHandler((text) => this.tell(text))
       .setSearchMatch((node, term) => node.data.n.toLowerCase().includes(term))
       .setSearchHandler((results, sum, total) => this.tellFound(results, sum, total))
@@ -123,15 +169,21 @@ export class Flame {
   }
 
   tell(text) {
-    const sampled = this.profile.estimated && /live|allocated/.test(this.view)
-      ? ' Allocated and freed amounts are estimates, from a sample of the allocations.' : '';
-    this.details.textContent = text || this.tree.v === 0 ? text ?? ''
-      : `${VIEWS[this.view][0]}: ${this.amount(this.tree.v)}. Click a frame to zoom.${sampled}`;
+    const sampled =
+      this.profile.estimated && /live|allocated/.test(this.view)
+        ? ' Allocated and freed amounts are estimates, from a sample of the allocations.'
+        : '';
+    this.details.textContent =
+      text || this.tree.v === 0
+        ? (text ?? '')
+        : `${VIEWS[this.view][0]}: ${this.amount(this.tree.v)}. Click a frame to zoom.${sampled}`;
   }
 
   tellFound(results, sum, total) {
-    this.found.textContent = results.length === 0 ? 'not found'
-      : `${plural(results.length, 'frame')}, ${this.amount(sum)} (${percent(sum, total)})`;
+    this.found.textContent =
+      results.length === 0
+        ? 'not found'
+        : `${plural(results.length, 'frame')}, ${this.amount(sum)} (${percent(sum, total)})`;
   }
 
   find(term) {
@@ -161,7 +213,8 @@ export class Flame {
     if (!this.chart) return;
     const path = nodesOf(this.tree, this.profile, stack);
     this.chart.resetZoom();
-    if (path.length > 0 && this.width * path.at(-1).v / this.tree.v < 40) this.zoomTo(path.at(-1));
+    if (path.length > 0 && (this.width * path.at(-1).v) / this.tree.v < 40)
+      this.zoomTo(path.at(-1));
     this.drawMark();
   }
 
@@ -177,9 +230,12 @@ export class Flame {
   }
 
   drawMark() {
-    const path = this.marked === null ? null : new Set(nodesOf(this.tree, this.profile, this.marked));
+    const path =
+      this.marked === null ? null : new Set(nodesOf(this.tree, this.profile, this.marked));
     select(this.box).classed('searching', this.term !== '');
-    select(this.box).selectAll('g').classed('marked', (node) => path !== null && path.has(node.data))
+    select(this.box)
+      .selectAll('g')
+      .classed('marked', (node) => path !== null && path.has(node.data))
       .classed('found', (node) => node.highlight);
   }
 
@@ -203,15 +259,17 @@ export class Flame {
     if (!current) return;
     const frames = [...this.box.querySelectorAll('g.frame')];
     const node = select(current).datum();
-    const level = frames.filter((g) => select(g).datum().depth === node.depth)
+    const level = frames
+      .filter((g) => select(g).datum().depth === node.depth)
       .sort((a, b) => select(a).datum().x0 - select(b).datum().x0);
     const at = level.indexOf(current);
-    const next = {
-      ArrowUp: () => frames.find((g) => select(g).datum() === node.parent),
-      ArrowDown: () => frames.find((g) => select(g).datum().parent === node),
-      ArrowLeft: () => level[at - 1],
-      ArrowRight: () => level[at + 1],
-    }[key]() ?? current;
+    const next =
+      {
+        ArrowUp: () => frames.find((g) => select(g).datum() === node.parent),
+        ArrowDown: () => frames.find((g) => select(g).datum().parent === node),
+        ArrowLeft: () => level[at - 1],
+        ArrowRight: () => level[at + 1],
+      }[key]() ?? current;
     current.classList.remove('current');
     next.classList.add('current');
     next.scrollIntoView({ block: 'nearest' });

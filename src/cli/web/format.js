@@ -31,14 +31,25 @@ export function duration(ns) {
   if (ns < 999.5e6) return `${threeDigits(ns / 1e6)} ms`;
   if (ns < 60e9) return `${threeDigits(ns / 1e9)} s`;
   const seconds = Math.round(ns / 1e9);
-  const parts = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']]
-    .map(([size, unit], i, all) => [Math.floor((i ? seconds % all[i - 1][0] : seconds) / size), unit]);
+  const parts = [
+    [86400, 'd'],
+    [3600, 'h'],
+    [60, 'min'],
+    [1, 's'],
+  ].map(([size, unit], i, all) => [
+    Math.floor((i ? seconds % all[i - 1][0] : seconds) / size),
+    unit,
+  ]);
   const first = parts.findIndex(([n]) => n > 0);
-  return parts.slice(first, first + 2).filter(([n]) => n > 0).map(([n, unit]) => `${n} ${unit}`).join(' ');
+  return parts
+    .slice(first, first + 2)
+    .filter(([n]) => n > 0)
+    .map(([n, unit]) => `${n} ${unit}`)
+    .join(' ');
 }
 
 export function percent(part, whole) {
-  return whole > 0 ? `${(100 * part / whole).toFixed(1)} %` : '0 %';
+  return whole > 0 ? `${((100 * part) / whole).toFixed(1)} %` : '0 %';
 }
 
 export function basename(path) {

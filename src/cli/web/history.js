@@ -1,16 +1,20 @@
 // history.js -- the heap and the leaks over time, cycles as marks; both charts show the same time.
 import { bytes, count, duration } from './format.js';
 import { cssColor, element, section } from './dom.js';
-import { byteAxis, draw, line, nothing, secondsAxis, steer } from './chart.js';
+import { byteAxis, draw, line, nothing, secondsAxis, steer, timeSeries } from './chart.js';
 
 // A cursor so near to a mark means it.
 const NEAR_PX = 6;
 
 const HEAP = [
-  ['resident', 'resident_bytes', '--series-3'], ['heap used', 'heap_used', '--series-1'],
+  ['resident', 'resident_bytes', '--series-3'],
+  ['heap used', 'heap_used', '--series-1'],
   ['live', 'live', '--series-2'],
 ];
-const LEAKS = [['not reached', 'unreached_bytes', '--series-4'], ['reclaimed so far', 'reclaimed_bytes', '--series-5']];
+const LEAKS = [
+  ['not reached', 'unreached_bytes', '--series-4'],
+  ['reclaimed so far', 'reclaimed_bytes', '--series-5'],
+];
 
 function drawMarks(u, cycles) {
   const { ctx, bbox } = u;
@@ -38,21 +42,35 @@ function nearest(u, cycles) {
 }
 
 function describe(cycle) {
-  return `Cycle ${count(cycle.number)} (${cycle.reason}) at ${duration(cycle.begun)}: took ${duration(cycle.took)}, `
-    + `longest pause ${duration(cycle.pause)}, ${bytes(cycle.heap_before)} before, ${bytes(cycle.live)} live, `
-    + `${bytes(cycle.unreached_bytes)} not reached.`;
+  return (
+    `Cycle ${count(cycle.number)} (${cycle.reason}) at ${duration(cycle.begun)}: ` +
+    `took ${duration(cycle.took)}, longest pause ${duration(cycle.pause)}, ` +
+    `${bytes(cycle.heap_before)} before, ${bytes(cycle.live)} live, ` +
+    `${bytes(cycle.unreached_bytes)} not reached.`
+  );
 }
 
 export function history(profile) {
   const { moments, cycles } = profile;
   const boxes = [HEAP, LEAKS].map(() => element('div', { class: 'chart' }));
-  const hint = 'Drag to zoom; double click, or 0, shows all. With the keyboard: + − ← →.'
-    + (cycles.length ? ' Vertical marks are cycles.' : '');
+  const hint =
+    'Drag to zoom; double click, or 0, shows all. With the keyboard: + − ← →.' +
+    (cycles.length ? ' Vertical marks are cycles.' : '');
   const told = element('p', { class: 'told', 'aria-live': 'polite' }, hint);
-  const steered = element('div', { class: 'charts', tabindex: 0, role: 'group', 'aria-label': 'charts over time' },
-    element('h3', {}, 'Heap'), boxes[0], element('h3', {}, 'Leaks'), boxes[1], told);
-  const shown = section('history', 'Over time',
-    moments.length ? steered : nothing('No history was recorded.'));
+  const steered = element(
+    'div',
+    { class: 'charts', tabindex: 0, role: 'group', 'aria-label': 'charts over time' },
+    element('h3', {}, 'Heap'),
+    boxes[0],
+    element('h3', {}, 'Leaks'),
+    boxes[1],
+    told,
+  );
+  const shown = section(
+    'history',
+    'Over time',
+    moments.length ? steered : nothing('No history was recorded.'),
+  );
   let charts = [];
   let moving = false;
 
@@ -76,22 +94,34 @@ export function history(profile) {
 
   function options(series) {
     return {
-      scales: { x: { time: false, range: (u, min, max) => [min, Math.max(max, min + 1e-6)] },
-        y: { range: (u, min, max) => [0, max > 0 ? max * 1.05 : 1] } },
+      scales: {
+        x: { time: false, range: (u, min, max) => [min, Math.max(max, min + 1e-6)] },
+        y: { range: (u, min, max) => [0, max > 0 ? max * 1.05 : 1] },
+      },
       axes: [secondsAxis(), byteAxis()],
-      series: [{ label: 'time', value: (u, s) => (s === null || s === undefined ? '–' : duration(s * 1e9)) },
-        ...series.map(([label, , color]) => line(label, color, bytes,
-          { points: { show: moments.length < 3, size: 6 } }))],
+      series: [
+        timeSeries(),
+        ...series.map(([label, , color]) =>
+          line(label, color, bytes, { points: { show: moments.length < 3, size: 6 } }),
+        ),
+      ],
       cursor: { sync: { key: 'history', setSeries: false }, drag: { x: true, y: false } },
       hooks: { draw: [(u) => drawMarks(u, cycles)], setScale: [follow], setCursor: [tell] },
     };
   }
 
   function redraw() {
-    const shownNow = charts[0] && { min: charts[0].plot.scales.x.min, max: charts[0].plot.scales.x.max };
+    const shownNow = charts[0] && {
+      min: charts[0].plot.scales.x.min,
+      max: charts[0].plot.scales.x.max,
+    };
     charts.forEach((chart) => chart.destroy());
-    charts = [HEAP, LEAKS].map((series, i) => draw(boxes[i], options(series),
-      [x, ...series.map(([, field]) => moments.map((moment) => moment[field] ?? null))]));
+    charts = [HEAP, LEAKS].map((series, i) =>
+      draw(boxes[i], options(series), [
+        x,
+        ...series.map(([, field]) => moments.map((moment) => moment[field] ?? null)),
+      ]),
+    );
     if (shownNow) charts[0].plot.setScale('x', shownNow);
   }
 

@@ -25,18 +25,43 @@ function start() {
   const flame = new Flame(profile);
   const charts = [history(profile), pauses(profile)];
   const page = document.getElementById('page');
-  const links = [['history', 'Over time'], ['flame', 'Flame graph'], ['sites', 'Sites'], ['reachable', 'Still reachable'],
-    ['pauses', 'Pauses'], ['cycles', 'Cycles'], ['figures', 'Totals and options']];
-  const nav = element('nav', { 'aria-label': 'parts of the page' },
-    links.map(([id, text]) => element('a', { href: `#${id}` }, text)));
+  const links = [
+    ['history', 'Over time'],
+    ['flame', 'Flame graph'],
+    ['sites', 'Sites'],
+    ['reachable', 'Still reachable'],
+    ['pauses', 'Pauses'],
+    ['cycles', 'Cycles'],
+    ['figures', 'Totals and options'],
+  ];
+  const nav = element(
+    'nav',
+    { 'aria-label': 'parts of the page' },
+    links.map(([id, text]) => element('a', { href: `#${id}` }, text)),
+  );
   const print = element('button', { type: 'button', onclick: () => window.print() }, 'Print');
   const theme = themeButton(() => {
     charts.forEach((chart) => chart.redraw());
     flame.resize();
   });
-  page.append(...[heading(profile, theme, print), nav, notes(profile),
-    tiles(profile), charts[0].shown, flame.shown, sites(profile, flame), reachable(profile, flame),
-    contradictions(profile, flame), charts[1].shown, cycles(profile), records(profile)].flat().filter(Boolean));
+  page.append(
+    ...[
+      heading(profile, theme, print),
+      nav,
+      notes(profile),
+      tiles(profile),
+      charts[0].shown,
+      flame.shown,
+      sites(profile, flame),
+      reachable(profile, flame),
+      contradictions(profile, flame),
+      charts[1].shown,
+      cycles(profile),
+      records(profile),
+    ]
+      .flat()
+      .filter(Boolean),
+  );
   charts.forEach((chart) => chart.redraw());
   flame.redraw();
   document.body.dataset.ready = 'yes';

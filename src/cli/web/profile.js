@@ -3,11 +3,23 @@
 // Its schema stands in json.h. Whatever is missing counts as empty: older files open, too.
 import { basename } from './format.js';
 
-const LISTS = ['notes', 'modules', 'threads', 'sites', 'reach', 'leaks', 'contradictions', 'cycles',
-  'moments', 'events'];
+const LISTS = [
+  'notes',
+  'modules',
+  'threads',
+  'sites',
+  'reach',
+  'leaks',
+  'contradictions',
+  'cycles',
+  'moments',
+  'events',
+];
 // Frames that say nothing about who asked for the memory.
-const PLUMBING = new RegExp('^(operator new|(__GI_)?_*x?(malloc|calloc|realloc|reallocarray|memalign|aligned_alloc|'
-  + 'posix_memalign|strn?dup|v?asprintf|libc_\\w+)\\b|std::|__gnu_cxx::|<?alloc::)');
+const PLUMBING = new RegExp(
+  '^(operator new|(__GI_)?_*x?(malloc|calloc|realloc|reallocarray|memalign|aligned_alloc|' +
+    'posix_memalign|strn?dup|v?asprintf|libc_\\w+)\\b|std::|__gnu_cxx::|<?alloc::)',
+);
 
 export function sum(list, value) {
   let total = 0;
@@ -34,11 +46,13 @@ export class Profile {
     return this.stacks[stack] ?? [];
   }
 
-  // What a stack is called where there is room for one line: the innermost frame of the program's own.
+  // What a stack is called in one line: the innermost frame of the program's own.
   title(stack) {
     const frames = this.frames(stack);
     if (frames.length === 0) return stack ? `stack ${stack}` : 'no stack recorded';
-    return frameName(frames.find((frame) => frame.function && !PLUMBING.test(frame.function)) ?? frames[0]);
+    return frameName(
+      frames.find((frame) => frame.function && !PLUMBING.test(frame.function)) ?? frames[0],
+    );
   }
 
   place(stack) {
@@ -50,7 +64,8 @@ export class Profile {
   // All text of a stack, for filters.
   text(stack) {
     this.texts ??= new Map();
-    if (!this.texts.has(stack)) this.texts.set(stack, this.frames(stack).map(frameText).join('\n').toLowerCase());
+    if (!this.texts.has(stack))
+      this.texts.set(stack, this.frames(stack).map(frameText).join('\n').toLowerCase());
     return this.texts.get(stack);
   }
 
@@ -69,7 +84,7 @@ export function frameName(frame) {
   return frame.pc ?? '?';
 }
 
-export function placeOf(frame) {
+function placeOf(frame) {
   if (!frame.file) return frame.module ? basename(frame.module) : '';
   return `${basename(frame.file)}${frame.line ? `:${frame.line}` : ''}`;
 }
@@ -78,18 +93,23 @@ function frameText(frame) {
   return `${frameName(frame)} ${frame.file ?? ''}:${frame.line ?? ''} ${frame.module ?? ''}`;
 }
 
-// What can be drawn of the stacks: [name, text, the entries, what an entry is worth in blocks and bytes].
+// What can be drawn of the stacks: [text, the entries, what an entry is worth in blocks or bytes].
 export const VIEWS = {
   leaked: ['Leaked, all', (p) => p.leaks],
   remaining: ['Leaked, remaining', (p) => p.leaked('remaining')],
   reclaimed: ['Leaked, reclaimed', (p) => p.leaked('reclaimed')],
   reachable: ['Reachable', (p) => p.reach],
-  live: ['Live (allocated − freed)', (p) => p.sites, (site, unit) => Math.max(0,
-    site[`allocated_${unit}`] - site[`freed_${unit}`])],
+  live: [
+    'Live (allocated − freed)',
+    (p) => p.sites,
+    (site, unit) => Math.max(0, site[`allocated_${unit}`] - site[`freed_${unit}`]),
+  ],
   allocated: ['Allocated', (p) => p.sites, (site, unit) => site[`allocated_${unit}`]],
 };
 
 export function entries(profile, view, unit) {
   const [, list, value = (entry) => entry[unit]] = VIEWS[view];
-  return list(profile).map((entry) => [entry.stack, value(entry, unit)]).filter(([, n]) => n > 0);
+  return list(profile)
+    .map((entry) => [entry.stack, value(entry, unit)])
+    .filter(([, n]) => n > 0);
 }

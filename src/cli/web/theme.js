@@ -5,14 +5,18 @@ import { onPaper } from './paper.js';
 const root = document.documentElement;
 const system = matchMedia('(prefers-color-scheme: dark)');
 
-export const isDark = () => (root.dataset.theme ?? (system.matches ? 'dark' : 'light')) === 'dark';
+const isDark = () => (root.dataset.theme ?? (system.matches ? 'dark' : 'light')) === 'dark';
 
 // `changed` draws again what has colours in its pixels.
 export function themeButton(changed) {
-  const button = element('button', { type: 'button', class: 'theme', onclick: () => {
-    root.dataset.theme = isDark() ? 'light' : 'dark';
-    renew();
-  } });
+  const button = element('button', {
+    type: 'button',
+    class: 'theme',
+    onclick: () => {
+      root.dataset.theme = isDark() ? 'light' : 'dark';
+      renew();
+    },
+  });
   function renew() {
     button.textContent = isDark() ? 'Light' : 'Dark';
     changed();
