@@ -5,6 +5,7 @@
 #include "cli/arguments.h"
 #include "cli/fault.h"
 #include "cli/folded.h"
+#include "cli/html.h"
 #include "cli/json.h"
 #include "cli/leak_text.h"
 #include "cli/output.h"
@@ -14,6 +15,7 @@
 #include "cli/symbolize.h"
 #include "cli/usage.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,37 +32,58 @@ struct report {
 
 /* ---- forms ----------------------------------------------------------------------------------- */
 
-static void write_text(struct report *report, FILE *out)
+static enum status write_text(struct report *report, FILE *out)
 {
     struct leak_text text = {&report->profile, report->symbolizer, &report->suppressions,
                              report->max_leaks};
     leak_text_write(&text, out);
+    return STATUS_OK;
 }
 
-static void write_json(struct report *report, FILE *out)
+static enum status write_json(struct report *report, FILE *out)
 {
     json_write(&report->profile, report->symbolizer, out);
+    return STATUS_OK;
 }
 
-static void write_folded(struct report *report, FILE *out)
+static enum status write_folded(struct report *report, FILE *out)
 {
     folded_write(&report->profile, report->symbolizer, report->sample, out);
+    return STATUS_OK;
 }
 
-static void write_pprof(struct report *report, FILE *out)
+static enum status write_pprof(struct report *report, FILE *out)
 {
     pprof_write(&report->profile, report->symbolizer, out);
+    return STATUS_OK;
+}
+
+/* The page contains the JSON. */
+static enum status write_html(struct report *report, FILE *out)
+{
+    char *text;
+    size_t size;
+    FILE *memory = open_memstream(&text, &size);
+    if (memory == NULL)
+        return fault(STATUS_OUTPUT, "%s", strerror(errno));
+    json_write(&report->profile, report->symbolizer, memory);
+    if (fclose(memory) != 0)
+        return fault(STATUS_OUTPUT, "there is not enough memory for the page");
+    enum status status = html_write(text, size, out);
+    free(text);
+    return status;
 }
 
 static const struct form {
     const char *name;
     bool binary;
-    void (*write)(struct report *report, FILE *out);
+    enum status (*write)(struct report *report, FILE *out);
 } forms[] = {
     {"text", false, write_text},
     {"json", false, write_json},
     {"folded", false, write_folded},
     {"pprof", true, write_pprof},
+    {"html", false, write_html},
 };
 
 enum { FORMS = sizeof(forms) / sizeof(forms[0]) };
@@ -78,6 +101,7 @@ static const struct option options[] = {
     {"json", no_argument, NULL, 1},
     {"folded", no_argument, NULL, 2},
     {"pprof", no_argument, NULL, 3},
+    {"html", no_argument, NULL, 4},
     {"output", required_argument, NULL, 'o'},
     {"suppressions", required_argument, NULL, 's'},
     {"max-leaks", required_argument, NULL, 'm'},
@@ -147,8 +171,9 @@ static enum status show(struct report *report, const struct request *request)
     enum status status = output_open(&output, request->output, request->form->binary);
     if (status == STATUS_OK) {
         suppress_apply(&report->suppressions, &report->profile, report->symbolizer);
-        request->form->write(report, output.stream);
+        enum status written = request->form->write(report, output.stream);
         status = output_close(&output);
+        status = written != STATUS_OK ? written : status;
     }
     symbolizer_close(report->symbolizer);
     return status;

@@ -58,6 +58,7 @@ static const struct option options[] = {
     {"json", required_argument, NULL, 'F'},
     {"folded", required_argument, NULL, 'F'},
     {"pprof", required_argument, NULL, 'F'},
+    {"html", required_argument, NULL, 'F'},
     {NULL, 0, NULL, 0},
 };
 

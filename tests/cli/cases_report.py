@@ -181,6 +181,18 @@ def report_pprof_tool(stage):
     return None
 
 
+def report_html(stage):
+    """One page with the profile's JSON in it; or one line if the command has no page."""
+    path = leaks_profile(stage)
+    result = stage.call('report', '--html', path)
+    if result.status == 10 and 'built without npm' in result.err_text:
+        return 'the command was built without the page'
+    text = succeed(result)
+    expect(text.lower().startswith('<!doctype html') and text.rstrip().endswith('</html>'), text[:200])
+    expect('"program":"' + stage.leaks() + '"' in text and 'innermost' in text, 'the profile')
+    return None
+
+
 def report_folded(stage):
     """Root first; the bytes of each kind are those of the JSON."""
     path = leaks_profile(stage)
@@ -282,5 +294,6 @@ def trace_nested(stage):
 
 
 CASES = [report_inlined, report_cxx, report_plugins, report_stripped, report_rebuilt,
-         report_seconds, report_json, report_pprof, report_pprof_tool, report_folded,
+         report_seconds, report_json, report_pprof, report_pprof_tool, report_html,
+         report_folded,
          report_suppressed, report_max_leaks, diff_runs, reachable_sites, trace_nested]
