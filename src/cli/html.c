@@ -10,7 +10,7 @@
 #include "cli/html.h"
 
 #include "cli/fault.h"
-#include "cli/page.h"
+#include "cli/html_template.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-/* In the place of src/cli/page.S. */
+/* In the place of src/cli/html_template.S. */
 const char page_html[] = "<a>@PROFILE@</a> @PROFILE@";
 size_t page_size = sizeof(page_html) - 1;
 

@@ -1,4 +1,4 @@
-/* page.S -- the page, see page.h. PAGE_HTML is what scripts/build-page wrote. */
+/* html_template.S -- the page, see html_template.h. PAGE_HTML is what scripts/build-page wrote. */
     .section .rodata
     .globl page_html, page_size
     .hidden page_html, page_size
