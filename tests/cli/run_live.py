@@ -4,7 +4,7 @@
     --only A,B     only tests whose name contains one of these
 
 Most of them look at page_server, a process that shows a page with known figures and behaves badly on
-demand. Tests that need another user, or a name space of processes, need root and are left out, with
+demand; those whose names begin with real- at a program under the library itself. Tests that need another user, or a name space of processes, need root and are left out, with
 a note, without it.
 """
 
@@ -45,9 +45,11 @@ class Place:
     def __init__(self, build):
         self.path = tempfile.mkdtemp(prefix='gcmalloc-live-')
         os.chmod(self.path, 0o777)
-        for name in ('src/cli/gcmalloc', 'tests/cli/page_server', 'tests/cli/static_sleeper'):
+        for name in ('src/cli/gcmalloc', 'tests/cli/page_server', 'tests/cli/static_sleeper',
+                     'tests/cli/leaker'):
             shutil.copy(os.path.join(build, name), self.path)
         self.command = os.path.join(self.path, 'gcmalloc')
+        self.library = os.path.abspath(os.path.join(build, 'preload/libgcmalloc.so'))
         # A process has the library if a file of that name is mapped; page_server maps this one.
         with open(os.path.join(self.path, 'libgcmalloc.so'), 'wb') as library:
             library.write(bytes(4096))
@@ -57,6 +59,10 @@ class Place:
 
     def server(self, mode, **more):
         return Process([self.file('page_server'), self.file('libgcmalloc.so'), mode], **more)
+
+    def leaker(self, mib, options='report=off'):
+        return Process([self.file('leaker'), str(mib)],
+                       env=clean_env({'LD_PRELOAD': self.library, 'GCMALLOC': options}))
 
     def run(self, *arguments, user=None, timeout=60):
         return run([self.command, *map(str, arguments)], timeout=timeout, cwd=self.path,
@@ -96,6 +102,8 @@ class Process:
         self.end()
 
     def end(self):
+        if self.process.returncode is not None:
+            return
         self.process.stdin.close()
         try:
             self.process.wait(PATIENCE)
@@ -292,6 +300,75 @@ def bad_profiles(place):
             path = place.file(mode)
             ends_with(place.run('snapshot', '--output', path, server.pid), status)
             check(not os.path.exists(path), f'{path} remains')
+
+
+# ---- under the library itself -------------------------------------------------------------------
+
+# The options under which a leak is known by its stack, and nothing is printed at the end.
+RECORDING = 'report=/dev/null,stacks=all'
+
+
+def unnoticed(process):
+    process.end()
+    status = process.process.returncode
+    check(status == 0, f'the program ended with {status}')
+
+
+def real_collect(place):
+    """A small heap has no thread before it is asked; a large one has."""
+    for mib in (0, 40):
+        with place.leaker(mib) as leaker:
+            for _ in range(3):
+                result = place.run('collect', leaker.pid)
+                ends_with(result, OK, f'{leaker.pid} (leaker): ')
+                match = re.search(r': ([0-9.]+) (\w+) live, [0-9.]+ \w+ in (\d+) blocks unreached',
+                                  result.out_text)
+                check(match, f'printed {result.out_text!r}')
+                check(int(match.group(3)) >= 190, f'{match.group(3)} blocks unreached')
+                large = match.group(2) == 'MiB' and 40 <= float(match.group(1)) < 45
+                check(large == (mib > 0), f'{mib} MiB live, printed {result.out_text!r}')
+            unnoticed(leaker)
+
+
+def real_snapshot(place):
+    with place.leaker(0, RECORDING) as leaker:
+        path = place.file('real.profile')
+        for _ in range(2):
+            ends_with(place.run('snapshot', '--force', '--output', path, leaker.pid), OK, path)
+        with open(path, encoding='utf-8') as profile:
+            records = [line.split() for line in profile]
+        check(['process', str(leaker.pid)] == records[1][:2], f'{records[1]}')
+        check(any(r[0] == 'leak' and int(r[5]) >= 190 for r in records), 'no leak in it')
+        unnoticed(leaker)
+
+
+def real_metrics(place):
+    with place.leaker(40) as leaker:
+        ends_with(place.run('collect', leaker.pid), OK)
+        found = samples(place.run('metrics', leaker.pid).out_text)
+        more = samples(place.run('metrics', leaker.pid).out_text)
+        check(found['gcmalloc_memstats_heap_alloc_bytes'] > 40 * MIB, 'a heap too small')
+        check(found['gcmalloc_gc_cycles_total_gc_cycles_total'] >= 1, 'no cycle')
+        name = 'gcmalloc_memstats_alloc_bytes_total'
+        check(more[name] > found[name], f'{name} does not grow: the page is not renewed')
+        unnoticed(leaker)
+
+
+def real_top(place):
+    with place.leaker(40, RECORDING) as leaker:
+        ends_with(place.run('collect', leaker.pid), OK)
+        terminal = place.terminal('top', '--every', '0.3', leaker.pid)
+        try:
+            seen(terminal, f'leaker  process {leaker.pid}', 'ALLOCATED BY', '  leaker')
+            terminal.press('c')
+            seen(terminal, 'cycle has ended')
+            terminal.press('s')
+            seen(terminal, 'written: gcmalloc.')
+            terminal.press('q')
+            ended(terminal, OK)
+        finally:
+            terminal.close()
+        unnoticed(leaker)
 
 
 # ---- metrics ------------------------------------------------------------------------------------
@@ -558,11 +635,12 @@ def top_unknown_terminal(place):
             terminal.close()
 
 
-TESTS = [bad_numbers, no_process, zombie, thread_number, without_library, static, of_32_bits,
-         another_user, bad_pages, other_signal, container, collect, snapshot, kept_files,
-         bad_outputs, bad_profiles, metrics, metrics_formats, metrics_file, top_batch, top_rates,
-         top_lists, top_screen, top_signals, top_interrupt_key, top_end_of_process, top_chooses,
-         top_unknown_terminal]
+TESTS = [bad_numbers, no_process, zombie, thread_number, without_library, static,
+         of_32_bits, another_user, bad_pages, other_signal, container, collect, snapshot,
+         kept_files, bad_outputs, bad_profiles, real_collect, real_snapshot, real_metrics,
+         real_top, metrics, metrics_formats, metrics_file, top_batch, top_rates,
+         top_lists, top_screen, top_signals, top_interrupt_key, top_end_of_process,
+         top_chooses, top_unknown_terminal]
 
 
 def main():
