@@ -166,7 +166,7 @@ static void useful_name(const struct stats_site *site, struct names *names, char
     if (site->depth == 0)
         snprintf(text, NAMES_TEXT, "(no stack was recorded)");
     else
-        names_of(names, site->frames[frame], text);
+        names_of(names, site->frames[frame], 0, text);
 }
 
 void paint_sites(struct sheet *sheet, const struct view *view, struct names *names)
@@ -220,8 +220,8 @@ void paint_stack(struct sheet *sheet, const struct view_site *row, struct names 
               units_bytes(site->bytes).text, site->blocks);
     for (uint32_t i = 0; i < site->depth; i++) {
         char name[NAMES_TEXT];
-        names_of(names, site->frames[i], name);
-        sheet_add(sheet, LOOK_PLAIN, "  #%-2u 0x%012lx  %s", i, site->frames[i], name);
+        for (size_t k = 0; names_of(names, site->frames[i], k, name); k++)
+            sheet_add(sheet, LOOK_PLAIN, "  #%-2u 0x%012lx  %s", i, site->frames[i], name);
     }
     if (site->depth == STATS_FRAMES)
         sheet_add(sheet, LOOK_PLAIN, "  ... (a snapshot has the rest)");

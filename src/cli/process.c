@@ -11,8 +11,8 @@
  * An exec between that look and the signal remains: some microseconds, once for a request. */
 #include "cli/process.h"
 
+#include "cli/executable.h"
 #include "cli/fault.h"
-#include "cli/fitness.h"
 #include "cli/instant.h"
 #include "cli/procfs.h"
 
@@ -173,9 +173,9 @@ static enum status without_library(const struct process *p)
 {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/exe", p->pid);
-    const char *why = fitness_of_file(path);
+    const char *why = executable_unfit(path);
     return fault(STATUS_NO_LIBRARY, "process %d (%s) runs without the library%s%s", p->pid, p->name,
-                 why != NULL ? ": its program is " : "", why != NULL ? why : "");
+                 why != NULL ? ": " : "", why != NULL ? why : "");
 }
 
 static enum status check_library(struct process *p)

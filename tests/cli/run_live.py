@@ -168,7 +168,7 @@ def without_library(place):
 
 def static(place):
     with Process([place.file('static_sleeper')]) as process:
-        ends_with(place.run('snapshot', process.pid), NO_LIBRARY, 'its program is static')
+        ends_with(place.run('snapshot', process.pid), NO_LIBRARY, 'statically linked')
 
 
 def of_32_bits(place):
@@ -188,7 +188,7 @@ def of_32_bits(place):
     except OSError:
         return 'this kernel runs none'
     try:
-        ends_with(place.run('collect', process.pid), NO_LIBRARY, '32 bits')
+        ends_with(place.run('collect', process.pid), NO_LIBRARY, '32-bit')
     finally:
         process.kill()
         process.wait()
@@ -212,7 +212,7 @@ def bad_pages(place):
                                ('ends', NO_PROCESS, 'has ended'),
                                ('uncaught', NO_LIBRARY, 'signal 62')):
         with place.server(mode) as server:
-            ends_with(place.run('collect', '--timeout', '1.5', server.pid), status, word)
+            ends_with(place.run('collect', '--timeout', '0.5', server.pid), status, word)
 
 
 def other_signal(place):
@@ -359,7 +359,9 @@ def real_top(place):
         ends_with(place.run('collect', leaker.pid), OK)
         terminal = place.terminal('top', '--every', '0.3', leaker.pid)
         try:
-            seen(terminal, f'leaker  process {leaker.pid}', 'ALLOCATED BY', '  leaker')
+            seen(terminal, f'leaker  process {leaker.pid}', 'ALLOCATED BY', 'leak_here (leaker.c:')
+            terminal.press('\r')
+            seen(terminal, 'blocks leaked, allocated by', 'leak_here (leaker.c:', 'main (leaker.c:')
             terminal.press('c')
             seen(terminal, 'cycle has ended')
             terminal.press('s')
