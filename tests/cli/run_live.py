@@ -217,7 +217,7 @@ def bad_pages(place):
 
 def other_signal(place):
     """The signal's number is read from the process's environment: here it has no handler."""
-    with place.server('late', env=clean_env({'GCMALLOC': 'stacks=all,signal=60'})) as server:
+    with place.server('plain', env=clean_env({'GCMALLOC': 'stacks=all,signal=60'})) as server:
         ends_with(place.run('collect', server.pid), NO_LIBRARY, 'signal 60')
 
 
