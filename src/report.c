@@ -21,6 +21,7 @@
 #include "watch/leak.h"
 #include "watch/profile.h"
 #include "watch/shared_page.h"
+#include "watch/suppress.h"
 #include "watch/symbol.h"
 
 #include <dlfcn.h>
@@ -92,6 +93,7 @@ static void write_profile(enum profile_reason reason, const struct report_reason
 
 void report_at_exit(const struct report_reasons *why)
 {
+    suppress_start(options.suppressions);
     struct cycle_record last = cycle_last();
     history_add_moment(mem_resident());
     leak_forget_present(); /* all are judged */
@@ -103,7 +105,7 @@ void report_at_exit(const struct report_reasons *why)
 
 int report_exit_status(void)
 {
-    return leak_any() ? (int)options.exitcode : 0;
+    return options.exitcode != 0 && leak_any_unsuppressed() ? (int)options.exitcode : 0;
 }
 
 /* ---- while the program runs: the collector's thread ---- */
@@ -135,6 +137,7 @@ static void count_leaks(void)
 
 static void write_now(enum profile_reason reason)
 {
+    suppress_start(options.suppressions);
     struct report_reasons why = reasons();
     struct cycle_record last = cycle_last();
     count_leaks();

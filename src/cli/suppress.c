@@ -1,51 +1,13 @@
 /* suppress.c -- leaks that are known, and not to be reported. */
 #include "cli/suppress.h"
 
+#include "base/pattern.h"
 #include "cli/fault.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- patterns -------------------------------------------------------------------------------- */
-
-/* Does `pattern`, of `length` bytes, match all of `name`? After a star that led nowhere the same
- * star takes one byte more: earlier stars need not be tried again. */
-static bool matches_whole(const char *pattern, size_t length, const char *name)
-{
-    const char *end = pattern + length, *star = NULL, *resume = NULL;
-    while (*name != 0 || pattern != end) {
-        if (pattern != end && *pattern == '*') {
-            star = ++pattern;
-            resume = name;
-        } else if (pattern != end && *name != 0 && *pattern == *name) {
-            pattern++;
-            name++;
-        } else if (star != NULL && *resume != 0) {
-            pattern = star;
-            name = ++resume;
-        } else {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool suppress_matches(const char *pattern, const char *name)
-{
-    size_t length = strlen(pattern);
-    bool fixed = length != 0 && pattern[0] == '^';
-    bool ends = length > (size_t)fixed && pattern[length - 1] == '$';
-    pattern += fixed;
-    length -= (size_t)fixed + ends;
-    char *whole = list_alloc(length + 3, 1);
-    snprintf(whole, length + 3, "%s%.*s%s", fixed ? "" : "*", (int)length, pattern,
-             ends ? "" : "*");
-    bool matches = name[0] != 0 && matches_whole(whole, strlen(whole), name);
-    free(whole);
-    return matches;
-}
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
@@ -84,9 +46,9 @@ enum status suppress_read(const char *path, struct suppressions *suppressions)
 
 static bool matches_frame(const char *pattern, const struct frame *frame)
 {
-    return (frame->function != NULL && suppress_matches(pattern, frame->function)) ||
-           (frame->file != NULL && suppress_matches(pattern, frame->file)) ||
-           (frame->module != NULL && suppress_matches(pattern, frame->module->path));
+    return (frame->function != NULL && pattern_matches(pattern, frame->function)) ||
+           (frame->file != NULL && pattern_matches(pattern, frame->file)) ||
+           (frame->module != NULL && pattern_matches(pattern, frame->module->path));
 }
 
 static bool matches_stack(const char *pattern, const struct profile *profile,

@@ -1,15 +1,13 @@
 /* suppress.h -- leaks that are known, and not to be reported: LeakSanitizer's format.
  *
- * A line is `leak:PATTERN`, a comment (#), or empty. A leak is left out if the pattern occurs in
- * the name of a function, a source file or a module of its stack; * stands for anything, ^ for the
- * beginning, $ for the end. */
+ * A line is `leak:PATTERN` (base/pattern.h), a comment (#), or empty. A leak is left out if the
+ * pattern occurs in the name of a function, a source file or a module of its stack. */
 #ifndef GC_CLI_SUPPRESS_H
 #define GC_CLI_SUPPRESS_H
 
 #include "cli/profile.h"
 #include "cli/symbolize.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct suppression {
@@ -25,6 +23,5 @@ enum status suppress_read(const char *path, struct suppressions *suppressions);
 /* Takes the leaks that match out of the profile, and counts them with their first pattern. */
 void suppress_apply(struct suppressions *suppressions, struct profile *profile,
                     struct symbolizer *symbolizer);
-bool suppress_matches(const char *pattern, const char *name);
 
 #endif

@@ -20,6 +20,7 @@
 #include "watch/destination.h"
 #include "watch/leak_report.h"
 #include "watch/stack_table.h"
+#include "watch/suppress.h"
 
 #include <string.h>
 
@@ -216,10 +217,25 @@ static struct copy copy_groups(void)
     return c;
 }
 
+static void drop_copy(struct copy c)
+{
+    if (c.groups != NULL)
+        mem_release(c.groups, c.bytes);
+}
+
+bool leak_any_unsuppressed(void)
+{
+    struct copy all = copy_groups();
+    bool any = suppress_apply(all.groups, all.count) != 0;
+    drop_copy(all);
+    return any;
+}
+
 static void write_report(const struct leak_summary *s, int fd)
 {
     struct printer p;
     struct copy all = copy_groups();
+    all.count = suppress_apply(all.groups, all.count);
     uint64_t dropped = leaks.judged.dropped + leaks.present.dropped;
     struct leak_report report = {
         .groups = all.groups,
@@ -232,6 +248,7 @@ static void write_report(const struct leak_summary *s, int fd)
     };
     printer_start(&p, fd);
     leak_report_print(&report, &p);
+    suppress_print(&p);
     if (dropped != 0)
         printer_printf(&p, "libgcmalloc: %lu leaked block(s) more, for which there was no memory "
                            "to record the site.\n", dropped);
@@ -243,8 +260,7 @@ static void write_report(const struct leak_summary *s, int fd)
         printer_printf(&p, "libgcmalloc: %lu block(s) were withheld, %lu of them were used.\n",
                        s->withheld, s->touched);
     printer_flush(&p);
-    if (all.groups != NULL)
-        mem_release(all.groups, all.bytes);
+    drop_copy(all);
 }
 
 void leak_report_write(const struct leak_summary *s)

@@ -33,6 +33,8 @@ struct leak_summary {
     unsigned max_groups;          /* 0 = all */
 };
 
+/* Are there leaks that are not suppressed (suppress.h)? */
+bool leak_any_unsuppressed(void);
 /* Writes the report. A file that cannot be opened is named on standard error, and the report goes
  * there. */
 void leak_report_write(const struct leak_summary *summary);

@@ -1,0 +1,23 @@
+/* suppress.h -- leaks that are known, and not to be reported: a file in LeakSanitizer's format.
+ *
+ * A line is `leak:PATTERN` (base/pattern.h), a comment (#), or empty. A leak is left out if the
+ * pattern occurs in the name of a function or of a module of its stack; names of source files are
+ * known to the gcmalloc command only.
+ *
+ * Thread safety: one thread at a time (whoever reports). */
+#ifndef GC_SUPPRESS_H
+#define GC_SUPPRESS_H
+
+#include "base/base.h"
+
+struct leak_group;
+struct printer;
+
+/* Reads the file; "off": there is none. What is wrong with it is said. */
+void suppress_start(const char *path);
+/* Takes those that match out of groups[0, count), and counts them; returns how many are left. */
+size_t suppress_apply(struct leak_group *groups, size_t count);
+/* What the last call took out, as LeakSanitizer tells it; nothing if that was none. */
+void suppress_print(struct printer *out);
+
+#endif
