@@ -15,13 +15,15 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 
 import cases_input  # noqa: E402
+import cases_lsan  # noqa: E402
 import cases_manual  # noqa: E402
 import cases_report  # noqa: E402
 import cases_run  # noqa: E402
 from harness import Tally  # noqa: E402
 from stage import Stage  # noqa: E402
 
-CASES = [*cases_report.CASES, *cases_run.CASES, *cases_input.CASES, *cases_manual.CASES]
+CASES = [*cases_report.CASES, *cases_run.CASES, *cases_input.CASES, *cases_lsan.CASES,
+         *cases_manual.CASES]
 
 
 def main():
