@@ -40,6 +40,7 @@
 #include "mutator/park.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
+#include "sys/sandbox.h"
 #include "sys/signal.h"
 #include "sys/syscall.h"
 #include "sys/task.h"
@@ -152,6 +153,7 @@ static void end_call(struct park *place, ucontext_t *uc)
 /* The thread may be parked, and belong to no stop. */
 void world_excuse(void *context)
 {
+    relaxed_store(&park_interrupts, 1); /* or each such signal gives a wait its whole time again */
     if (park_self == NULL)
         return;
     relaxed_store(&park_self->woken, 1);
@@ -169,6 +171,8 @@ static void answer(uint32_t commands, void *context)
 static void on_stop(int signal, siginfo_t *info, void *context)
 {
     (void)signal;
+    if (sandbox_on()) /* nobody stops, and whoever asks would have us end the process */
+        return;
     atomic_fetch_add(&world.inside, 1);
     uint32_t generation = atomic_load(&park_stopping);
     struct stopped_task *task = find_task((int32_t)syscall0(__NR_gettid));

@@ -14,6 +14,7 @@
 #include "stopped.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
+#include "sys/sandbox.h"
 #include "sys/syscall.h"
 #include "sys/task.h"
 
@@ -648,7 +649,45 @@ static void test_child_of_fork(void)
     EXPECT(child_passes(after_fork));
 }
 
-UNIT_MAIN(TEST(test_alone), TEST(test_parked), TEST(test_everybody), TEST(test_unknown_handler),
+/* ---- asking ---- */
+
+static _Atomic uint32_t asked_for, asked_times;
+
+static void note_asked(uint32_t commands)
+{
+    asked_for |= commands;
+    asked_times++;
+}
+
+static void queue_to(pid_t tid, int code, uint32_t value)
+{
+    siginfo_t info = {.si_signo = world_signal(), .si_code = code};
+    info.si_value.sival_int = (int)value;
+    EXPECT(syscall4(__NR_rt_tgsigqueueinfo, getpid(), tid, world_signal(), (long)&info) == 0);
+}
+
+/* Told of what carries the value, and of nothing else. */
+static void asked(void)
+{
+    world_set_signal(0);
+    world_on_ask(note_asked);
+    queue_to(gettid(), SI_QUEUE, WORLD_ASK_VALUE | 5);
+    EXPECT(asked_for == 5 && asked_times == 1);
+    queue_to(gettid(), SI_QUEUE, WORLD_ASK_VALUE + 0x100);
+    queue_to(gettid(), SI_TIMER, WORLD_ASK_VALUE | 1);
+    queue_to(gettid(), SI_QUEUE, 7);
+    EXPECT(syscall3(__NR_tgkill, getpid(), gettid(), world_signal()) == 0);
+    EXPECT(asked_for == 5 && asked_times == 1);
+    sandbox_set(true); /* where it would be one system call too many */
+    queue_to(gettid(), SI_QUEUE, WORLD_ASK_VALUE | 2);
+    EXPECT(asked_times == 1);
+    sandbox_set(false);
+    queue_to(gettid(), SI_QUEUE, WORLD_ASK_VALUE | 0x80);
+    EXPECT(asked_for == 0x85 && asked_times == 2);
+}
+IN_CHILD(asked)
+
+UNIT_MAIN(TEST(test_asked), TEST(test_alone), TEST(test_parked), TEST(test_everybody), TEST(test_unknown_handler),
           TEST(test_busy_threads), TEST(test_alternate_is_told),
           TEST(test_undisturbed), TEST(test_blocks_for_a_while), TEST(test_blocks_for_good), TEST(test_deaf),
           TEST(test_births_and_deaths), TEST(test_no_births_while_stopped), TEST(test_vfork),
