@@ -222,6 +222,7 @@ static void start_allocator(void)
     bool collects = options.mode != MODE_OFF && runtime.no_arena == NULL;
     struct alloc_settings s = {
         .hooks = {.pressure = collects ? collector_on_pressure : NULL,
+                  .interrupted = collects ? collector_on_interrupt : NULL,
                   .stress = collects ? collector_on_stress : NULL,
                   .exhausted = collects ? collector_on_exhausted : NULL,
                   .contradiction = on_contradiction,
@@ -415,8 +416,10 @@ void runtime_start(void)
 
 void runtime_begin(void)
 {
-    if (runtime.collects)
-        report_start_periodic();
+    if (!runtime.collects)
+        return;
+    alloc_attach();
+    report_start_periodic();
 }
 
 bool runtime_started(void)

@@ -336,6 +336,16 @@ static bool have_thread(void)
     return made;
 }
 
+/* Signals blocked. False: somebody is just at it, or collects. */
+static bool try_make_thread(void)
+{
+    if (!lock_try(&collector.lock))
+        return false;
+    make_thread();
+    lock_release(&collector.lock);
+    return true;
+}
+
 /* Where none of our locks is held a handler may start it, unless somebody is just at it. Else the
  * next thread that comes to allocate does. */
 void collector_ask(uint32_t commands)
@@ -344,12 +354,25 @@ void collector_ask(uint32_t commands)
     ring();
     if (acquire_load(&collector.thread.tid) != 0 || !may_run())
         return;
-    if (lock_any_held() || thread_cache.in_hook || !lock_try(&collector.lock)) {
+    if (lock_any_held() || thread_cache.in_hook || !try_make_thread())
         alloc_interrupt();
+}
+
+void collector_ask_later(uint32_t commands)
+{
+    atomic_fetch_or(&collector.asked, commands);
+    alloc_interrupt();
+}
+
+void collector_on_interrupt(void)
+{
+    if (relaxed_load(&collector.asked) == 0 || acquire_load(&collector.thread.tid) != 0 ||
+        !may_run())
         return;
-    }
-    make_thread();
-    lock_release(&collector.lock);
+    uint64_t signals = block_signals();
+    if (!try_make_thread())
+        alloc_interrupt();
+    restore_signals(signals);
 }
 
 void collector_hold_cycles(void)
@@ -440,6 +463,8 @@ static bool run_inline(enum cycle_reason reason)
     lock_release(&collector.lock);
     if (attempt.done)
         tell(&record);
+    if (relaxed_load(&collector.asked) != 0 && may_run()) /* who did found the lock taken */
+        have_thread();
     return attempt.done || other;
 }
 
@@ -475,8 +500,6 @@ static void keep_pace(size_t upcoming)
 
 void collector_on_pressure(size_t upcoming)
 {
-    if (relaxed_load(&collector.asked) != 0)
-        collector_ask(0);
     /* Nothing is there yet that could be worth a cycle: one large block is about to come. */
     if (heap_used() < collector.settings.min_heap || !may_run())
         return;
@@ -556,6 +579,8 @@ static void retire(void)
     relaxed_store(&collector.retiring, false);
     release_store(&collector.finished, relaxed_load(&collector.requested));
     futex_wake(&collector.finished, INT_MAX);
+    if (relaxed_load(&collector.asked) != 0) /* too late for the thread that is gone */
+        alloc_interrupt();
 }
 
 /* One thread after the other: what the first has ended may be there again. */

@@ -33,8 +33,10 @@ struct collector_settings {
 enum { COLLECTOR_ASK_ATTEND = 1, COLLECTOR_ASK_COLLECT = 2, COLLECTOR_ASK_SNAPSHOT = 4,
        COLLECTOR_ASK_REPORT = 8, COLLECTOR_ASK_PERIODIC = 16 };
 /* Lets it be done, soon, by the thread, which is made if there is none. Any thread, also in a
- * signal handler. */
+ * signal handler that no other interrupts. */
 void collector_ask(uint32_t commands);
+/* The same, but the thread is made by who allocates next. */
+void collector_ask_later(uint32_t commands);
 /* Nobody begins a cycle, or sweeps for one, between the two. On the collector's thread. */
 void collector_hold_cycles(void);
 void collector_release_cycles(void);
@@ -45,6 +47,7 @@ bool collector_start(const struct collector_settings *settings);
 bool collector_run(enum cycle_reason reason);
 /* For alloc_hooks. */
 void collector_on_pressure(size_t upcoming);
+void collector_on_interrupt(void);
 void collector_on_stress(void);
 bool collector_on_exhausted(size_t size);
 /* Why the last attempt could not run, or why none ever can; NULL if all is well. */

@@ -105,6 +105,12 @@ static void attach_main_or_stranger(void)
         thread_cache.state = CACHE_STRANGER;
 }
 
+void alloc_attach(void)
+{
+    if (thread_cache.state == CACHE_NEW)
+        attach_main_or_stranger();
+}
+
 /* On all slow paths. A libc that allocates inside of a blocking call runs (park.c): what follows
  * may wait for the collector, and parks on its own account. */
 static bool cached(void)
@@ -112,7 +118,7 @@ static bool cached(void)
     if (GC_UNLIKELY(park_self != NULL && relaxed_load(&park_self->frame) != 0))
         park_end();
     if (GC_UNLIKELY(thread_cache.state == CACHE_NEW))
-        attach_main_or_stranger();
+        alloc_attach();
     return thread_cache.state == CACHE_ATTACHED && !thread_cache.busy; /* .inv.moving */
 }
 
@@ -120,11 +126,13 @@ static void poll(size_t upcoming)
 {
     if (thread_cache.in_hook || settings.hooks.pressure == NULL)
         return;
-    bool due = heap_net() + (int64_t)upcoming >= relaxed_load(&trigger);
-    if (due || relaxed_load(&interrupted)) {
+    if (GC_UNLIKELY(relaxed_load(&interrupted))) {
         relaxed_store(&interrupted, false);
-        settings.hooks.pressure(upcoming);
+        if (settings.hooks.interrupted != NULL)
+            settings.hooks.interrupted();
     }
+    if (heap_net() + (int64_t)upcoming >= relaxed_load(&trigger))
+        settings.hooks.pressure(upcoming);
 }
 
 static void count_stress(void)

@@ -17,6 +17,8 @@
 struct alloc_hooks {
     /* The heap is as large as its trigger; `upcoming` bytes are about to be added. */
     void (*pressure)(size_t upcoming);
+    /* Somebody has called alloc_interrupt. */
+    void (*interrupted)(void);
     /* stress=N: a cycle is due. */
     void (*stress)(void);
     /* Memory ran out. True if trying again may help. */
@@ -47,9 +49,12 @@ struct alloc_settings {
 
 /* Before the first allocation, by the only thread. */
 void alloc_start(const struct alloc_settings *settings);
+/* Registers the main thread, as its first allocation would: it may sleep before that, and be sent a
+ * signal. On that thread. */
+void alloc_attach(void);
 /* heap_net() at which hooks.pressure is called. Any thread. */
 void alloc_set_trigger(int64_t bytes);
-/* hooks.pressure is called once soon, whatever the heap has. Any thread, also in a handler. */
+/* hooks.interrupted is called once, soon. Any thread, also in a handler. */
 void alloc_interrupt(void);
 
 /* How many blocks this one stands for, in SAMPLER_PARTS, if its stack was recorded. */

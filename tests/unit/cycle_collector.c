@@ -10,6 +10,7 @@
 #include "gc/deputy.h"
 #include "gc/leak_graph.h"
 #include "gc/rescan.h"
+#include "heap/page_heap.h"
 #include "heap/sweep.h"
 #include "live_and_leaked.h"
 #include "mutator/entry.h"
@@ -42,12 +43,15 @@ bool __wrap_maps_next(struct maps_reader *r, struct mapping *m)
     return __real_maps_next(r, m);
 }
 
+static void (*on_deputy_asked)(void); /* that is, when the thread is about to be made */
 static bool refuses_descriptors; /* the kernel lends none of the program's */
 
 bool __real_deputy_is_needed(void);
 bool __wrap_deputy_is_needed(void);
 bool __wrap_deputy_is_needed(void)
 {
+    if (on_deputy_asked != NULL)
+        on_deputy_asked();
     return refuses_descriptors || __real_deputy_is_needed();
 }
 
@@ -71,7 +75,7 @@ bool __wrap_pagemap_each(struct pagemap *p, enum pagemap_want want, uintptr_t st
 /* Cycles can be held up, until the collector is told to give them up. */
 enum { HOLD_NOWHERE, HOLD_BEGIN, HOLD_RESCAN, HOLD_JUDGE };
 static _Atomic int hold_at;
-static _Atomic bool held, gave_up;
+static _Atomic bool held, gave_up, asks_in_cycle;
 static _Atomic unsigned collected;
 
 static void hold_here(int where)
@@ -88,6 +92,9 @@ const char *__wrap_cycle_collect(const struct cycle_order *order);
 const char *__wrap_cycle_collect(const struct cycle_order *order)
 {
     collected++;
+    if (asks_in_cycle)
+        collector_ask(COLLECTOR_ASK_ATTEND);
+    asks_in_cycle = false;
     if (order->barrier != NULL)
         hold_here(HOLD_BEGIN);
     return __real_cycle_collect(order);
@@ -1038,7 +1045,140 @@ IN_CHILD(fork_at_rescan)
 IN_CHILD(fork_at_judge)
 IN_CHILD(all_at_once)
 
-UNIT_MAIN(TEST(test_wrap_collecting), TEST(test_wrap_collecting_beside), TEST(test_wrap_reporting),
+/* ---- asking ---- */
+
+static _Atomic unsigned begun_count, ended_count, answered_count;
+static _Atomic uint32_t answered;
+
+static void note_begun(void)
+{
+    begun_count++;
+}
+
+static void note_ended(void)
+{
+    ended_count++;
+}
+
+static void note_answer(uint32_t commands)
+{
+    answered |= commands;
+    answered_count++;
+}
+
+static void start_asked(void)
+{
+    struct collector_settings s = {.cycle = cycle_settings(MODE_COLLECT, 1),
+                                   .barrier = BARRIER_AUTO, .finished = note_finished,
+                                   .begun = note_begun, .ended = note_ended,
+                                   .answer = note_answer};
+    begin_heap(0);
+    EXPECT(collector_start(&s));
+}
+
+/* To attend takes a thread, and no cycle; the others take one. */
+static void asked(void)
+{
+    start_asked();
+    make_live();
+    make_leaks();
+    wipe_stack();
+    EXPECT(tasks() == 1);
+    collector_ask(COLLECTOR_ASK_ATTEND);
+    EXPECT_SOON(answered == COLLECTOR_ASK_ATTEND && begun_count == 1);
+    EXPECT(tasks() == 2 && collected == 0 && leaks_left() == LEAKS);
+    collector_ask(COLLECTOR_ASK_COLLECT);
+    EXPECT_SOON(answered == (COLLECTOR_ASK_ATTEND | COLLECTOR_ASK_COLLECT));
+    EXPECT(collected == 1 && leaks_left() == 0 && last_record.reason == CYCLE_REQUEST);
+    collector_retire();
+    EXPECT(ended_count == 1 && tasks() == 1);
+    expect_live();
+}
+
+/* Where no thread can be made the next one that comes to allocate makes it, and no cycle of its
+ * own for that, however large the heap. */
+static void asked_too_early(void)
+{
+    static const struct alloc_settings hooks = {
+        .arena = true,
+        .hooks = {.interrupted = collector_on_interrupt, .pressure = collector_on_pressure}};
+    start_asked();
+    alloc_start(&hooks);
+    thread_cache.in_hook = 1;
+    collector_ask(COLLECTOR_ASK_ATTEND);
+    thread_cache.in_hook = 0;
+    EXPECT(tasks() == 1);
+    lock_acquire(page_heap_lock());
+    collector_ask(COLLECTOR_ASK_ATTEND);
+    lock_release(page_heap_lock());
+    EXPECT(tasks() == 1 && begun_count == 0);
+    make_live();
+    EXPECT_SOON(answered == COLLECTOR_ASK_ATTEND && tasks() == 2);
+    EXPECT(begun_count == 1 && collected == 0 && thread_cache.in_hook == 0);
+}
+
+static volatile bool masked;
+
+static void note_mask(void)
+{
+    sigset_t now;
+    EXPECT(pthread_sigmask(SIG_BLOCK, NULL, &now) == 0);
+    masked = sigismember(&now, SIGALRM) == 1;
+}
+
+/* .inv.signals: no handler comes on top of who makes the thread, and holds the lock. */
+static void asked_with_signals_blocked(void)
+{
+    start_asked();
+    collector_ask_later(COLLECTOR_ASK_ATTEND);
+    EXPECT(tasks() == 1);
+    on_deputy_asked = note_mask;
+    collector_on_interrupt();
+    on_deputy_asked = NULL;
+    EXPECT(masked);
+    EXPECT_SOON(answered == COLLECTOR_ASK_ATTEND);
+    note_mask();
+    EXPECT(!masked);
+}
+
+/* Who collects in one stop, and has the lock, makes it afterwards. */
+static void asked_meanwhile_inline(void)
+{
+    start_asked();
+    mark_time = 0; /* fits one stop */
+    asks_in_cycle = true;
+    EXPECT(CYCLE_NOW(CYCLE_STRESS) && collected == 1);
+    EXPECT_SOON(answered == COLLECTOR_ASK_ATTEND && begun_count == 1 && tasks() == 2);
+}
+
+/* In fork's child nobody has asked for anything. What its parent's thread was asked is its. */
+static void asked_before_fork(void)
+{
+    start_asked();
+    collector_ask_later(COLLECTOR_ASK_COLLECT);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        collector_after_fork_in_child();
+        thread_after_fork();
+        collector_on_interrupt();
+        _exit(tasks() != 1);
+    }
+    int status;
+    EXPECT(waitpid(child, &status, 0) == child && status == 0);
+    collector_on_interrupt();
+    EXPECT_SOON(answered == COLLECTOR_ASK_COLLECT);
+}
+
+IN_CHILD(asked)
+IN_CHILD(asked_too_early)
+IN_CHILD(asked_with_signals_blocked)
+IN_CHILD(asked_meanwhile_inline)
+IN_CHILD(asked_before_fork)
+
+UNIT_MAIN(TEST(test_asked), TEST(test_asked_too_early), TEST(test_asked_with_signals_blocked),
+          TEST(test_asked_meanwhile_inline), TEST(test_asked_before_fork),
+          TEST(test_wrap_collecting), TEST(test_wrap_collecting_beside), TEST(test_wrap_reporting),
           TEST(test_wrap_reporting_beside), TEST(test_confirm_1), TEST(test_confirm_1_beside),
           TEST(test_confirm_2), TEST(test_confirm_2_beside), TEST(test_confirm_3),
           TEST(test_confirm_3_beside), TEST(test_found_again), TEST(test_found_again_beside),
