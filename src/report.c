@@ -3,7 +3,10 @@
  * The leak report is for people, and names functions; the profile is for the gcmalloc command; the
  * shared page is for those who look at the process from outside. All are written from the same
  * accounts (watch/): at exit by the thread that ends the process, before that by the collector's,
- * which has descriptors of its own. */
+ * which has descriptors of its own.
+ *
+ *   .inv.last   What is written at exit is the last, and whole: nothing else writes meanwhile to
+ *               what may be the same file, or afterwards. */
 #include "report.h"
 
 #include "cycle/collector.h"
@@ -12,9 +15,11 @@
 #include "gc/world.h"
 #include "sys/clock.h"
 #include "sys/event.h"
+#include "sys/lock.h"
 #include "sys/mem.h"
 #include "sys/options.h"
 #include "sys/print.h"
+#include "sys/sandbox.h"
 #include "sys/signal.h"
 #include "watch/destination.h"
 #include "watch/history.h"
@@ -91,16 +96,27 @@ static void write_profile(enum profile_reason reason, const struct report_reason
     destination_close(to);
 }
 
+static struct {
+    struct lock lock;   /* .inv.last */
+    bool ended;         /* the last report is being written, or has been */
+    void (*ask_reasons)(struct report_reasons *out);
+    uint64_t next;      /* periodic report, ns since the start; the collector's thread's */
+} running = {.lock = LOCK_INIT(REPORT)};
+
 void report_at_exit(const struct report_reasons *why)
 {
     suppress_start(options.suppressions);
     struct cycle_record last = cycle_last();
-    history_add_moment(mem_resident());
-    leak_forget_present(); /* all are judged */
+    lock_acquire(&running.lock);
+    running.ended = true;
+    leak_end_present();
     if (wants(options.report))
         write_report(why->not_collected, &last, true);
-    if (wants(options.profile))
+    if (wants(options.profile)) {
+        history_add_moment(mem_resident());
         write_profile(PROFILE_EXIT, why);
+    }
+    lock_release(&running.lock);
 }
 
 int report_exit_status(void)
@@ -109,11 +125,6 @@ int report_exit_status(void)
 }
 
 /* ---- while the program runs: the collector's thread ---- */
-
-static struct {
-    void (*ask_reasons)(struct report_reasons *out);
-    uint64_t next;      /* periodic report, ns since the start */
-} running;
 
 static struct report_reasons reasons(void)
 {
@@ -140,11 +151,15 @@ static void write_now(enum profile_reason reason)
     suppress_start(options.suppressions);
     struct report_reasons why = reasons();
     struct cycle_record last = cycle_last();
-    count_leaks();
-    if (wants(options.report))
-        write_report(why.not_collected, &last, false);
-    if (wants(options.profile))
-        write_profile(reason, &why);
+    lock_acquire(&running.lock);
+    if (!running.ended) {
+        count_leaks();
+        if (wants(options.report))
+            write_report(why.not_collected, &last, false);
+        if (wants(options.profile))
+            write_profile(reason, &why);
+    }
+    lock_release(&running.lock);
 }
 
 static int write_snapshot(void)
@@ -167,6 +182,7 @@ void report_thread_begun(void)
 void report_thread_ended(void)
 {
     shared_page_close();
+    report_resume_periodic();
 }
 
 static uint64_t until_periodic(void)
@@ -204,15 +220,34 @@ static void on_report_signal(int signal, siginfo_t *info, void *context)
 {
     (void)signal;
     (void)info;
+    if (sandbox_on())
+        return;
     world_excuse(context);
     collector_ask(COLLECTOR_ASK_REPORT);
+}
+
+/* Those of the library and of libc, and those that faults send: whoever comes back from their
+ * handler meets the fault again. */
+static uint64_t reserved_signals(void)
+{
+    return world_signals() | SIGNAL_BIT(32) | SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) |
+           SIGNAL_BIT(SIGILL) | SIGNAL_BIT(SIGFPE) | SIGNAL_BIT(SIGTRAP) | SIGNAL_BIT(SIGABRT) |
+           SIGNAL_BIT(SIGSYS);
+}
+
+/* While it runs others are blocked, also libc's own: it may hold a lock, and must not be left by a
+ * jump or a cancellation, nor a fork come on top of it. But never SIGSEGV and SIGSYS (signal.h). */
+static bool install_report_signal(int signal)
+{
+    uint64_t mask = SIGNAL_ALL & ~(SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGSYS));
+    return !(reserved_signals() & SIGNAL_BIT(signal)) &&
+           signal_install(signal, SA_RESTART, mask, on_report_signal) == 0;
 }
 
 void report_start(void (*ask_reasons)(struct report_reasons *out))
 {
     running.ask_reasons = ask_reasons;
-    if (options.report_signal != 0 &&
-        signal_install((int)options.report_signal, SA_RESTART, 0, on_report_signal) != 0)
+    if (options.report_signal != 0 && !install_report_signal((int)options.report_signal))
         print_error("report_signal=%ld: no handler can be set for it", options.report_signal);
 }
 
@@ -220,4 +255,16 @@ void report_start_periodic(void)
 {
     if (options.report_every != 0)
         collector_ask(COLLECTOR_ASK_ATTEND);
+}
+
+/* A child that only makes way for another program is not given a thread. */
+void report_resume_periodic(void)
+{
+    if (options.report_every != 0)
+        collector_ask_later(COLLECTOR_ASK_ATTEND);
+}
+
+void report_after_fork(void)
+{
+    lock_abandon(&running.lock);
 }

@@ -20,6 +20,10 @@ void report_at_exit(const struct report_reasons *why);
 /* What it should end with because it leaked; 0: as it likes. */
 int report_exit_status(void);
 
+/* In fork's child; the second only where there is a collector. */
+void report_after_fork(void);
+void report_resume_periodic(void);
+
 /* For collector_settings. */
 void report_thread_begun(void);
 void report_thread_ended(void);

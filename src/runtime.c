@@ -375,20 +375,23 @@ static void unlock_in_child(void)
 {
     withheld_after_fork();
     notice_after_fork();
+    report_after_fork();
+    lock_abandon(profile_lock());
     if (fork_in_handler)
         return;
     guard_after_fork();
     runtime.pid = (int32_t)syscall0(__NR_getpid); /* not above: CYCLE may be held for ever */
     unwind_fork_child();
-    lock_abandon(profile_lock());
     reset_and_release(meta_lock());
     reset_and_release(modules_lock());
     reset_and_release(history_lock());
     reset_and_release(leak_lock());
     heap_unlock_all_in_child();
     reset_and_release(thread_registry_lock());
-    if (runtime.collects && !sandbox_on())
+    if (runtime.collects && !sandbox_on()) {
         collector_after_fork_in_child();
+        report_resume_periodic();
+    }
     thread_after_fork();
 }
 
@@ -466,10 +469,9 @@ void runtime_exit(void)
     struct report_reasons why;
     reasons(&why);
     report_at_exit(&why);
-    if (report_exit_status() != 0) {
-        fflush(NULL); /* what exit() would do after us */
-        _exit(report_exit_status());
-    }
+    /* Not fflush and _exit: exit() waits for no stream that somebody holds, say to read from it. */
+    if (report_exit_status() != 0)
+        exit(report_exit_status());
 }
 
 static const char *why_not_reclaimed(const struct cycle_record *last)

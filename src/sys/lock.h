@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #define LOCKS(X) \
+    X(REPORT)    /* one report at a time is written */ \
     X(PROFILE)   /* one profile at a time is written */ \
     X(CYCLE)     /* one cycle at a time; held from arming to the end of the pause */ \
     X(REGISTRY)  /* the list of threads */ \

@@ -37,6 +37,7 @@ static struct {
     struct lock lock;
     struct table judged;   /* for good */
     struct table present;  /* not judged yet, when they were last counted */
+    bool ended;            /* all are judged */
 } leaks = {.lock = LOCK_INIT(SITES)};
 
 static uint64_t hash(const struct leak_group *g)
@@ -123,19 +124,20 @@ void leak_note(const struct block *block, unsigned age, bool indirect, bool recl
 static void note_present(const struct census_entry *entry, void *data)
 {
     (void)data;
+    if (!entry->unreached) /* first: that is most, and their stacks need not be looked up */
+        return;
     struct leak_group key = {.stack = stack_table_has(entry->stack) ? entry->stack : 0,
                              .indirect = leak_graph_is_indirect(entry->start),
                              .age_least = entry->age, .age_most = entry->age,
                              .bytes = entry->bytes,
                              .block_size = (uint32_t)size_min(entry->bytes, UINT32_MAX)};
-    if (!entry->unreached)
-        return;
     lock_acquire(&leaks.lock);
-    note(&leaks.present, &key);
+    if (!leaks.ended)
+        note(&leaks.present, &key);
     lock_release(&leaks.lock);
 }
 
-void leak_forget_present(void)
+static void forget_present(bool for_good)
 {
     lock_acquire(&leaks.lock);
     struct table *t = &leaks.present;
@@ -143,12 +145,18 @@ void leak_forget_present(void)
         memset(t->index, 0, 2 * t->room * sizeof(*t->index));
     t->count = 0;
     t->dropped = 0;
+    leaks.ended |= for_good;
     lock_release(&leaks.lock);
+}
+
+void leak_end_present(void)
+{
+    forget_present(true);
 }
 
 void leak_count_present(void)
 {
-    leak_forget_present();
+    forget_present(false);
     census_take(note_present, NULL);
 }
 

@@ -14,7 +14,8 @@ void leak_note(const struct block *block, unsigned age, bool indirect, bool recl
 /* Counts those that the last mark has not reached and that are still there: reported from then on,
  * until the next count. They must not be judged meanwhile (CYCLE lock). */
 void leak_count_present(void);
-void leak_forget_present(void);
+/* From now on there are none: the last mark's are all judged. */
+void leak_end_present(void);
 
 /* Has any leak been noted? */
 bool leak_any(void);
