@@ -5,6 +5,7 @@
 #include "sys/print.h"
 #include "sys/syscall.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -27,6 +28,18 @@ static struct destination to_stderr(void)
     return (struct destination){print_open_stderr(), true};
 }
 
+/* A fifo that nobody reads is an error, not a wait; what is opened then is written to as ever. */
+static long open_file(const struct printer *path)
+{
+    const long flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY;
+    if (path->failed)
+        return -ENAMETOOLONG;
+    long fd = syscall3(__NR_open, (long)path->text, flags | O_NONBLOCK, 0644);
+    if (fd >= 0)
+        syscall3(__NR_fcntl, fd, F_SETFL, 0);
+    return fd;
+}
+
 struct destination destination_open(const char *option, const char *what, bool or_error)
 {
     struct printer path;
@@ -36,7 +49,7 @@ struct destination destination_open(const char *option, const char *what, bool o
     printer_start(&path, -1);
     while (*option != 0)
         option += expand(&path, option);
-    long fd = syscall3(__NR_open, (long)path.text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    long fd = open_file(&path);
     if (fd >= 0)
         return (struct destination){(int)fd, false};
     print_error("%s cannot be written to '%s' (error %ld)%s", what, path.text, -fd,

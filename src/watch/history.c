@@ -23,15 +23,17 @@ static struct {
     uint32_t next;              /* cycles ever added */
     uint32_t count;             /* moments */
     uint64_t apart;
-    struct stats_cycle cycles[STATS_CYCLES];
-    struct stats_moment moments[STATS_HISTORY];
 } history = {.lock = LOCK_INIT(HISTORY), .apart = APART_FIRST};
+
+/* By themselves: with zeros they take no room in the file. */
+static struct stats_cycle cycles[STATS_CYCLES];
+static struct stats_moment moments[STATS_HISTORY];
 
 static void thin_out(void)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < history.count; i += 2)
-        history.moments[kept++] = history.moments[i];
+        moments[kept++] = moments[i];
     history.count = kept;
     history.apart *= 2;
 }
@@ -40,7 +42,7 @@ static void add_moment(uint64_t resident)
 {
     if (history.count == STATS_HISTORY)
         thin_out();
-    history.moments[history.count++] = (struct stats_moment){
+    moments[history.count++] = (struct stats_moment){
         .time = clock_uptime_ns(),
         .heap_used = (uint64_t)heap_used(),
         .live = history.sums.live,
@@ -53,7 +55,7 @@ static void add_moment(uint64_t resident)
 void history_add_moment(uint64_t resident)
 {
     lock_acquire(&history.lock);
-    struct stats_moment *last = history.count == 0 ? NULL : &history.moments[history.count - 1];
+    struct stats_moment *last = history.count == 0 ? NULL : &moments[history.count - 1];
     if (last == NULL || clock_uptime_ns() - last->time >= history.apart)
         add_moment(resident);
     else if (last->resident_bytes == 0)
@@ -91,7 +93,7 @@ void history_add_cycle(const struct cycle_record *r, uint64_t resident)
 {
     lock_acquire(&history.lock);
     history.sums.last = cycle_of(r);
-    history.cycles[history.next++ % STATS_CYCLES] = history.sums.last;
+    cycles[history.next++ % STATS_CYCLES] = history.sums.last;
     history.sums.collector_time = r->total;
     history.sums.forced += r->reason != CYCLE_GROWTH;
     history.sums.pause_total += r->paused;
@@ -116,7 +118,7 @@ uint32_t history_cycles(struct stats_cycle out[STATS_CYCLES])
     lock_acquire(&history.lock);
     uint32_t count = (uint32_t)size_min(history.next, STATS_CYCLES);
     for (uint32_t i = 0; i < count; i++)
-        out[i] = history.cycles[(history.next - count + i) % STATS_CYCLES];
+        out[i] = cycles[(history.next - count + i) % STATS_CYCLES];
     lock_release(&history.lock);
     return count;
 }
@@ -126,7 +128,7 @@ uint32_t history_moments(struct stats_moment out[STATS_HISTORY])
     lock_acquire(&history.lock);
     uint32_t count = history.count;
     for (uint32_t i = 0; i < count; i++)
-        out[i] = history.moments[i];
+        out[i] = moments[i];
     lock_release(&history.lock);
     return count;
 }

@@ -5,6 +5,8 @@
  * the ones that go, the list is taken before and after dlclose, on the thread that calls it: those
  * that have vanished are kept, so that functions of a plugin keep their names.
  *
+ *   .inv.append  What was added stays as it is, where it is: it may be read without the lock. So
+ *                whoever is told of modules may take their time, and dlclose and fork do not wait.
  *   .inv.place   Where a module was unloaded from, whatever is there later was loaded later: its
  *                `loaded` is that time. So an address and a time name one module.
  *
@@ -132,11 +134,21 @@ static void add_closed(const struct module *m)
 /* .inv.place */
 static void set_loaded(struct module *m)
 {
+    lock_acquire(&modules.lock);
     for (uint32_t i = 0; i < modules.closed_count; i++) {
         const struct module *c = closed_at(i);
         if (c->start < m->end && m->start < c->end && c->unloaded > m->loaded)
             m->loaded = c->unloaded;
     }
+    lock_release(&modules.lock);
+}
+
+static uint32_t count_closed(void)
+{
+    lock_acquire(&modules.lock);
+    uint32_t count = modules.closed_count;
+    lock_release(&modules.lock);
+    return count;
 }
 
 /* The modules before an unload, in a mapping of their own. */
@@ -232,15 +244,14 @@ bool modules_each(modules_visit_fn *visit, void *data)
     char *buffer = mem_map(MAPS_BUFFER);
     if (buffer == NULL)
         return false;
-    lock_acquire(&modules.lock);
-    for (uint32_t i = 0; i < modules.closed_count; i++)
+    uint32_t closed = count_closed();
+    for (uint32_t i = 0; i < closed; i++) /* .inv.append */
         visit(closed_at(i), data);
     bool whole = maps_open(&reader, buffer, MAPS_BUFFER);
     if (whole) {
         whole = each_present(&reader, visit, data);
         maps_close(&reader);
     }
-    lock_release(&modules.lock);
     mem_release(buffer, MAPS_BUFFER);
     return whole;
 }

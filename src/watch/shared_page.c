@@ -31,8 +31,9 @@ _Static_assert((int)STATS_ATTEND == COLLECTOR_ASK_ATTEND &&
                "the page's readers ask the collector's thread");
 _Static_assert(STATS_MAGIC_VALUE == WORLD_ASK_VALUE, "by the signal");
 
+static int page_fd = -1; /* negative: it is not there */
+
 static struct {
-    int fd;              /* 0: it is not there */
     uint64_t events;     /* that were copied */
     uint64_t sites_of;   /* the cycle after which the sites were chosen, + 1 */
     struct stats_page page;
@@ -51,7 +52,7 @@ static int make_file(const char *name)
 
 static void put(const void *from, size_t size, size_t at)
 {
-    syscall4(__NR_pwrite64, shared.fd, (long)from, (long)size, (long)at);
+    syscall4(__NR_pwrite64, page_fd, (long)from, (long)size, (long)at);
 }
 
 static void put_sequence(uint32_t value)
@@ -63,11 +64,14 @@ static void put_sequence(uint32_t value)
 void shared_page_open(int signal)
 {
     struct stats_page *p = &shared.page;
-    int fd = make_file("gcmalloc-stats");
-    if (fd < 0 || syscall2(__NR_ftruncate, fd, sizeof(*p)) != 0)
-        return;
-    shared.fd = fd;
+    p->snapshot_fd = -1;
+    relaxed_store(&p->sequence, 0); /* in fork's child it may be odd */
     shared.events = 0;
+    page_fd = make_file("gcmalloc-stats");
+    if (page_fd >= 0 && syscall2(__NR_ftruncate, page_fd, sizeof(*p)) != 0)
+        shared_page_close();
+    if (page_fd < 0)
+        return;
     memcpy(p->magic, STATS_MAGIC, sizeof(p->magic));
     p->version = STATS_VERSION;
     p->size = sizeof(*p);
@@ -75,7 +79,6 @@ void shared_page_open(int signal)
     p->signal = signal;
     p->started_unix_ns = clock_started_unix_ns();
     p->totals_size = sizeof(p->totals);
-    p->snapshot_fd = -1;
     put(p, offsetof(struct stats_page, events), 0);
 }
 
@@ -83,17 +86,17 @@ void shared_page_close(void)
 {
     if (shared.page.snapshot_fd >= 0)
         syscall1(__NR_close, shared.page.snapshot_fd);
-    if (shared.fd > 0)
-        syscall1(__NR_close, shared.fd);
-    shared.fd = 0;
+    if (page_fd >= 0)
+        syscall1(__NR_close, page_fd);
+    shared.page.snapshot_fd = page_fd = -1;
 }
 
 bool shared_page_watched(void)
 {
     uint64_t until = 0;
-    if (shared.fd <= 0)
+    if (page_fd < 0)
         return false;
-    syscall4(__NR_pread64, shared.fd, (long)&until, sizeof(until),
+    syscall4(__NR_pread64, page_fd, (long)&until, sizeof(until),
              offsetof(struct stats_page, watched_until_unix_ns));
     return until > clock_started_unix_ns() + clock_uptime_ns();
 }
@@ -176,7 +179,7 @@ void shared_page_renew(const char *not_collected, const char *interlock)
     struct stats_page *p = &shared.page;
     size_t from = offsetof(struct stats_page, collects_done);
     uint32_t sequence = relaxed_load(&p->sequence);
-    if (shared.fd <= 0)
+    if (page_fd < 0)
         return;
     stats_read(&p->totals, mem_resident());
     if (shared_page_watched())

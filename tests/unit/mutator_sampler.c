@@ -79,6 +79,20 @@ static void test_unbiased(void)
     }
 }
 
+/* The inverse of the probability, to the next part; at least one block, whatever the mean. */
+static void test_weight(void)
+{
+    static const uint64_t means[] = {1, 64, 4096, 524288, (uint64_t)1 << 40};
+    for (size_t m = 0; m < GC_COUNT(means); m++)
+        for (size_t size = 16; size <= 65536; size = size * 9 / 8 + 1) {
+            double exact = SAMPLER_PARTS / -expm1(-(double)size / (double)means[m]);
+            double got = (double)sampler_weight(means[m], size);
+            if (!EXPECT(fabs(got - exact) <= 0.501 + exact * 1e-9))
+                printf("    mean %lu, size %zu: %.0f, not %.3f\n", means[m], size, got, exact);
+        }
+    EXPECT(sampler_weight(1, 65536) == SAMPLER_PARTS);
+}
+
 static void test_bounds(void)
 {
     uint64_t rng = 1;
@@ -97,4 +111,4 @@ static void test_bounds(void)
     EXPECT(differs);
 }
 
-UNIT_MAIN(TEST(test_mean), TEST(test_distribution), TEST(test_unbiased), TEST(test_bounds))
+UNIT_MAIN(TEST(test_mean), TEST(test_distribution), TEST(test_unbiased), TEST(test_weight), TEST(test_bounds))

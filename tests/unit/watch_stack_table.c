@@ -108,6 +108,47 @@ static void test_threads(void)
     EXPECT(stack_table_stats().stacks == before + SHARED);
 }
 
+static uint32_t visited;
+
+static void add_visit(uint32_t stack, void *data)
+{
+    visited++;
+    *(uint64_t *)data += stack_table_account(stack)->allocated_blocks;
+}
+
+/* Each stack once, with an account of its own, that begins with nothing. */
+static void test_accounts(void)
+{
+    uint64_t before = stack_table_stats().stacks, sum = 0;
+    stack_table_each(add_visit, &sum);
+    EXPECT(visited == before && sum == 0);
+    for (uint32_t n = 0; n < 1000; n++)
+        stack_table_account(intern(5000000 + n))->allocated_blocks = n + 1;
+    visited = 0;
+    stack_table_each(add_visit, &sum);
+    EXPECT(visited == before + 1000 && sum == 1000 * 1001 / 2);
+    unsigned bad = 0;
+    for (uint32_t n = 0; n < 1000; n++) {
+        uint32_t stack = intern(5000000 + n);
+        bad += stack_table_account(stack)->allocated_blocks != n + 1 || !is_stack(stack, 5000000 + n);
+        bad += stack_table_account(stack)->freed_blocks != 0;
+    }
+    EXPECT(bad == 0);
+}
+
+/* Of numbers that may be anything only those that were given out are known. Before threads make
+ * records of the same stack, of which one is used. */
+static void test_has(void)
+{
+    uint32_t last = intern(6000000), known = 0;
+    EXPECT(stack_table_has(last) && !stack_table_has(0) && !stack_table_has(UINT32_MAX));
+    EXPECT(!stack_table_has(last + 1000000));
+    for (uint32_t number = 0; number <= last; number++)
+        known += stack_table_has(number);
+    EXPECT(known == stack_table_stats().stacks);
+    EXPECT(stack_table_time(last) >= stack_table_time(intern(5)));
+}
+
 static void test_cost(void)
 {
     enum { ROUNDS = 200000 };
@@ -139,5 +180,5 @@ static void test_saturated(void)
     EXPECT(intern(5) != 0);
 }
 
-UNIT_MAIN(TEST(test_no_memory), TEST(test_identity), TEST(test_many), TEST(test_threads),
+UNIT_MAIN(TEST(test_no_memory), TEST(test_identity), TEST(test_many), TEST(test_has), TEST(test_threads), TEST(test_accounts),
           TEST(test_cost), TEST(test_saturated))
