@@ -236,6 +236,8 @@ ACCOUNTS = 'sums old_interface moves trim document document_flags stats mallopt'
 CROWDS = 'relay leave_nothing fork_in_handler fork_and_streams'.split()
 OWN_LIMITS = 'setrlimit prlimit syscall twice refused vfork'.split()
 
+ASKS = 'poll epoll read sem_wait nanosleep computes allocates threads storm snapshot descriptors sandbox'.split()
+
 BAD_FREES = '''double_small double_large double_huge double_neighbours double_thread interior_small
 interior_large misaligned stack data never beyond'''.split()
 
@@ -734,6 +736,45 @@ def all_tests(long):
     yield from endings_tests(long)
     yield from storm_tests(long)
     yield from privileges_tests(long)
+    yield from asks_tests(long)
+
+
+def dies_leaking(status):
+    """As the option has it, with what the program said all printed."""
+    def judge(result, context):
+        if result.status != status:
+            return f'ended with {signal_name(result.status)}, not {status}'
+        return None if result.out_text == 'said before the done\n' else f'printed {result.out_text!r}'
+    return judge
+
+
+def asks_tests(long):
+    """Asked from outside, with each way to collect; small programs that never had a cycle."""
+    settings = [('', 'report=off'), ('full', 'report=off,barrier=full'),
+                ('mprotect', 'report=off,barrier=mprotect')]
+    settings += [('stress', f'report=off,{EAGER},stress=1000')] if long else []
+    for suffix, options in settings:
+        for kind in ASKS:
+            yield test(f'asks_{kind}_{suffix}', f'asks {kind}', options, both(ends_well('done'), silent))
+    for barrier in ['uffd', 'mprotect', 'full']:
+        yield test(f'asks_collect_{barrier}', 'asks collect',
+                   f'report=off,confirm=1,probation=0,barrier={barrier}', both(ends_well('done'), silent),
+                   True)
+    to_files = 'report=report.%p.%n'
+    yield test('asks_timeout', 'asks timeout', f'{to_files},report_signal=10', ends_well('done'), True)
+    yield test('asks_report_signal', 'asks report_signal', f'{to_files},report_signal=10',
+               ends_well('done'), True)
+    for kind in ['report_every', 'daemon', 'retired']:
+        yield test(f'asks_{kind}', f'asks {kind}', f'{to_files},report_every=1', ends_well('done'), True)
+    yield test('asks_jump', 'asks jump', 'report=/dev/null,report_signal=10,exitcode=23',
+               ends_well('done'), True)
+    for number in [11, 62, 32, 6]:
+        yield test(f'asks_signal_{number}', 'plain 1', f'report=off,report_signal={number}',
+                   names_options(f'report_signal={number}'), True)
+    for kind in ['loses', 'reader']:
+        yield test(f'asks_{kind}', f'asks {kind}', 'report=report.%p,exitcode=23', dies_leaking(23), True)
+    yield test('asks_exitcode_no_leak', 'asks read', 'report=off,exitcode=23', both(ends_well('done'), silent),
+               True)
 
 
 # ---- running ----------------------------------------------------------------------------------------
