@@ -117,6 +117,18 @@ static struct module *closed_at(uint32_t i)
     return &modules.closed[i / CHUNK][i % CHUNK];
 }
 
+/* .inv.place. MODULES lock held. */
+static uint64_t when_free(const struct module *m)
+{
+    uint64_t since = 0;
+    for (uint32_t i = 0; i < modules.closed_count; i++) {
+        const struct module *c = closed_at(i);
+        if (c->start < m->end && m->start < c->end && c->unloaded > since)
+            since = c->unloaded;
+    }
+    return since;
+}
+
 static void add_closed(const struct module *m)
 {
     uint32_t i = modules.closed_count;
@@ -127,19 +139,15 @@ static void add_closed(const struct module *m)
     if (modules.closed[i / CHUNK] == NULL)
         return;
     *closed_at(i) = *m;
+    closed_at(i)->loaded = when_free(m);
     closed_at(i)->unloaded = clock_uptime_ns();
     modules.closed_count++;
 }
 
-/* .inv.place */
 static void set_loaded(struct module *m)
 {
     lock_acquire(&modules.lock);
-    for (uint32_t i = 0; i < modules.closed_count; i++) {
-        const struct module *c = closed_at(i);
-        if (c->start < m->end && m->start < c->end && c->unloaded > m->loaded)
-            m->loaded = c->unloaded;
-    }
+    m->loaded = when_free(m);
     lock_release(&modules.lock);
 }
 

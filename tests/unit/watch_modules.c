@@ -104,7 +104,10 @@ static void test_same_place(void)
            memcmp(a->build_id, was.build_id, sizeof was.build_id) == 0);
     unload(plugin);
     look();
-    EXPECT(module_of(second, in_second) != NULL && module_of(second, clock_uptime_ns()) == NULL);
+    a = module_of(first, in_first), b = module_of(second, in_second);
+    EXPECT(a != NULL && strcmp(a->path, plugin_path[0]) == 0);
+    EXPECT(b != NULL && strcmp(b->path, plugin_path[1]) == 0);
+    EXPECT(module_of(second, clock_uptime_ns()) == NULL);
 }
 
 /* It stays, for another holds it. */
@@ -164,7 +167,9 @@ int main(int argc, char **argv)
                                              TEST(test_still_held), TEST(test_nobody_waits)};
     if (argc != 3)
         return 2;
-    plugin_path[0] = argv[1];
-    plugin_path[1] = argv[2];
+    for (int i = 0; i < 2; i++)
+        plugin_path[i] = realpath(argv[1 + i], NULL); /* as the maps have it */
+    if (plugin_path[0] == NULL || plugin_path[1] == NULL)
+        return 2;
     return unit_run(tests, sizeof tests / sizeof *tests);
 }
