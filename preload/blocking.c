@@ -28,6 +28,7 @@
 #include "base/base.h"
 #include "mutator/park.h"
 #include "real.h"
+#include "runtime.h"
 
 #include <dlfcn.h>
 #include <link.h>
@@ -78,6 +79,13 @@ _Unwind_Reason_Code blocking_personality(int version, _Unwind_Action actions,
                                          _Unwind_Exception_Class class,
                                          struct _Unwind_Exception *exception,
                                          struct _Unwind_Context *context);
+
+/* 1: the thread has a place. */
+__attribute__((used)) unsigned blocking_attach(void);
+unsigned blocking_attach(void)
+{
+    return park_self != NULL || runtime_main_blocks();
+}
 
 #define STUB(symbol, visibility, name, entry) \
     __asm__(".text\n\t" \
@@ -153,7 +161,7 @@ STUB(syscall, "", syscall, "cmp $202, %rdi\n\t" /* futex */
             "mov park_self@gottpoff(%rip), %r10\n\t" \
             "mov %fs:(%r10), %r10\n\t" \
             "test %r10, %r10\n\t" \
-            "jz park_pass\n\t" \
+            "jz " #name "_first\n\t" \
             "cmpq $0, 16(%r11)\n\t" \
             "je park_pass\n\t" \
             "push %rbp\n\t" \
@@ -205,6 +213,34 @@ STUB(syscall, "", syscall, "cmp $202, %rdi\n\t" /* futex */
             ".cfi_endproc\n\t" \
             ".size " #name ", . - " #name)
 
+/* The thread has no place: it gets one if it is the main thread, before its first allocation; then
+ * the call begins anew. */
+#define PARK_FIRST(name) \
+    __asm__(".text\n\t" \
+            ".balign 16\n\t" \
+            ".type " #name "_first, @function\n" \
+            #name "_first:\n\t" \
+            ".cfi_startproc\n\t" \
+            "push %rbp\n\t" \
+            ".cfi_def_cfa_offset 16\n\t" \
+            ".cfi_offset %rbp, -16\n\t" \
+            "mov %rsp, %rbp\n\t" \
+            ".cfi_def_cfa_register %rbp\n\t" \
+            SAVE_ARGUMENTS \
+            "call blocking_attach\n\t" \
+            "mov %eax, %r10d\n\t" \
+            RESTORE_ARGUMENTS \
+            "pop %rbp\n\t" \
+            ".cfi_def_cfa %rsp, 8\n\t" \
+            ".cfi_restore %rbp\n\t" \
+            "test %r10d, %r10d\n\t" \
+            "jnz " #name "\n\t" \
+            "jmp park_pass\n\t" \
+            ".cfi_endproc\n\t" \
+            ".size " #name "_first, . - " #name "_first")
+
+PARK_FIRST(park_call);
+PARK_FIRST(park_call_7);
 PARK_CALL(park_call, "push %r9\n\t");
 PARK_CALL(park_call_7, "push 16(%rbp)\n\t");
 

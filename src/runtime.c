@@ -419,10 +419,16 @@ void runtime_start(void)
 
 void runtime_begin(void)
 {
-    if (!runtime.collects)
-        return;
-    alloc_attach();
-    report_start_periodic();
+    if (runtime.collects)
+        report_start_periodic();
+}
+
+/* Not in vfork's child, whose place would be the parent's. */
+bool runtime_main_blocks(void)
+{
+    if (runtime.collects && !sandbox_on() && runtime.pid == (int32_t)syscall0(__NR_getpid))
+        alloc_attach();
+    return park_self != NULL;
 }
 
 bool runtime_started(void)

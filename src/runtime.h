@@ -14,6 +14,9 @@ bool runtime_started(void);
 void runtime_begin(void);
 /* The calling thread begins (its wrapper) and ends. */
 void runtime_thread_begin(void);
+/* The calling thread is about to block, and has no place: the main thread gets one, for it may be
+ * sent a signal before it allocates. True: it has one now. */
+bool runtime_main_blocks(void);
 /* The process ends: the last cycle, and the report. */
 void runtime_exit(void);
 /* What stands between leaks and their reclaim. Any thread; numbers of one moment each. */
