@@ -14,6 +14,11 @@
  *                  that lock for each cycle, and never while it waits. Its deputy, if it needs one,
  *                  is started before it and ends after it.
  *
+ *   .inv.unseen  When the thread starts it has a copy of the program's first descriptors for some
+ *                microseconds (own_thread.c, .inv.files). What another thread closes meanwhile would
+ *                stay open: a writer would not see that nobody reads any more. So it is started
+ *                while the world stands still.
+ *
  * Fork does not wait for a cycle. The child has the parent's heap as it was at that moment, and
  * none of its threads: cycle_after_fork_in_child takes back what was half done. */
 #include "cycle/collector.h"
@@ -64,6 +69,8 @@ enum {
 #define QUIET_LOOKS 6
 /* A stop that brought nothing is tried again after twice as many looks, up to 2^VAIN_MOST. */
 #define VAIN_MOST 8
+/* For the thread to start in. */
+#define START_STOP_NS 20000000
 /* For a stop to take blocks out of caches: if it takes longer, it can wait. */
 #define SCAVENGE_STOP_NS 20000000
 #define UNTIL_SERVED (UINT64_MAX / 2)
@@ -307,23 +314,44 @@ static bool under_way(void)
 
 /* On a thread of the program's, whose descriptors the deputy shares. Without one it may be that
  * nothing is judged (queues.c). */
-static bool start_thread(void)
+static void start_thread(void)
 {
     if (deputy_is_needed())
         deputy_hire();
-    bool started = own_thread_start(&collector.thread, "gcmalloc", true, thread_main, NULL);
-    if (!started)
-        deputy_dismiss();
-    return started;
+    if (own_thread_start(&collector.thread, "gcmalloc", true, thread_main, NULL))
+        return;
+    deputy_dismiss();
+    relaxed_store(&collector.no_thread, true);
+}
+
+/* The others stand still meanwhile: .inv.unseen. False: not now. */
+static bool start_unseen(void)
+{
+    bool stopped = false, done = false;
+    if (!own_thread_prepare(&collector.thread) || !deputy_prepare()) {
+        relaxed_store(&collector.no_thread, true);
+        return true;
+    }
+    if (!lock_try(thread_registry_lock()))
+        return false;
+    enum world_result result = world_stop(WORLD_RUNNING, START_STOP_NS);
+    stopped = result == WORLD_STOPPED;
+    done = result != WORLD_LATE;
+    if (done)
+        start_thread();
+    if (stopped)
+        world_start();
+    lock_release(thread_registry_lock());
+    return done;
 }
 
 /* CYCLE lock held. The thread is there, or could be made. */
 static bool make_thread(void)
 {
+    if (acquire_load(&collector.thread.tid) != 0)
+        return true;
     bool may_make = !relaxed_load(&collector.no_thread) && !relaxed_load(&collector.retiring);
-    if (acquire_load(&collector.thread.tid) == 0 && may_make && !start_thread())
-        relaxed_store(&collector.no_thread, true);
-    return may_make && !relaxed_load(&collector.no_thread);
+    return may_make && start_unseen() && !relaxed_load(&collector.no_thread);
 }
 
 static bool have_thread(void)
@@ -336,14 +364,14 @@ static bool have_thread(void)
     return made;
 }
 
-/* Signals blocked. False: somebody is just at it, or collects. */
+/* Signals blocked. False: not now. */
 static bool try_make_thread(void)
 {
     if (!lock_try(&collector.lock))
         return false;
-    make_thread();
+    bool settled = make_thread() || relaxed_load(&collector.no_thread);
     lock_release(&collector.lock);
-    return true;
+    return settled;
 }
 
 /* Where none of our locks is held a handler may start it, unless somebody is just at it. Else the
@@ -423,9 +451,10 @@ static void wait_for(uint32_t number, uint64_t ns)
     park_begin(entry_stack);
     cycle_note_waiting(1);
     for (uint32_t f; (int32_t)((f = acquire_load(&collector.finished)) - number) < 0;) {
-        if (waited >= ns || !have_thread()) /* or: it was retired, and cannot be made anew */
-            break;
-        futex_wait_for(&collector.finished, f, ns - waited);
+        bool there = have_thread();
+        if (waited >= ns || (!there && relaxed_load(&collector.no_thread)))
+            break; /* or: it was retired, and cannot be made anew */
+        futex_wait_for(&collector.finished, f, there ? ns - waited : RETIRER_NS);
         waited = clock_now_ns() - begun;
     }
     cycle_note_waiting(-1);

@@ -68,6 +68,11 @@ static void deputy_main(void *data)
     }
 }
 
+bool deputy_prepare(void)
+{
+    return own_thread_prepare(&deputy.thread);
+}
+
 bool deputy_hire(void)
 {
     if (deputy_is_there())

@@ -13,6 +13,8 @@
 bool deputy_is_needed(void);
 /* It shares the caller's table. False: the kernel refused the thread, or memory is short. */
 bool deputy_hire(void);
+/* As own_thread_prepare. */
+bool deputy_prepare(void);
 bool deputy_is_there(void);
 /* It has ended on return. Nothing happens if there is none. */
 void deputy_dismiss(void);

@@ -120,15 +120,17 @@ static long start(struct own_thread *t)
 }
 
 /* Memory, and a place in the list, for good. */
-static bool prepare(struct own_thread *t)
+bool own_thread_prepare(struct own_thread *t)
 {
     if (t->memory != NULL)
         return true;
-    t->memory = meta_alloc(STACK_BYTES + TLS_BYTES + DESCRIPTOR_BYTES);
-    if (t->memory == NULL)
+    char *memory = meta_alloc(STACK_BYTES + TLS_BYTES + DESCRIPTOR_BYTES);
+    if (memory == NULL)
         return false;
     t->next = acquire_load(&first);
     release_store(&first, t);
+    compiler_barrier();
+    t->memory = memory; /* last: a fork may come in between */
     return true;
 }
 
@@ -136,7 +138,7 @@ bool own_thread_start(struct own_thread *t, const char *name, bool own_files,
                       void (*run)(void *data), void *data)
 {
     GC_CHECK(acquire_load(&t->tid) == 0);
-    if (!tls_fits() || !prepare(t))
+    if (!tls_fits() || !own_thread_prepare(t))
         return false;
     t->name = name;
     t->own_files = own_files;

@@ -23,6 +23,9 @@ struct own_thread {
     _Atomic uint32_t settled; /* has its table; a futex */
 };
 
+/* Gets the memory that own_thread_start needs: after that it takes no lock, and may be called while
+ * the world is stopped. False: memory is short. */
+bool own_thread_prepare(struct own_thread *t);
 /* Starts run(data) in a new thread; with own_files, returns when it has its table. False: the
  * kernel refused it, or memory is short. */
 bool own_thread_start(struct own_thread *t, const char *name, bool own_files,

@@ -12,6 +12,8 @@ void queues_note_new(void);
  * is something new. `task` is one of the program's, with its descriptors; 0: the caller is. NULL,
  * or why that cannot be told: a static text. */
 const char *queues_find(int32_t task);
+/* The same, while the program runs: left to the pause if that takes little there. */
+const char *queues_find_beside(int32_t task);
 /* Is there an io_uring among what was listed? Its requests in flight are shown to nobody. */
 bool queues_have_ring(void);
 /* The world is stopped: marks from what is in them. Before memory is read: what the kernel hands to

@@ -731,7 +731,7 @@ static const char *scan_kernel_concurrently(struct marker *m, int32_t task)
     held_forget_signals();
     const char *reason = kernel_roots_scan(m, task);
     if (reason == NULL)
-        reason = queues_find(task);
+        reason = queues_find_beside(task);
     if (reason != NULL || task == 0 || (task_lives(task) && has_place(task) == registered))
         return reason;
     return "a thread ended while its descriptors were read";
