@@ -15,9 +15,9 @@
  *                  is started before it and ends after it.
  *
  *   .inv.unseen  When the thread starts it has a copy of the program's first descriptors for some
- *                microseconds (own_thread.c, .inv.files). What another thread closes meanwhile would
- *                stay open: a writer would not see that nobody reads any more. So it is started
- *                while the world stands still.
+ *                microseconds (own_thread.c, .inv.files). What another thread closes meanwhile
+ *                would stay open: a writer would not see that nobody reads any more. So it is
+ *                started while the world stands still.
  *
  * Fork does not wait for a cycle. The child has the parent's heap as it was at that moment, and
  * none of its threads: cycle_after_fork_in_child takes back what was half done. */

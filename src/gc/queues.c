@@ -12,10 +12,10 @@
  *                  not, or if the program has made a new one (`changed`), all is listed anew, in
  *                  the pause. A queue that comes in by accept(), by a message, or by opening a FIFO
  *                  is found by the next mark only; until then `confirm` keeps what it holds.
- *   .inv.brief     Who looks at a descriptor in /proc, as its directory and its link are read, holds
- *                  the file for that moment: what the program closes just then stays open for some
- *                  microseconds, or until whoever looks has the processor again. So of a program
- *                  with few descriptors the list is made in the pause (2 us each).
+ *   .inv.brief     Who looks at a descriptor in /proc, as its directory and its link are read,
+ *                  holds the file for that moment: what the program closes just then stays open
+ *                  for some microseconds, or until whoever looks has the processor again. So of a
+ *                  program with few descriptors the list is made in the pause (2 us each).
  *   .inv.untouched Nothing is taken: not the data, not a socket's pending error (recvmsg would,
  *                  when it finds nothing to read, or at once where messages are kept apart), and
  *                  the socket's own offset for peeking is put back.
