@@ -77,6 +77,7 @@ static struct {
     /* Written by handlers. */
     _Atomic uint32_t answered;   /* tasks that stopped in this generation; a futex */
     _Atomic uint32_t inside;     /* tasks in the handler past its look-up; a futex */
+    _Atomic uint32_t asking;     /* tasks that are done with that, and answer in it; a futex */
     /* The collector's own. */
     int32_t listed[WORLD_TASKS_MOST];
     world_leave_fn *leave;
@@ -161,11 +162,27 @@ void world_excuse(void *context)
         end_call(park_self, context);
 }
 
+static void count_down(_Atomic uint32_t *count)
+{
+    if (atomic_fetch_sub(count, 1) == 1)
+        futex_wake(count, 1);
+}
+
+static void await_none(_Atomic uint32_t *count)
+{
+    for (uint32_t there; (there = atomic_load(count)) != 0;)
+        futex_wait(count, there);
+}
+
+/* Who is asked may stop the world, for which nobody is to be inside. */
 static void answer(uint32_t commands, void *context)
 {
+    atomic_fetch_add(&world.asking, 1);
+    count_down(&world.inside);
     world_excuse(context);
     if (world.ask != NULL)
         world.ask(commands);
+    count_down(&world.asking);
 }
 
 static void on_stop(int signal, siginfo_t *info, void *context)
@@ -197,8 +214,8 @@ static void on_stop(int signal, siginfo_t *info, void *context)
     uint32_t value = (uint32_t)info->si_value.sival_int;
     if (info->si_code == SI_QUEUE && (value & ~0xffu) == WORLD_ASK_VALUE)
         answer(value & 0xff, context);
-    if (atomic_fetch_sub(&world.inside, 1) == 1)
-        futex_wake(&world.inside, 1);
+    else
+        count_down(&world.inside);
 }
 
 void world_on_leave(world_leave_fn *leave)
@@ -295,8 +312,8 @@ static long send_stop(int32_t tid)
 
 void world_await_left(void)
 {
-    for (uint32_t inside; (inside = atomic_load(&world.inside)) != 0;)
-        futex_wait(&world.inside, inside);
+    await_none(&world.inside);
+    await_none(&world.asking);
 }
 
 /* False: there is no place. `given` is complete but for its number. */
@@ -466,7 +483,7 @@ static bool all_handlers_known(void)
 static enum world_result try_stop(bool everybody, uint64_t deadline)
 {
     install();
-    world_await_left();
+    await_none(&world.inside);
     uint32_t generation = relaxed_load(&world.generation) + 1;
     generation += generation == 0;
     relaxed_store(&world.generation, generation);
@@ -511,6 +528,7 @@ void world_after_fork(void)
 {
     memset(world.deaf, 0, sizeof world.deaf);
     relaxed_store(&world.inside, 0);
+    relaxed_store(&world.asking, 0);
     relaxed_store(&world.count, 0);
     tid_table_clear(&world.index);
     atomic_store(&park_stopping, 0);
