@@ -20,12 +20,12 @@ void *meta_alloc(size_t bytes)
 }
 
 /* Return addresses in these name them. */
-__attribute__((noinline, noclone)) static void known_leak(void)
+__attribute__((noinline)) static void known_leak(void)
 {
     __asm__ volatile("nop; nop; nop; nop");
 }
 
-__attribute__((noinline, noclone)) static void other_leak(void)
+__attribute__((noinline)) static void other_leak(void)
 {
     __asm__ volatile("nop; nop; nop; nop; nop");
 }
