@@ -72,7 +72,7 @@ void shared_page_open(int signal)
         shared_page_close();
     if (page_fd < 0)
         return;
-    memcpy(p->magic, STATS_MAGIC, sizeof(p->magic));
+    memset(p->magic, 0, sizeof(p->magic));
     p->version = STATS_VERSION;
     p->size = sizeof(*p);
     p->pid = (int32_t)syscall0(__NR_getpid);
@@ -80,6 +80,8 @@ void shared_page_open(int signal)
     p->started_unix_ns = clock_started_unix_ns();
     p->totals_size = sizeof(p->totals);
     put(p, offsetof(struct stats_page, events), 0);
+    memcpy(p->magic, STATS_MAGIC, sizeof(p->magic)); /* last: who finds it finds the rest */
+    put(p->magic, sizeof(p->magic), offsetof(struct stats_page, magic));
 }
 
 void shared_page_close(void)

@@ -12,6 +12,8 @@
  * loaded and in /proc/PID/status (SigCgt) that the signal has a handler: its default action is
  * death. The signal is STATS_SIGNAL, unless the process was started with GCMALLOC=signal=N.
  *
+ * The page is complete when `magic` is there; before that it is being made.
+ *
  * Thread safety. The collector's thread writes, under the sequence lock `sequence` (odd while it
  * does); readers copy and compare. The words under "readers write" belong to readers. Events carry
  * their own stamps, for they are written by several threads. */

@@ -137,9 +137,14 @@ static const struct stats_page *map_page(pid_t pid)
         int fd = find_open(pid, "gcmalloc-stats", &thread);
         if (fd < 0)
             continue;
-        struct stats_page *p = mmap(NULL, sizeof *p, PROT_READ, MAP_SHARED, fd, 0);
+        char magic[sizeof((struct stats_page *)0)->magic] = "";
+        bool made = pread(fd, magic, sizeof magic, 0) == sizeof magic &&
+                    memcmp(magic, STATS_MAGIC, sizeof magic) == 0;
+        struct stats_page *p = made ? mmap(NULL, sizeof *p, PROT_READ, MAP_SHARED, fd, 0) : NULL;
         CHECK(p != MAP_FAILED && close(fd) == 0);
-        CHECK(memcmp(p->magic, STATS_MAGIC, sizeof p->magic) == 0 && p->size == sizeof *p);
+        if (p == NULL) /* it is being made */
+            continue;
+        CHECK(p->size == sizeof *p && p->version == STATS_VERSION);
         CHECK(p->pid == (int)pid && p->signal == STATS_SIGNAL);
         return p;
     }
