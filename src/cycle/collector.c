@@ -42,6 +42,7 @@
 #include "mutator/scavenge.h"
 #include "mutator/thread.h"
 #include "sys/clock.h"
+#include "sys/event.h"
 #include "sys/lock.h"
 #include "sys/options.h"
 #include "sys/print.h"
@@ -188,9 +189,11 @@ static bool give_back(void)
 {
     bool some = scavenge_caches();
     some |= central_scavenge() != 0;
-    some |= central_discard_pages(PAGE_HEAP_DECAY_SECONDS) != 0;
-    some |= page_heap_stats().dirty_slabs != 0;
-    page_heap_decay(PAGE_HEAP_DECAY_SECONDS);
+    size_t bytes = central_discard_pages(PAGE_HEAP_DECAY_SECONDS);
+    some |= bytes != 0 || page_heap_stats().dirty_slabs != 0;
+    bytes += page_heap_decay(PAGE_HEAP_DECAY_SECONDS);
+    if (bytes != 0)
+        event_note(EVENT_DECAY, bytes, 0);
     return some;
 }
 
@@ -534,6 +537,8 @@ void collector_on_pressure(size_t upcoming)
         return;
     uint64_t signals = block_signals();
     bool due = !under_way() && !cycle_is_resting();
+    if (due)
+        event_note(EVENT_TRIGGER, (uint64_t)heap_net(), (uint64_t)cycle_goal());
     if (due && in_background(CYCLE_GROWTH))
         request(CYCLE_GROWTH);
     else if (due)
@@ -571,6 +576,7 @@ bool collector_on_exhausted(size_t size)
     if (size > arena_size() || !memory_cycle_allowed())
         return false;
     uint64_t begun = clock_now_ns();
+    event_note(EVENT_EXHAUSTED, size, 0);
     bool done = collector_run(CYCLE_MEMORY);
     if (done)
         sweep_for(UINT32_MAX / 2);

@@ -14,7 +14,7 @@
 #define EVENT_KINDS(X) \
     X(PHASE, "a: the phase that begins (cycle/cycle.h), b: number of the cycle") \
     X(STOP, "a: ns for which the world was stopped until now, b: number of the cycle") \
-    X(TRIGGER, "a: bytes taken and not freed, b: of these, when a cycle was due") \
+    X(TRIGGER, "a: bytes taken and not freed when a cycle was due, b: at which it should end") \
     X(CYCLE, "a: number of the cycle that ended, b: bytes live") \
     X(FAILED, "a: number of the cycle that could not be finished, b: 0") \
     X(CONTRADICTION, "a: stack of the block's allocation, b: bytes of the block") \
