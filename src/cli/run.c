@@ -40,7 +40,7 @@ struct run {
     LIST(struct wanted_form) forms;
     const char *output, *exitcode, *suppressions, *max_leaks;
     /* What the program gets. */
-    char program[PATH_MAX], library[PATH_MAX];
+    char program[PATH_MAX], preloaded[PATH_MAX];
     char directory[PATH_MAX], profile[PATH_MAX + 64]; /* until it has run, %p is in its name */
     char *preload, *options;
     pid_t pid;
@@ -133,8 +133,8 @@ static void make_environment(struct run *run)
 {
     const char *before = getenv("LD_PRELOAD");
     run->options = library_options(run);
-    run->preload = list_alloc(strlen(run->library) + (before ? strlen(before) : 0) + 2, 1);
-    sprintf(run->preload, "%s%s%s", run->library, before && before[0] ? ":" : "",
+    run->preload = list_alloc(strlen(run->preloaded) + (before ? strlen(before) : 0) + 2, 1);
+    sprintf(run->preload, "%s%s%s", run->preloaded, before && before[0] ? ":" : "",
             before ? before : "");
     char *profile = last_value(run->options, "profile");
     snprintf(run->profile, sizeof(run->profile), "%s", profile);
@@ -345,7 +345,7 @@ int run_main(int argc, char **argv)
     const char *unfit = executable_unfit(run.program);
     if (unfit != NULL)
         return fault(STATUS_UNFIT, "%s cannot be run with the library: %s", run.program, unfit);
-    if (!library_find(run.library))
+    if (!library_find(run.preloaded))
         return STATUS_NO_FILE;
     if (!make_directory(&run))
         return STATUS_OUTPUT;

@@ -24,6 +24,7 @@
 #include "sys/options.h"
 
 #include "base/check.h"
+#include "sys/file.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
 
@@ -444,26 +445,11 @@ unsigned options_parse_text(struct options *into, const char *text, size_t lengt
 
 /* ---- the file and the environment ---- */
 
-/* Reads up to `capacity` bytes; returns how many, or -errno. */
-static long read_file(const char *path, char *to, size_t capacity)
-{
-    size_t used = 0;
-    long got, fd = syscall3(__NR_open, (long)path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
-    if (fd < 0)
-        return fd;
-    do {
-        got = syscall3(__NR_read, fd, (long)(to + used), (long)(capacity - used));
-        used += got > 0 ? (size_t)got : 0;
-    } while (got == -EINTR || (got > 0 && used < capacity));
-    syscall1(__NR_close, fd);
-    return got < 0 ? got : (long)used;
-}
-
 static void parse_file(const char *path, int complain_fd)
 {
     static char text[CONF_MAX + 1]; /* untouched, and so without cost, unless there is a file */
     struct source variable = {"GCMALLOC_CONF", complain_fd, 0}, file = {path, complain_fd, 0};
-    long length = read_file(path, text, sizeof text);
+    long length = file_read(path, text, sizeof text);
     if (length < 0) {
         complain(&variable, "cannot read '%s' (error %ld); file ignored",
                  show((struct slice){path, strlen(path)}).text, -length);

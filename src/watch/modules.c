@@ -20,6 +20,7 @@
 #include "sys/maps.h"
 #include "sys/mem.h"
 #include "sys/proc_mem.h"
+#include "watch/symbol.h"
 
 #include <elf.h>
 #include <link.h>
@@ -42,30 +43,17 @@ static struct {
 
 /* ---- what stands in a module's memory ---- */
 
-static void note_build_id(const char *notes, size_t size, struct module *m)
-{
-    while (size >= sizeof(Elf64_Nhdr)) {
-        const Elf64_Nhdr *note = (const void *)notes;
-        size_t name = align_up(note->n_namesz, 4), data = align_up(note->n_descsz, 4);
-        if (name > size || data > size || sizeof(*note) + name + data > size)
-            return;
-        const char *content = notes + sizeof(*note) + name;
-        if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && !memcmp(note + 1, "GNU", 4)) {
-            m->build_id_size = (uint32_t)size_min(note->n_descsz, MODULE_BUILD_ID_MAX);
-            memcpy(m->build_id, content, m->build_id_size);
-            return;
-        }
-        notes += sizeof(*note) + name + data;
-        size -= sizeof(*note) + name + data;
-    }
-}
-
 static void read_notes(const Elf64_Phdr *header, uintptr_t bias, struct module *m)
 {
     _Alignas(8) char notes[NOTES_MOST];
-    size_t size = size_min(header->p_memsz, sizeof(notes));
-    if (m->build_id_size == 0 && proc_mem_copy(notes, bias + header->p_vaddr, size))
-        note_build_id(notes, size, m);
+    size_t size = size_min(header->p_memsz, sizeof(notes)), length;
+    if (m->build_id_size != 0 || !proc_mem_copy(notes, bias + header->p_vaddr, size))
+        return;
+    const uint8_t *id = symbol_build_id(notes, size, &length);
+    if (id == NULL)
+        return;
+    m->build_id_size = (uint32_t)size_min(length, MODULE_BUILD_ID_MAX);
+    memcpy(m->build_id, id, m->build_id_size);
 }
 
 /* The lowest page of its segments is at m->start. */

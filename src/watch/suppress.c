@@ -6,13 +6,11 @@
 
 #include "base/pattern.h"
 #include "heap/meta.h"
+#include "sys/file.h"
 #include "sys/print.h"
-#include "sys/syscall.h"
 #include "watch/leak_report.h"
 #include "watch/stack_table.h"
 #include "watch/symbol.h"
-
-#include <fcntl.h>
 
 enum { FILE_MOST = 64 << 10, PATTERNS_MOST = 1024 };
 
@@ -64,20 +62,6 @@ static void add_lines(const char *path, char *text)
     }
 }
 
-static long read_file(const char *path, char *to, size_t room)
-{
-    size_t used = 0;
-    long got, fd = syscall3(__NR_open, (long)path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-    if (fd < 0)
-        return fd;
-    do {
-        got = syscall3(__NR_read, fd, (long)(to + used), (long)(room - used));
-        used += got > 0 ? (size_t)got : 0;
-    } while (got > 0 && used < room);
-    syscall1(__NR_close, fd);
-    return got < 0 ? got : (long)used;
-}
-
 void suppress_start(const char *path)
 {
     if (suppress.patterns != NULL || strcmp(path, "off") == 0)
@@ -86,7 +70,7 @@ void suppress_start(const char *path)
     suppress.patterns = meta_alloc(PATTERNS_MOST * sizeof(struct suppression));
     if (text == NULL || suppress.patterns == NULL)
         return;
-    long length = read_file(path, text, FILE_MOST + 1);
+    long length = file_read(path, text, FILE_MOST + 1);
     if (length < 0)
         print_error("suppressions: cannot read '%s' (error %ld); none is used", path, -length);
     else if (length > FILE_MOST)

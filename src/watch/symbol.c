@@ -83,8 +83,7 @@ static const Elf64_Ehdr *image_header(const struct symbol_image *image)
     return header;
 }
 
-/* The NT_GNU_BUILD_ID note among `size` bytes of notes; *length its length. */
-static const uint8_t *note_build_id(const char *notes, size_t size, size_t *length)
+const uint8_t *symbol_build_id(const char *notes, size_t size, size_t *length)
 {
     while (notes && size >= sizeof(Elf64_Nhdr)) {
         const Elf64_Nhdr *note = (const void *)notes;
@@ -116,7 +115,7 @@ static void build_id_read(const struct symbol_image *image, uintptr_t bias, bool
     for (unsigned i = 0; ph && i < header->e_phnum && !id; i++) {
         uint64_t at = as_loaded ? ph[i].p_vaddr + bias - (uintptr_t)image->bytes : ph[i].p_offset;
         if (ph[i].p_type == PT_NOTE)
-            id = note_build_id(image_at(image, at, ph[i].p_filesz), ph[i].p_filesz, &length);
+            id = symbol_build_id(image_at(image, at, ph[i].p_filesz), ph[i].p_filesz, &length);
     }
     length = id ? size_min(length, SYMBOL_BUILD_ID_MAX / 2) : 0;
     for (size_t i = 0; i < length; i++) {

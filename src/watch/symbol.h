@@ -56,6 +56,10 @@ typedef char *symbol_demangler(const char *mangled, char *buffer, size_t *length
 typedef void symbol_release(void *result);
 void symbol_set_demangler(symbol_demangler *demangle, symbol_release *release);
 
+/* The build id (NT_GNU_BUILD_ID) among `size` bytes of ELF notes, which may be NULL; *length bytes
+ * of it. NULL: there is none. Any thread. */
+const uint8_t *symbol_build_id(const char *notes, size_t size, size_t *length);
+
 void symbol_reader_open(struct symbol_reader *reader);
 void symbol_reader_close(struct symbol_reader *reader);
 /* Fills *symbol for the instruction at `pc` (pass a return address - 1). False if it is in no

@@ -49,7 +49,7 @@ class Place:
                      'tests/cli/leaker'):
             shutil.copy(os.path.join(build, name), self.path)
         self.command = os.path.join(self.path, 'gcmalloc')
-        self.library = os.path.abspath(os.path.join(build, 'preload/libgcmalloc.so'))
+        self.preload = os.path.abspath(os.path.join(build, 'preload/libgcmalloc.so'))
         # A process has the library if a file of that name is mapped; page_server maps this one.
         with open(os.path.join(self.path, 'libgcmalloc.so'), 'wb') as library:
             library.write(bytes(4096))
@@ -62,7 +62,7 @@ class Place:
 
     def leaker(self, mib, options='report=off'):
         return Process([self.file('leaker'), str(mib)],
-                       env=clean_env({'LD_PRELOAD': self.library, 'GCMALLOC': options}))
+                       env=clean_env({'LD_PRELOAD': self.preload, 'GCMALLOC': options}))
 
     def run(self, *arguments, user=None, timeout=60):
         return run([self.command, *map(str, arguments)], timeout=timeout, cwd=self.path,
