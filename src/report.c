@@ -133,10 +133,10 @@ static struct report_reasons reasons(void)
     return why;
 }
 
-static void renew_page(void)
+static void renew_page(uint64_t resident)
 {
     struct report_reasons why = reasons();
-    shared_page_renew(why.not_collected, why.not_reclaimed);
+    shared_page_renew(why.not_collected, why.not_reclaimed, resident);
 }
 
 static void count_leaks(void)
@@ -176,7 +176,7 @@ static int write_snapshot(void)
 void report_thread_begun(void)
 {
     shared_page_open(world_signal());
-    renew_page();
+    renew_page(mem_resident());
 }
 
 void report_thread_ended(void)
@@ -201,8 +201,9 @@ static uint64_t until_periodic(void)
 uint64_t report_look(void)
 {
     uint64_t periodic = until_periodic();
-    history_add_moment(mem_resident());
-    renew_page();
+    uint64_t resident = mem_resident();
+    history_add_moment(resident);
+    renew_page(resident);
     return shared_page_watched() && periodic > WATCHED_NS ? WATCHED_NS : periodic;
 }
 
@@ -213,7 +214,7 @@ void report_answer(uint32_t commands)
     if ((commands & (COLLECTOR_ASK_REPORT | COLLECTOR_ASK_PERIODIC)) != 0)
         write_now((commands & COLLECTOR_ASK_REPORT) != 0 ? PROFILE_SIGNAL : PROFILE_PERIODIC);
     shared_page_answer(commands, snapshot);
-    renew_page();
+    renew_page(mem_resident());
 }
 
 static void on_report_signal(int signal, siginfo_t *info, void *context)

@@ -330,7 +330,6 @@ static void start_thread(void)
 /* The others stand still meanwhile: .inv.unseen. False: not now. */
 static bool start_unseen(void)
 {
-    bool stopped = false, done = false;
     if (!own_thread_prepare(&collector.thread) || !deputy_prepare()) {
         relaxed_store(&collector.no_thread, true);
         return true;
@@ -338,14 +337,12 @@ static bool start_unseen(void)
     if (!lock_try(thread_registry_lock()))
         return false;
     enum world_result result = world_stop(WORLD_RUNNING, START_STOP_NS);
-    stopped = result == WORLD_STOPPED;
-    done = result != WORLD_LATE;
-    if (done)
+    if (result != WORLD_LATE)
         start_thread();
-    if (stopped)
+    if (result == WORLD_STOPPED)
         world_start();
     lock_release(thread_registry_lock());
-    return done;
+    return result != WORLD_LATE;
 }
 
 /* CYCLE lock held. The thread is there, or could be made. */

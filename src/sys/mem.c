@@ -5,10 +5,10 @@
  * ranges stay one mapping. */
 #include "sys/mem.h"
 
+#include "sys/file.h"
 #include "sys/sandbox.h"
 #include "sys/syscall.h"
 
-#include <fcntl.h>
 #include <linux/mman.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -145,12 +145,8 @@ bool mem_move_pages(void *from, void *to, size_t size)
 uint64_t mem_resident(void)
 {
     char text[128] = "";
-    long fd = syscall3(__NR_open, (long)"/proc/self/statm", O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return 0;
-    syscall3(__NR_read, fd, (long)text, sizeof(text) - 1);
-    syscall1(__NR_close, fd);
     uint64_t pages = 0;
+    file_read("/proc/self/statm", text, sizeof(text) - 1);
     const char *at = strchr(text, ' '); /* the second number */
     for (at = at == NULL ? "" : at + 1; *at >= '0' && *at <= '9'; at++)
         pages = pages * 10 + (uint64_t)(*at - '0');

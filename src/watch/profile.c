@@ -14,6 +14,7 @@
 #include "mutator/sampler.h"
 #include "sys/clock.h"
 #include "sys/event.h"
+#include "sys/file.h"
 #include "sys/lock.h"
 #include "sys/mem.h"
 #include "sys/options.h"
@@ -27,7 +28,6 @@
 #include "watch/stack_table.h"
 #include "watch/stats.h"
 
-#include <fcntl.h>
 #include <string.h>
 
 struct writer {
@@ -102,11 +102,7 @@ static void write_program(struct writer *w)
 static void write_arguments(struct writer *w)
 {
     char text[4096 + 1];
-    long got, fd = syscall3(__NR_open, (long)"/proc/self/cmdline", O_RDONLY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    got = syscall3(__NR_read, fd, (long)text, sizeof(text) - 1);
-    syscall1(__NR_close, fd);
+    long got = file_read("/proc/self/cmdline", text, sizeof(text) - 1);
     text[got > 0 ? got : 0] = 0;
     for (const char *at = text; at < text + got; at += strlen(at) + 1)
         text_line(w, "argument", at);
@@ -162,11 +158,9 @@ static void write_threads(struct writer *w)
         if (own_thread_has(tids[i]))
             continue;
         struct task_path path = task_path(tids[i], "comm", NULL);
-        long got = 0, fd = syscall3(__NR_open, (long)path.text, O_RDONLY | O_CLOEXEC, 0);
-        if (fd < 0)
+        long got = file_read(path.text, name, sizeof(name) - 1);
+        if (got < 0)
             continue;
-        got = syscall3(__NR_read, fd, (long)name, sizeof(name) - 1);
-        syscall1(__NR_close, fd);
         name[got > 0 ? got - 1 : 0] = 0; /* the newline */
         add(w, "thread %d ", tids[i]);
         add_text(w, name);

@@ -12,7 +12,6 @@
 #include "cycle/collector.h"
 #include "gc/world.h"
 #include "sys/clock.h"
-#include "sys/mem.h"
 #include "sys/syscall.h"
 #include "watch/history.h"
 #include "watch/leak.h"
@@ -176,14 +175,14 @@ static void copy_text(char *to, const char *text)
     memcpy(to, text == NULL ? "" : text, length);
 }
 
-void shared_page_renew(const char *not_collected, const char *interlock)
+void shared_page_renew(const char *not_collected, const char *interlock, uint64_t resident)
 {
     struct stats_page *p = &shared.page;
     size_t from = offsetof(struct stats_page, collects_done);
     uint32_t sequence = relaxed_load(&p->sequence);
     if (page_fd < 0)
         return;
-    stats_read(&p->totals, mem_resident());
+    stats_read(&p->totals, resident);
     if (shared_page_watched())
         choose_sites(p->totals.cycles);
     p->renewed = clock_uptime_ns();

@@ -11,8 +11,8 @@ void shared_page_open(int signal);
 void shared_page_close(void);
 /* Does somebody look at it? */
 bool shared_page_watched(void);
-/* Why nothing is collected; and why nothing is reclaimed; or NULL. */
-void shared_page_renew(const char *not_collected, const char *interlock);
+/* Why nothing is collected; and why nothing is reclaimed; or NULL. `resident` is mem_resident(). */
+void shared_page_renew(const char *not_collected, const char *interlock, uint64_t resident);
 /* A file for a snapshot; negative: there is none. It goes to shared_page_answer, which shows it, or
  * that there is none, with the next renewal. */
 int shared_page_new_snapshot(void);

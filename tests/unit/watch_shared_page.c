@@ -1,6 +1,7 @@
 /* watch_shared_page.c -- what a reader of the page sees, while it is written and afterwards. */
 #include "watch/shared_page.h"
 
+#include "sys/mem.h"
 #include "child.h"
 #include "cycle/collector.h"
 #include "gc/world.h"
@@ -62,7 +63,7 @@ static void renewed(void)
     uint32_t sequence = p->sequence;
     history_add_cycle(&r, 4096);
     event_note(EVENT_REQUEST, 5, 6);
-    shared_page_renew("no reason", NULL);
+    shared_page_renew("no reason", NULL, mem_resident());
     EXPECT(p->sequence == sequence + 2 && p->renewed != 0 && p->renewed <= clock_uptime_ns());
     EXPECT_TEXT(p->not_collected, "no reason");
     EXPECT_TEXT(p->interlock, "");
@@ -71,7 +72,7 @@ static void renewed(void)
     EXPECT(p->events[0].stamp == 1 && p->events[0].a == 5 && p->events[0].b == 6);
     static char text[500];
     memset(text, 'x', sizeof text - 1);
-    shared_page_renew(NULL, text); /* cut */
+    shared_page_renew(NULL, text, mem_resident()); /* cut */
     EXPECT_TEXT(p->not_collected, "");
     EXPECT(strlen(p->interlock) == STATS_TEXT - 1);
 }
@@ -84,9 +85,9 @@ static void events_go_round(void)
     for (uint64_t i = 0; i < 2 * EVENTS_KEPT + 5; i++) {
         event_note(EVENT_PHASE, first + i, 0);
         if (i % 1000 == 0)
-            shared_page_renew(NULL, NULL);
+            shared_page_renew(NULL, NULL, mem_resident());
     }
-    shared_page_renew(NULL, NULL);
+    shared_page_renew(NULL, NULL, mem_resident());
     for (uint64_t i = event_count() - EVENTS_KEPT; i < event_count(); i++)
         good += p->events[i % EVENTS_KEPT].stamp == i + 1 && p->events[i % EVENTS_KEPT].a == i;
     EXPECT(good == EVENTS_KEPT);
@@ -108,20 +109,20 @@ static void answers(void)
     begin();
     struct stats_page *p = map_page();
     shared_page_answer(STATS_COLLECT, -1);
-    shared_page_renew(NULL, NULL);
+    shared_page_renew(NULL, NULL, mem_resident());
     EXPECT(p->collects_done == 1 && p->snapshots_done == 0 && p->snapshot_fd == -1);
     int fd = shared_page_new_snapshot();
     EXPECT(fd >= 0 && write(fd, "one", 3) == 3);
     shared_page_answer(STATS_SNAPSHOT, fd);
-    shared_page_renew(NULL, NULL);
+    shared_page_renew(NULL, NULL, mem_resident());
     EXPECT(p->collects_done == 1 && p->snapshots_done == 1 && p->snapshot_fd == fd);
     int next = shared_page_new_snapshot();
     shared_page_answer(STATS_SNAPSHOT | STATS_COLLECT, next);
-    shared_page_renew(NULL, NULL);
+    shared_page_renew(NULL, NULL, mem_resident());
     EXPECT(p->collects_done == 2 && p->snapshots_done == 2 && p->snapshot_fd == next);
     EXPECT(fcntl(fd, F_GETFD) == -1); /* one at a time is kept */
     shared_page_answer(STATS_SNAPSHOT, -1);
-    shared_page_renew(NULL, NULL);
+    shared_page_renew(NULL, NULL, mem_resident());
     EXPECT(p->snapshots_done == 3 && p->snapshot_fd == -1 && fcntl(next, F_GETFD) == -1);
 }
 
@@ -133,7 +134,7 @@ static void in_an_empty_table(void)
     begin();
     EXPECT(number_of("gcmalloc-stats") == 0);
     struct stats_page *p = map_page();
-    shared_page_renew("seen", NULL);
+    shared_page_renew("seen", NULL, mem_resident());
     EXPECT_TEXT(p->not_collected, "seen");
     shared_page_close();
     EXPECT(number_of("gcmalloc-stats") == -1);
@@ -149,14 +150,14 @@ static void closed(void)
     shared_page_close();
     EXPECT(number_of("gcmalloc") == -1);
     int other = open("/dev/zero", O_RDWR), another = open("/dev/zero", O_RDWR);
-    shared_page_renew("x", "y");
+    shared_page_renew("x", "y", mem_resident());
     shared_page_answer(STATS_SNAPSHOT, -1);
     shared_page_close();
     EXPECT(fcntl(other, F_GETFD) != -1 && fcntl(another, F_GETFD) != -1);
     shared_page_open(62);
     struct stats_page *p = map_page();
     EXPECT(p->snapshot_fd == -1);
-    shared_page_renew("again", NULL);
+    shared_page_renew("again", NULL, mem_resident());
     EXPECT_TEXT(p->not_collected, "again");
 }
 
@@ -168,7 +169,7 @@ static void *renew_on(void *data)
         static char text[2][100];
         memset(text[i % 2], 'a' + (int)(i % 26), 99);
         shared_page_answer(STATS_COLLECT, -1);
-        shared_page_renew(text[i % 2], text[i % 2]);
+        shared_page_renew(text[i % 2], text[i % 2], mem_resident());
     }
     return data;
 }
