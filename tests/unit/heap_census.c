@@ -16,12 +16,15 @@ enum { STACKS = 4, TRACED = 5000, PLAIN = 700, BIG = 3, CHANGES = 200000 };
 static struct counts {
     uint64_t blocks[STACKS], bytes[STACKS];
     uint64_t plain, plain_bytes, large, large_bytes, unreached, ages, strange;
+    uintptr_t last;
 } counts;
 
 static void visit(const struct census_entry *e, void *data)
 {
     struct counts *c = data;
-    if (e->stack >= STACKS) {
+    bool once = e->start > c->last;
+    c->last = e->start;
+    if (!once || e->stack >= STACKS || e->bytes > 200000) {
         c->strange++;
     } else if (e->stack != 0 && e->size != 0) {
         c->blocks[e->stack]++;
@@ -142,7 +145,8 @@ static void *change(void *data)
     return NULL;
 }
 
-/* Those that stay are counted each time, whoever comes and goes beside them. */
+/* Those that stay are counted each time, whoever comes and goes beside them. Of those that come and
+ * go any number may be: one that was seen, freed, and allocated again further on is two blocks. */
 static void test_beside(void)
 {
     pthread_t thread;
@@ -154,7 +158,7 @@ static void test_beside(void)
     do {
         count();
         wrong += counts.blocks[2] != stay || counts.strange != 0 || counts.large != BIG;
-        wrong += counts.blocks[3] < others || counts.blocks[3] > others + 64 + 64;
+        wrong += counts.blocks[3] < others;
         rounds++;
     } while (!atomic_load(&stop));
     EXPECT(pthread_join(thread, NULL) == 0);
