@@ -102,6 +102,8 @@ WORKLOADS = [
     ('scale.64', 'scale', '64', '64 1000000'),
     ('phases', 'phases', '', '32'),
     ('tail', 'tail', '', '20000 500000'),
+    ('api_stats', 'api_stats', '1 200000', '1 20000'),
+    ('api_stats.8', 'api_stats', '8 200000', '8 20000'),
 ]
 # Started with 64 MiB live, and with next to nothing; `bare` is the hardest: a megabyte counts.
 AFTER_FREE = [

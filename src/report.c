@@ -6,9 +6,15 @@
  * which has descriptors of its own.
  *
  *   .inv.last   What is written at exit is the last, and whole: nothing else writes meanwhile to
- *               what may be the same file, or afterwards. */
+ *               what may be the same file, or afterwards.
+ *   .inv.records   Whether stacks and leaks are recorded is decided once, at the start: where
+ *                  nothing was to be told then, nothing can be told later.
+ *   .inv.asked     What the program asks for (report_to) is one request at a time: who has `taken`
+ *                  it writes the rest, asks, and waits for `done`. The collector's thread writes
+ *                  `error` and then `done` (release). */
 #include "report.h"
 
+#include "base/atomic.h"
 #include "cycle/collector.h"
 #include "cycle/probation.h"
 #include "gc/withheld.h"
@@ -30,21 +36,32 @@
 #include "watch/symbol.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* So often the page is renewed while somebody watches. */
 enum { WATCHED_NS = 250000000 };
+/* Between two looks at whether another thread has done with asking, if its wake-up is missed. */
+enum { ASKED_NS = 10000000 };
+
+static bool records; /* .inv.records */
 
 static bool wants(const char *destination)
 {
     return options.mode != MODE_OFF && strcmp(destination, "off") != 0;
 }
 
+void report_init(void)
+{
+    records = wants(options.report) || wants(options.profile) ||
+              (options.exitcode != 0 && options.mode != MODE_OFF);
+}
+
 bool report_records(void)
 {
-    return wants(options.report) || wants(options.profile) ||
-           (options.exitcode != 0 && options.mode != MODE_OFF);
+    return records;
 }
 
 /* C++ names are readable if libstdc++ is loaded. */
@@ -58,10 +75,11 @@ static void find_demangler(void)
         symbol_set_demangler(found.call, free);
 }
 
-static void write_report(const char *not_collected, const struct cycle_record *last, bool ends)
+static void write_report(const char *to, const char *not_collected,
+                         const struct cycle_record *last, bool ends)
 {
     struct leak_summary summary = {
-        .destination = options.report,
+        .destination = to,
         .not_collected = not_collected,
         .reachable_blocks = last->marked_blocks,
         .reachable_bytes = last->marked_bytes,
@@ -70,7 +88,7 @@ static void write_report(const char *not_collected, const struct cycle_record *l
         .written = probation_status().written,
         .withheld = withheld_counts().blocks,
         .touched = withheld_counts().touched,
-        .max_groups = (unsigned)options.max_leaks,
+        .max_groups = (unsigned)once(options.max_leaks),
     };
     if (leak_any() && ends) /* it allocates */
         find_demangler();
@@ -88,12 +106,35 @@ static bool write_profile_to(int fd, enum profile_reason reason, const struct re
     return profile_write(fd, reason, notes);
 }
 
-static void write_profile(enum profile_reason reason, const struct report_reasons *why)
+static bool write_profile(const char *path, enum profile_reason reason,
+                          const struct report_reasons *why)
 {
-    struct destination to = destination_open(options.profile, "the profile", false);
-    if (to.fd >= 0 && !write_profile_to(to.fd, reason, why))
-        print_error("the profile could not be written whole to '%s'", options.profile);
+    struct destination to = destination_open(path, "the profile", false);
+    bool whole = to.fd >= 0 && write_profile_to(to.fd, reason, why);
+    if (to.fd >= 0 && !whole)
+        print_error("the profile could not be written whole to '%s'", path);
     destination_close(to);
+    return whole;
+}
+
+/* Where the options send them. */
+static void write_both(enum profile_reason reason, const struct report_reasons *why,
+                       const struct cycle_record *last)
+{
+    char to[OPTION_PATH_MAX];
+    options_text(options.report, to);
+    if (wants(to))
+        write_report(to, why->not_collected, last, reason == PROFILE_EXIT);
+    options_text(options.profile, to);
+    if (wants(to))
+        write_profile(to, reason, why);
+}
+
+static void read_suppressions(void)
+{
+    char path[OPTION_PATH_MAX];
+    options_text(options.suppressions, path);
+    suppress_start(path);
 }
 
 static struct {
@@ -105,23 +146,20 @@ static struct {
 
 void report_at_exit(const struct report_reasons *why)
 {
-    suppress_start(options.suppressions);
+    read_suppressions();
     struct cycle_record last = cycle_last();
     lock_acquire(&running.lock);
     running.ended = true;
     leak_end_present();
-    if (wants(options.report))
-        write_report(why->not_collected, &last, true);
-    if (wants(options.profile)) {
-        history_add_moment(mem_resident());
-        write_profile(PROFILE_EXIT, why);
-    }
+    history_add_moment(mem_resident());
+    write_both(PROFILE_EXIT, why, &last);
     lock_release(&running.lock);
 }
 
 int report_exit_status(void)
 {
-    return options.exitcode != 0 && leak_any_unsuppressed() ? (int)options.exitcode : 0;
+    int status = (int)once(options.exitcode);
+    return status != 0 && leak_any_unsuppressed() ? status : 0;
 }
 
 /* ---- while the program runs: the collector's thread ---- */
@@ -148,18 +186,71 @@ static void count_leaks(void)
 
 static void write_now(enum profile_reason reason)
 {
-    suppress_start(options.suppressions);
+    read_suppressions();
     struct report_reasons why = reasons();
     struct cycle_record last = cycle_last();
     lock_acquire(&running.lock);
     if (!running.ended) {
         count_leaks();
-        if (wants(options.report))
-            write_report(why.not_collected, &last, false);
-        if (wants(options.profile))
-            write_profile(reason, &why);
+        write_both(reason, &why, &last);
     }
     lock_release(&running.lock);
+}
+
+/* ---- what the program asks for ---- */
+
+static struct {
+    _Atomic uint32_t taken; /* a futex; .inv.asked */
+    char path[OPTION_PATH_MAX];
+    bool profile;
+    int error;
+    _Atomic uint32_t done;  /* 0 while it waits for the answer. A futex */
+} asked = {.done = 1};
+
+/* The report falls back to standard error, the profile does not: here neither does. */
+static int write_asked(void)
+{
+    struct report_reasons why = reasons();
+    struct cycle_record last = cycle_last();
+    struct destination there = {.fd = -1};
+    if (strcmp(asked.path, "stderr") != 0) {
+        there = destination_open(asked.path, "what the program asked for", false);
+        if (there.fd < 0)
+            return EIO;
+    }
+    destination_close(there);
+    read_suppressions();
+    count_leaks();
+    if (asked.profile)
+        return write_profile(asked.path, PROFILE_REQUEST, &why) ? 0 : EIO;
+    write_report(asked.path, why.not_collected, &last, false);
+    return 0;
+}
+
+static void answer_program(void)
+{
+    lock_acquire(&running.lock);
+    asked.error = running.ended ? EAGAIN : write_asked();
+    lock_release(&running.lock);
+    release_store(&asked.done, 1);
+    futex_wake(&asked.done, INT_MAX);
+}
+
+int report_to(const char *path, bool profile)
+{
+    if (strlen(path) >= OPTION_PATH_MAX || *path == 0)
+        return EINVAL;
+    while (atomic_exchange(&asked.taken, 1) != 0)
+        futex_wait_for(&asked.taken, 1, ASKED_NS);
+    memcpy(asked.path, path, strlen(path) + 1);
+    asked.profile = profile;
+    release_store(&asked.done, 0);
+    bool done = collector_ask_and_wait(COLLECTOR_ASK_FILE, &asked.done);
+    int error = done ? asked.error : EAGAIN;
+    relaxed_store(&asked.done, 1);
+    atomic_store(&asked.taken, 0);
+    futex_wake(&asked.taken, 1);
+    return error;
 }
 
 static int write_snapshot(void)
@@ -211,6 +302,8 @@ void report_answer(uint32_t commands)
 {
     event_note(EVENT_REQUEST, commands, 0);
     int snapshot = (commands & COLLECTOR_ASK_SNAPSHOT) != 0 ? write_snapshot() : -1;
+    if ((commands & COLLECTOR_ASK_FILE) != 0 && acquire_load(&asked.done) == 0)
+        answer_program();
     if ((commands & (COLLECTOR_ASK_REPORT | COLLECTOR_ASK_PERIODIC)) != 0)
         write_now((commands & COLLECTOR_ASK_REPORT) != 0 ? PROFILE_SIGNAL : PROFILE_PERIODIC);
     shared_page_answer(commands, snapshot);
@@ -268,4 +361,6 @@ void report_resume_periodic(void)
 void report_after_fork(void)
 {
     lock_abandon(&running.lock);
+    relaxed_store(&asked.taken, 0);
+    relaxed_store(&asked.done, 1);
 }

@@ -9,7 +9,9 @@ struct report_reasons {
     const char *not_collected, *not_reclaimed;
 };
 
-/* Are leaks to be told at all: does anybody want sites and stacks? Constant once options are. */
+/* The options have been read. */
+void report_init(void);
+/* Are leaks to be told at all: did anybody want sites and stacks at the start? */
 bool report_records(void);
 /* Once, when the collector has started. */
 void report_start(void (*ask_reasons)(struct report_reasons *out));
@@ -20,6 +22,9 @@ void report_at_exit(const struct report_reasons *why);
 /* What it should end with because it leaked; 0: as it likes. */
 int report_exit_status(void);
 
+/* A leak report, or a profile, to a file now, named as in the options. Behind a stub
+ * (mutator/entry.h). 0, or an errno. */
+int report_to(const char *path, bool profile);
 /* In fork's child; the second only where there is a collector. */
 void report_after_fork(void);
 void report_resume_periodic(void);

@@ -10,6 +10,7 @@
  * are done, and the child's runs first. All locks are taken in the order of LOCKS. */
 #include "runtime.h"
 
+#include "api_stats.h"
 #include "report.h"
 
 #include "cycle/collector.h"
@@ -149,10 +150,14 @@ static bool own_files(void)
     return own_thread_has((int32_t)syscall0(__NR_gettid));
 }
 
-static void on_finished(const struct cycle_record *record)
+static void on_ended_cycle(const struct cycle_record *record)
 {
     history_add_cycle(record, own_files() ? mem_resident() : 0);
-    if (options.gctrace)
+}
+
+static void on_finished(const struct cycle_record *record)
+{
+    if (once(options.gctrace))
         trace_cycle(record);
 }
 
@@ -279,26 +284,35 @@ static void reasons(struct report_reasons *why)
     why->not_reclaimed = options.mode == MODE_COLLECT ? cycle_last().interlock : NULL;
 }
 
+static void read_terms(struct collector_terms *out)
+{
+    int64_t limit = (int64_t)once(options.limit), min_heap = (int64_t)options.min_heap;
+    out->percent = once(options.percent);
+    out->limit = limit;
+    out->min_heap = limit != 0 && limit / 2 < min_heap ? limit / 2 : min_heap;
+    out->confirm = (unsigned)once(options.confirm);
+}
+
 static void start_collector(void)
 {
-    int64_t limit = (int64_t)options.limit, min_heap = (int64_t)options.min_heap;
-    if (limit != 0 && limit / 2 < min_heap)
-        min_heap = limit / 2;
-    struct pacer_settings pacing = {options.percent, min_heap, limit};
+    struct collector_terms terms;
+    read_terms(&terms);
+    struct pacer_settings pacing = {terms.percent, terms.min_heap, terms.limit};
     struct collector_settings s = {
         .cycle = {.mode = options.mode,
-                  .confirm = (unsigned)options.confirm,
+                  .confirm = terms.confirm,
                   .workers = marking_workers(),
                   .stop_timeout_ns = (uint64_t)options.stop_ms * 1000000u,
                   .pause_ns = (uint64_t)options.pause_us * 1000u,
-                  .limit = limit,
+                  .limit = terms.limit,
                   .classify = report_records(),
                   .oracle = options.oracle != 0,
                   .judged = report_records() ? on_judged : NULL,
                   .withhold = options.mode == MODE_SHAKEDOWN ? withheld_add : NULL,
                   .set_trigger = alloc_set_trigger},
         .barrier = chosen_barrier(),
-        .min_heap = min_heap,
+        .min_heap = terms.min_heap,
+        .ended_cycle = on_ended_cycle,
         .finished = on_finished,
         .begun = report_thread_begun,
         .ended = report_thread_ended,
@@ -347,6 +361,7 @@ static void lock_everything(void)
     heap_lock_all();
     lock_acquire(leak_lock());
     lock_acquire(history_lock());
+    lock_acquire(options_lock());
     lock_acquire(modules_lock());
     lock_acquire(meta_lock());
     unwind_fork_prepare();
@@ -359,6 +374,7 @@ static void unlock_in_parent(void)
     unwind_fork_parent();
     lock_release(meta_lock());
     lock_release(modules_lock());
+    lock_release(options_lock());
     lock_release(history_lock());
     lock_release(leak_lock());
     heap_unlock_all();
@@ -377,6 +393,7 @@ static void unlock_in_child(void)
     notice_after_fork();
     report_after_fork();
     lock_abandon(profile_lock());
+    lock_abandon(api_stats_lock());
     if (fork_in_handler)
         return;
     guard_after_fork();
@@ -384,6 +401,7 @@ static void unlock_in_child(void)
     unwind_fork_child();
     reset_and_release(meta_lock());
     reset_and_release(modules_lock());
+    reset_and_release(options_lock());
     reset_and_release(history_lock());
     reset_and_release(leak_lock());
     heap_unlock_all_in_child();
@@ -405,8 +423,11 @@ void runtime_start(void)
     struct environment e = find_environment();
     print_note_stderr();
     options_parse(e.secure ? NULL : e.envp, 2);
-    if (!options.follow)
+    report_init();
+    if (!options.follow) {
         follow_stop(e.envp, "libgcmalloc.so");
+        follow_stop(e.envp, "libgcmalloc.so.1");
+    }
     if (!heap_init(options.arena, options.past_end))
         runtime.no_arena = "there is no address space for the arena (a limit is too small)";
     unwind_init((uintptr_t)__ehdr_start, (uintptr_t)etext);
@@ -463,7 +484,7 @@ void runtime_exit(void)
 {
     /* In a sandbox not a word: it would take system calls, and a report files. */
     if (runtime.exited || !runtime.started || sandbox_on() || lock_any_held() ||
-        !(report_records() || options.gctrace))
+        !(report_records() || once(options.gctrace)))
         return;
     runtime.exited = true;
     withheld_end(); /* the report reads what leaked */
@@ -480,10 +501,27 @@ void runtime_exit(void)
         exit(report_exit_status());
 }
 
+bool runtime_has_collector(void)
+{
+    return runtime.collects;
+}
+
+bool runtime_collects(void)
+{
+    return runtime.collects && !collector_is_disabled();
+}
+
+bool runtime_options_changed(void)
+{
+    return collector_change(read_terms);
+}
+
 static const char *why_not_reclaimed(const struct cycle_record *last)
 {
     if (why_not_collected() != NULL)
         return why_not_collected();
+    if (collector_is_inhibited())
+        return "the program has disabled the collector";
     if (options.mode != MODE_COLLECT)
         return "mode is not collect";
     return last->interlock != NULL ? last->interlock : probation_reason();

@@ -28,6 +28,12 @@ struct runtime_trust {
     const char *interlock;    /* why nothing is reclaimed now, or NULL */
 };
 struct runtime_trust runtime_trust(void);
+/* Is there a collector, and may it run: no sandbox, no lack of memory? */
+bool runtime_collects(void);
+/* There is a collector, whether it may run or not. */
+bool runtime_has_collector(void);
+/* percent, limit or confirm is another one. False: it cannot be said now. */
+bool runtime_options_changed(void);
 /* Between the two, no thread of this process is stopped; what the first returned goes to the
  * second. */
 bool runtime_hold_stops(void);

@@ -713,7 +713,48 @@ def promises_tests(long):
             yield test(f'accounts_{kind}_{name}', f'accounts {kind}', options, ends_well('done'))
 
 
+def shows_statistics(result, context):
+    if not context.is_library:
+        return None if 'no figures: libgcmalloc is not loaded' in result.out_text else 'figures of nothing'
+    last = re.search(r'after three cycles: .* (\d+) leaks reclaimed', result.out_text)
+    return None if last and int(last.group(1)) > 19000 else f'printed {result.out_text!r}'
+
+
+API_COUNTING = 'exact resized threads rises forked agree sizes'.split()
+
+
+def api_tests(long):
+    """gcmalloc.h. Figures are held against exact ones, so the settings take turns: how blocks are sampled,
+    and with which back end cycles run beside it."""
+    for name, options in [('defaults', 'report=off'), ('sampled', 'stacks=sampled,sample=2000,exitcode=0'),
+                          ('all', 'stacks=all'), ('off', 'mode=off'), ('report', 'mode=report,report=off'),
+                          ('guard', 'report=off,guard=20'), ('junk', 'report=off,junk=1')]:
+        for kind in API_COUNTING:
+            if not (name == 'off' and kind == 'forked') and not (name == 'guard' and kind in ('exact', 'agree', 'resized', 'threads', 'forked')):
+                yield test(f'api_{kind}_{name}', f'api {kind}', options, ends_well('done'), True)
+    for barrier in ['uffd', 'mprotect', 'full']:
+        options = f'{EAGER},report=off,barrier={barrier}'
+        for kind in ['collect', 'soon', 'disabled', 'handler', 'rises']:
+            yield test(f'api_{kind}_{barrier}', f'api {kind}', options, ends_well('done'), True)
+        yield test(f'api_percent_{barrier}', 'api percent', f'confirm=1,probation=0,report=off,min_heap=1M,barrier={barrier}',
+                   ends_well('done'), True)
+        for kind in ['rises', 'handler', 'soon']:
+            yield test(f'api_{kind}_stress_{barrier}', f'api {kind}', options + ',stress=1000',
+                       ends_well('done'), True)
+    for program in ['header', 'header_fixed', 'header_cxx']:
+        yield test(f'api_{program}', program, 'report=off', both(ends_well('done'), silent))
+    yield test('api_example_statistics', '../../examples/example_statistics', f'{EAGER},report=off',
+               both(ends_well(), shows_statistics))
+    yield test('api_absent', 'api absent', 'report=off', both(ends_well('done'), silent))
+    yield test('api_off', 'api off', 'mode=off', both(ends_well('done'), silent), True)
+    yield test('api_options', 'api options', '', ends_well('done'), True)
+    yield test('api_unrecorded', 'api unrecorded', 'report=off', ends_well('done'), True)
+    yield test('api_report', 'api report', 'confirm=2,min_heap=0,stacks=all', both(ends_well('done'), silent), True)
+    yield test('api_report_nowhere', 'api report_nowhere', 'report=off', prints_done, True)
+
+
 def all_tests(long):
+    yield from api_tests(long)
     yield test('leak_go_literature', 'leak_go', 'percent=100,confirm=1,probation=0,gctrace=1,report=off',
                both(ends_well('dropped 20 blocks'), go_literature), True)
     yield from dropped_tests(long)

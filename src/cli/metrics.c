@@ -135,6 +135,8 @@ static void memstats(const struct metrics *m)
     gauge(m, "memstats_alloc_bytes", (double)t->heap_used, "Bytes allocated and still in use.");
     untyped(m, "memstats_alloc_bytes_total", (double)t->allocated_bytes,
             "Bytes allocated, even if freed. A counter.");
+    counter(m, "memstats_mallocs", (double)t->mallocs, "Blocks ever allocated.");
+    counter(m, "memstats_frees", (double)t->frees, "Blocks freed or reclaimed.");
     gauge(m, "memstats_buck_hash_sys_bytes", (double)t->stack_table_bytes,
           "Bytes used by the table of allocation stacks.");
     gauge(m, "memstats_gc_cpu_fraction", processor_share(m->page),
@@ -188,7 +190,8 @@ static bool is_gos(const char *name)
     static const char *const known[] = {
         "heap_used", "heap_live", "heap_goal", "heap_mapped", "heap_free", "heap_released",
         "allocated_bytes", "freed_bytes", "cycles", "cycles_forced", "last_cycle", "pause_total",
-        "stack_bytes", "root_bytes", "threads", "stack_table_bytes", "meta_bytes"};
+        "stack_bytes", "root_bytes", "threads", "stack_table_bytes", "meta_bytes", "mallocs",
+        "frees"};
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (strcmp(name, known[i]) == 0)
             return true;

@@ -97,6 +97,8 @@ static struct {
     _Atomic uint64_t next_memory_cycle; /* not before this time */
     const char *_Atomic not_run; /* why the last attempt failed */
     const char *_Atomic disabled;
+    _Atomic int64_t min_heap;
+    _Atomic uint32_t inhibited; /* calls of collector_inhibit without collector_enable */
     uint8_t vain;               /* the thread's: stops in a row that brought nothing, */
     uint16_t passes;            /* and looks to be passed over before the next */
 } collector = {.lock = LOCK_INIT(CYCLE)};
@@ -104,6 +106,7 @@ static struct {
 bool collector_start(const struct collector_settings *settings)
 {
     collector.settings = *settings;
+    relaxed_store(&collector.min_heap, settings->min_heap);
     collector.pid = (int32_t)syscall0(__NR_getpid);
     char *stack = meta_alloc(OWN_STACK);
     if (stack == NULL || !cycle_start(&settings->cycle))
@@ -118,6 +121,12 @@ static bool may_run(void)
         collector.closed || relaxed_load(&collector.disabled) != NULL)
         return false;
     return collector.pid == (int32_t)syscall0(__NR_getpid); /* .inv.vfork */
+}
+
+/* The cycle at exit is the report. */
+static bool may_begin(enum cycle_reason reason)
+{
+    return may_run() && (reason == CYCLE_EXIT || relaxed_load(&collector.inhibited) == 0);
 }
 
 /* CYCLE lock held. */
@@ -229,9 +238,11 @@ static void serve(struct roots_files *files)
     struct cycle_record record;
     uint32_t serving = acquire_load(&collector.requested);
     lock_acquire(&collector.lock);
-    bool done = may_run() && collect(&order);
+    bool done = may_begin(order.reason) && collect(&order);
     record = cycle_last();
     lock_release(&collector.lock);
+    if (done && collector.settings.ended_cycle != NULL)
+        collector.settings.ended_cycle(&record);
     release_store(&collector.finished, serving);
     futex_wake(&collector.finished, INT_MAX);
     if (!done)
@@ -483,13 +494,15 @@ static bool run_inline(enum cycle_reason reason)
         cycle_abort(true);
     lock_acquire(&collector.lock);
     cycle_abort(false);
-    bool other = reason != CYCLE_EXIT && cycle_last().number != before;
+    bool other = reason != CYCLE_EXIT && reason != CYCLE_REQUEST && cycle_last().number != before;
     if (reason != CYCLE_EXIT && !fits_one_stop())
         team_hire(collector.settings.cycle.workers);
-    if (!other && may_run())
+    if (!other && may_begin(reason))
         call_on_stack(run_here, &attempt, collector.stack_top);
     struct cycle_record record = cycle_last();
     lock_release(&collector.lock);
+    if (attempt.done && collector.settings.ended_cycle != NULL)
+        collector.settings.ended_cycle(&record);
     if (attempt.done)
         tell(&record);
     if (relaxed_load(&collector.asked) != 0 && may_run()) /* who did found the lock taken */
@@ -499,7 +512,7 @@ static bool run_inline(enum cycle_reason reason)
 
 bool collector_run(enum cycle_reason reason)
 {
-    if (thread_cache.in_hook || !may_run())
+    if (thread_cache.in_hook || !may_begin(reason))
         return false;
     bool done;
     uint64_t signals = block_signals();
@@ -511,6 +524,79 @@ bool collector_run(enum cycle_reason reason)
     }
     restore_signals(signals);
     return done;
+}
+
+/* Nobody else opens a sweep while the lock is held. */
+static void finish_sweep(void)
+{
+    uint64_t signals = block_signals();
+    lock_acquire(&collector.lock);
+    sweep_finish();
+    lock_release(&collector.lock);
+    restore_signals(signals);
+}
+
+bool collector_run_to_end(void)
+{
+    if (lock_any_held())
+        return false;
+    uint32_t before = cycle_last().number;
+    if (!collector_run(CYCLE_REQUEST) || cycle_last().number == before)
+        return false;
+    finish_sweep();
+    return true;
+}
+
+bool collector_ask_and_wait(uint32_t commands, _Atomic uint32_t *done)
+{
+    if (thread_cache.in_hook || lock_any_held() || !may_run())
+        return false;
+    uint64_t signals = block_signals();
+    bool there = have_thread() && collector.thread.own_files;
+    if (there)
+        collector_ask(commands);
+    park_begin(entry_stack);
+    while (there && acquire_load(done) != 1) {
+        futex_wait_for(done, 0, RETIRER_NS);
+        there = have_thread() && collector.thread.own_files;
+    }
+    park_end();
+    restore_signals(signals);
+    return acquire_load(done) == 1;
+}
+
+bool collector_change(void (*read)(struct collector_terms *out))
+{
+    struct collector_terms terms;
+    if (lock_any_held() || collector.stack_top == NULL ||
+        collector.pid != (int32_t)syscall0(__NR_getpid))
+        return false;
+    uint64_t signals = block_signals();
+    lock_acquire(&collector.lock);
+    read(&terms);
+    relaxed_store(&collector.min_heap, terms.min_heap);
+    cycle_change(&(struct pacer_settings){terms.percent, terms.min_heap, terms.limit},
+                 terms.confirm);
+    lock_release(&collector.lock);
+    restore_signals(signals);
+    return true;
+}
+
+void collector_inhibit(void)
+{
+    atomic_fetch_add(&collector.inhibited, 1);
+}
+
+void collector_enable(void)
+{
+    uint32_t now = relaxed_load(&collector.inhibited);
+    while (now != 0 && !atomic_compare_exchange_weak(&collector.inhibited, &now, now - 1))
+        continue;
+}
+
+bool collector_is_inhibited(void)
+{
+    return relaxed_load(&collector.inhibited) != 0;
 }
 
 /* The heap has come near its goal or has passed it, and the cycle that was to end before that has
@@ -530,7 +616,7 @@ static void keep_pace(size_t upcoming)
 void collector_on_pressure(size_t upcoming)
 {
     /* Nothing is there yet that could be worth a cycle: one large block is about to come. */
-    if (heap_used() < collector.settings.min_heap || !may_run())
+    if (heap_used() < relaxed_load(&collector.min_heap) || !may_begin(CYCLE_GROWTH))
         return;
     uint64_t signals = block_signals();
     bool due = !under_way() && !cycle_is_resting();
@@ -548,7 +634,7 @@ void collector_on_pressure(size_t upcoming)
 /* The next one is asked for; the one before must have ended, so that they keep the pace. */
 void collector_on_stress(void)
 {
-    if (!may_run())
+    if (!may_begin(CYCLE_STRESS))
         return;
     uint64_t signals = block_signals();
     if (in_background(CYCLE_STRESS)) {
@@ -586,6 +672,11 @@ const char *collector_reason_not_run(void)
 {
     const char *disabled = relaxed_load(&collector.disabled);
     return disabled != NULL ? disabled : relaxed_load(&collector.not_run);
+}
+
+bool collector_is_disabled(void)
+{
+    return relaxed_load(&collector.disabled) != NULL;
 }
 
 void collector_disable(const char *reason)

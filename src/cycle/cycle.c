@@ -646,6 +646,17 @@ static int64_t memory_room(const struct cycle_order *order)
     return cycle.settings.limit - (int64_t)((slabs << SLAB_SHIFT) + meta_used());
 }
 
+/* Without files of its own: the control group's limit is asked for by the next cycle. */
+void cycle_change(const struct pacer_settings *pacing, unsigned confirm)
+{
+    struct cycle_order order = {0};
+    GC_ASSERT(lock_held(LOCK_CYCLE));
+    cycle.settings.limit = pacing->limit;
+    cycle.settings.confirm = confirm;
+    pacer_change(pacing);
+    set_plan(pacer_again(memory_room(&order)));
+}
+
 static void finish(const struct cycle_order *order)
 {
     struct cycle_record *r = &cycle.record;

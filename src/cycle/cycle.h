@@ -6,6 +6,7 @@
 #define GC_CYCLE_H
 
 #include "base/base.h"
+#include "cycle/pacer.h"
 #include "cycle/probation.h"
 #include "gc/roots.h"
 #include "heap/slab.h"
@@ -83,6 +84,8 @@ bool cycle_start(const struct cycle_settings *settings);
 /* Runs a cycle on the calling thread, whose stack below order->low is not scanned. NULL, or why it
  * could not be finished (a static text): then nothing was judged. */
 const char *cycle_collect(const struct cycle_order *order);
+/* New settings: the next cycle, and when it is due, go by them. */
+void cycle_change(const struct pacer_settings *pacing, unsigned confirm);
 /* Any thread: lets a mark that is under way be given up soon, and all others until told otherwise.
  * */
 void cycle_abort(bool abort);

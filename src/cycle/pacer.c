@@ -42,6 +42,8 @@ static struct {
     struct pacer_settings settings;
     int64_t backoff;
     int64_t net, returned;   /* when the last cycle ended */
+    struct pacer_input last; /* what was known of it; */
+    bool any;                /* if there was one */
     _Atomic uint64_t ns_per_kib;
     _Atomic int64_t roots;   /* bytes, in the last cycle */
 } pacer;
@@ -51,6 +53,7 @@ void pacer_start(const struct pacer_settings *settings)
     pacer.settings = *settings;
     pacer.backoff = 1;
     pacer.net = pacer.returned = 0;
+    pacer.any = false;
     relaxed_store(&pacer.roots, 0);
     relaxed_store(&pacer.ns_per_kib, NS_PER_KIB_FIRST);
 }
@@ -109,12 +112,10 @@ static void back_off(const struct pacer_input *in)
         pacer.backoff *= 2;
 }
 
-struct pacer_plan pacer_next(const struct pacer_input *in)
+static struct pacer_plan plan_after(const struct pacer_input *in)
 {
-    note_speed(in);
     if (pacer.settings.percent < 0)
         return in->room == INT64_MAX ? plan_from(0, NEVER, NEVER) : limited_plan(in);
-    back_off(in);
     int64_t growth = (in->live + in->roots) / 100 * pacer.settings.percent * pacer.backoff;
     growth = at_least_min_heap(growth, in->live);
     if (growth > in->room)
@@ -123,6 +124,27 @@ struct pacer_plan pacer_next(const struct pacer_input *in)
     int64_t rest = in->now + growth / REST_SHARE;
     int64_t trigger = in->before + growth - meanwhile - meanwhile / 2;
     return plan_from(in->before, trigger > rest ? trigger : rest, growth);
+}
+
+struct pacer_plan pacer_next(const struct pacer_input *in)
+{
+    note_speed(in);
+    if (pacer.settings.percent >= 0)
+        back_off(in);
+    pacer.last = *in;
+    pacer.any = true;
+    return plan_after(in);
+}
+
+void pacer_change(const struct pacer_settings *settings)
+{
+    pacer.settings = *settings;
+}
+
+struct pacer_plan pacer_again(int64_t room)
+{
+    pacer.last.room = room;
+    return pacer.any ? plan_after(&pacer.last) : pacer_first();
 }
 
 struct pacer_plan pacer_retry(int64_t now, int64_t live)

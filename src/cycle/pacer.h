@@ -38,6 +38,10 @@ void pacer_start(const struct pacer_settings *settings);
 struct pacer_plan pacer_first(void);
 /* After a cycle that ended thus. */
 struct pacer_plan pacer_next(const struct pacer_input *in);
+/* Changes what pacer_start was given; the plan is then made anew by pacer_again. */
+void pacer_change(const struct pacer_settings *settings);
+/* From what the last cycle was, if there was one, with `room` as it is now. */
+struct pacer_plan pacer_again(int64_t room);
 /* A cycle was due and could not run. `now`: heap_net(); `live`: heap_used(). */
 struct pacer_plan pacer_retry(int64_t now, int64_t live);
 /* How long marking a heap of so many bytes takes, and the roots with it, from what the last cycle

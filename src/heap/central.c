@@ -60,6 +60,7 @@ struct central {
     /* All under `lock`. */
     uint32_t first;          /* list of spans with free slots: index + 1, 0 = none */
     uint32_t transfer_count;
+    uint32_t taken;          /* slots of its spans that are not free */
     uint32_t transfer_low;   /* the least that it was since central_scavenge */
     bool used;               /* since then */
     struct record *spare_records; /* of retired traced spans, chained through their first words */
@@ -138,8 +139,9 @@ static bool span_is_due(const struct slab *span)
     return relaxed_load(&span->swept) != epoch && relaxed_load(&hot.epoch) == epoch;
 }
 
-static void span_count(struct slab *span, uint32_t freed)
+static void span_count(struct central *c, struct slab *span, uint32_t freed)
 {
+    c->taken -= freed;
     span->free_slots = (uint16_t)(span->free_slots + freed);
     span->idle = freed != 0 ? 0 : span->idle;
     relaxed_store(&span->swept, relaxed_load(&judge.epoch));
@@ -252,10 +254,11 @@ static uint32_t take_from_spans(struct central *c, void **items, uint32_t want,
     while (taken < want && c->first != 0) {
         struct slab *span = slab_at(c->first - 1);
         if (span_is_due(span))
-            span_count(span, judge_span(span));
+            span_count(c, span, judge_span(span));
         taken += span_take(span, items + taken, want - taken, untouched);
         span_settle(c, span, true);
     }
+    c->taken += taken;
     if (taken != 0)
         heap_note_used((int64_t)taken * size_classes[c->size_class].size);
     return taken;
@@ -323,6 +326,7 @@ static void give_to_spans(struct central *c, void **items, uint32_t count)
         GC_CHECK(slab_kind(slab) == SLAB_CLASSED && "a cached block lies in a span");
         given += span_give(c, slab_at(slab->head), items + given, count - given);
     }
+    c->taken -= count;
     heap_note_returned((int64_t)count * size_classes[c->size_class].size);
 }
 
@@ -427,7 +431,7 @@ void central_sweep_span(uint32_t head)
     if (span_is_due(span)) {
         uint32_t freed = judge_off_lock(c, span);
         if (is_span_of(head, size_class, traced)) {
-            span_count(span, freed);
+            span_count(c, span, freed);
             span_settle(c, span, true);
         }
     }
@@ -450,9 +454,17 @@ void central_recount(void)
         heap_note_reclaimed(uncounted, (uint64_t)uncounted * span->object_size);
         struct central *c = central_of(span->size_class, span->traced);
         lock_acquire(&c->lock);
+        c->taken -= uncounted;
         span_settle(c, span, true);
         lock_release(&c->lock);
     }
+}
+
+struct central_count central_count(unsigned size_class)
+{
+    struct central *c = central_of(size_class, false);
+    return (struct central_count){once(c->taken) + once(central_of(size_class, true)->taken),
+                                  once(c->transfer_count)};
 }
 
 static void retire_empty(struct central *c)

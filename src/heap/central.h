@@ -37,6 +37,12 @@ void central_let_go(const struct slab *span);
 void central_sweep_span(uint32_t head);
 /* In the child of fork, if somebody was sweeping in the parent: .inv.unlocked. */
 void central_recount(void);
+/* Ordinary and traced blocks of the class that are not in their spans, and how many of these lie in
+ * the transfer cache. Takes no lock: while others allocate, of about the same moment. */
+struct central_count {
+    uint32_t taken, transfer;
+};
+struct central_count central_count(unsigned size_class);
 /* Returns the transfer caches' blocks to their spans and empty spans to the page heap. */
 void central_trim(void);
 /* Now and then: returns what no one needed of the transfer caches since the last call, and spans

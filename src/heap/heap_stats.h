@@ -14,6 +14,8 @@ struct heap_stats {
     _Atomic uint64_t reclaimed_count;
     _Atomic int64_t large;            /* bytes in large blocks */
     _Atomic uint64_t large_count;
+    _Atomic uint64_t large_made;      /* large blocks ever allocated, */
+    _Atomic int64_t large_bytes_made; /* and their bytes, growth in place included */
 };
 
 extern struct heap_stats heap_stats;

@@ -21,6 +21,8 @@ static void note_added(int64_t bytes)
 {
     heap_note_used(bytes);
     relaxed_add(&heap_stats.large, bytes);
+    if (bytes > 0)
+        relaxed_add(&heap_stats.large_bytes_made, bytes);
 }
 
 static uint32_t take_run(uint32_t slabs, uint32_t alignment, bool *zeroed)
@@ -44,6 +46,7 @@ void *large_alloc(size_t size, size_t alignment, bool *zeroed)
     slab_at(head)->slack = (uint32_t)(bytes - size);
     note_added((int64_t)bytes);
     relaxed_add(&heap_stats.large_count, 1);
+    relaxed_add(&heap_stats.large_made, 1);
     uintptr_t start = slab_address(head);
     relaxed_store(slot_of(start), SLOT_CACHED);
     return (void *)start;

@@ -23,6 +23,7 @@
 #include "mutator/foreign.h"
 #include "mutator/guard.h"
 #include "mutator/sampler.h"
+#include "mutator/tally.h"
 #include "mutator/thread.h"
 #include "sys/lock.h"
 #include "sys/mem.h"
@@ -183,7 +184,8 @@ static uint64_t guard_mean(void)
 static unsigned event(struct thread *t, unsigned size_class)
 {
     struct magazine *m = &thread_cache.magazines[size_class];
-    int64_t done = t->loaded[size_class] - (m->until < 0 ? -1 : m->until - 1); /* .inv.until */
+    int32_t until = m->until < 0 ? -1 : m->until - 1; /* .inv.until */
+    int64_t done = (int64_t)thread_loaded_less(t->loaded[size_class], until);
     int64_t next = EVENT_MOST;
     unsigned due = settings.sampling == ALLOC_SAMPLE_ALL ? EVENT_TRACED : 0;
     uint32_t size = size_classes[size_class].size;
@@ -194,8 +196,11 @@ static unsigned event(struct thread *t, unsigned size_class)
         comes_due(&t->guard_left[size_class], done, &t->rng, guard_mean(), 2, &next))
         due |= EVENT_GUARDED;
     bool every = settings.sampling == ALLOC_SAMPLE_ALL || settings.stress != 0 || settings.junk;
+    thread_move(t);
+    t->made[size_class] += (uint64_t)done;
     t->loaded[size_class] = every ? 0 : (int32_t)next;
     m->until = t->loaded[size_class];
+    thread_move(t);
     return due;
 }
 
@@ -222,7 +227,10 @@ static void *take_uncached(unsigned size_class)
 {
     void *block = NULL;
     poll(0);
-    return central_fetch(size_class, &block, 1) == 0 ? NULL : make_live(block);
+    if (central_fetch(size_class, &block, 1) == 0)
+        return NULL;
+    relaxed_add(&tally_counters.uncached[size_class], 1);
+    return make_live(block);
 }
 
 static void note_birth(uint32_t stack, size_t size, uint64_t parts)
@@ -257,6 +265,15 @@ static void *take_guarded(size_t size, size_t alignment)
     return guard_take(size, alignment, stack, rng_next(&thread_cache.thread->rng) >> 32);
 }
 
+/* event() took it for one of the class: it is a guarded one, or there is none. */
+static void *counted_elsewhere(unsigned size_class, void *guarded)
+{
+    if (guarded != NULL)
+        relaxed_add(&tally_counters.guarded, 1);
+    thread_cache.thread->made[size_class]--;
+    return guarded;
+}
+
 static void *take_small(unsigned size_class, size_t size, size_t alignment)
 {
     void *block = NULL;
@@ -265,9 +282,13 @@ static void *take_small(unsigned size_class, size_t size, size_t alignment)
     unsigned due = event(thread_cache.thread, size_class);
     if (due & EVENT_GUARDED)
         block = take_guarded(size, alignment);
-    if (block == NULL && (due & EVENT_TRACED))
+    if (block != NULL)
+        return counted_elsewhere(size_class, block);
+    if (due & EVENT_TRACED)
         block = take_traced(size_class, size);
-    return block != NULL ? block : take_cached(size_class);
+    if (block == NULL)
+        block = take_cached(size_class);
+    return block != NULL ? block : counted_elsewhere(size_class, NULL);
 }
 
 static void note_large(void *block, uint32_t stack, size_t asked)
@@ -490,6 +511,7 @@ static void free_guarded(const char *call, void *p)
     struct guard_error error;
     if (guard_free(p, capture(), &error) != GUARD_NOTHING)
         report_guarded(call, &error);
+    relaxed_add(&tally_counters.guarded_freed, 1);
 }
 
 /* What the program asked for, and no byte more. */

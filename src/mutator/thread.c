@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "mutator/tally.h"
 #include "sys/lock.h"
 #include "sys/proc_mem.h"
 #include "sys/sandbox.h"
@@ -56,6 +57,8 @@ static void list_remove(struct thread *t)
     if (t->next != NULL)
         t->next->prev = t->prev;
     registry.count--;
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++)
+        relaxed_add(&tally_counters.ended[class], relaxed_load(&t->counted[class]));
     park_leave(t->park);
     give_spare(t);
 }
@@ -68,10 +71,13 @@ bool thread_attach(uintptr_t stack_hint)
     if (t == NULL)
         return false;
     t->cache = &thread_cache;
+    relaxed_store(&t->moves, 0);
     t->rng = mix64((uintptr_t)t ^ stack_hint);
     for (unsigned class = 0; class < SIZE_CLASS_COUNT; class++) {
         t->sample_left[class] = 0;
         t->loaded[class] = 0;
+        t->made[class] = 0;
+        relaxed_store(&t->counted[class], 0);
         t->seen[class].top = NULL;
     }
     lock_acquire(&registry.lock);

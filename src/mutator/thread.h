@@ -9,6 +9,7 @@
 #ifndef GC_THREAD_H
 #define GC_THREAD_H
 
+#include "base/atomic.h"
 #include "base/base.h"
 #include "heap/size_class.h"
 #include "mutator/park.h"
@@ -27,6 +28,9 @@ struct thread {
     int64_t sample_left[SIZE_CLASS_COUNT]; /* allocations until the next sampled one */
     int64_t guard_left[SIZE_CLASS_COUNT];  /* the same for the next guarded one */
     int32_t loaded[SIZE_CLASS_COUNT];      /* what `until` was last set to */
+    uint64_t made[SIZE_CLASS_COUNT];       /* allocations until then */
+    _Atomic uint32_t moves;                /* odd: made, loaded, magazines are being changed */
+    _Atomic uint64_t counted[SIZE_CLASS_COUNT]; /* allocations, at the last change */
     uint16_t capacity[SIZE_CLASS_COUNT];   /* of the magazines */
     uint32_t growths;                      /* of magazines, tried so far */
     struct {                               /* when room was last looked for there in vain */
@@ -40,6 +44,22 @@ struct thread {
     } seen[SIZE_CLASS_COUNT];
     void *items[THREAD_ITEMS];             /* the magazines' blocks */
 };
+
+/* Around a change of what must be read together (tally.c, .inv.moves). */
+GC_INLINE void thread_move(struct thread *t)
+{
+    relaxed_store(&t->moves, relaxed_load(&t->moves) + 1);
+    atomic_thread_fence(memory_order_release);
+}
+GC_INLINE bool thread_is_moving(const struct thread *t)
+{
+    return relaxed_load(&t->moves) % 2 != 0;
+}
+/* Allocations since `until` was `loaded`: .inv.until. */
+GC_INLINE uint64_t thread_loaded_less(int32_t loaded, int32_t until)
+{
+    return (uint64_t)((int64_t)loaded - (until < 0 ? -1 : until));
+}
 
 /* Registers the calling thread. False when memory is short: it stays a stranger. */
 bool thread_attach(uintptr_t stack_hint);

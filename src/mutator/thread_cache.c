@@ -52,18 +52,24 @@ static void begin_moving(struct thread_cache *cache)
 {
     cache->busy = 1;
     compiler_barrier();
+    thread_move(cache->thread);
 }
 
 static void end_moving(struct thread_cache *cache)
 {
+    thread_move(cache->thread);
     compiler_barrier();
     cache->busy = 0;
 }
 
 /* From here to reopen() malloc and free pass the magazine by: .inv.moving. Returns its `until`. */
-static int32_t close_magazine(struct magazine *m)
+static int32_t close_magazine(struct thread_cache *cache, unsigned size_class)
 {
+    struct magazine *m = &cache->magazines[size_class];
+    struct thread *t = cache->thread;
     int32_t until = m->until;
+    relaxed_store(&t->counted[size_class],
+                  t->made[size_class] + thread_loaded_less(t->loaded[size_class], until));
     m->until = 0;
     compiler_barrier();
     do { /* again, if a handler has freed something in between */
@@ -117,6 +123,7 @@ static void release_oldest(struct magazine *m, unsigned size_class, unsigned cou
 void cache_attach(struct thread_cache *cache, struct thread *thread)
 {
     unsigned at = 0;
+    cache->thread = thread;
     begin_moving(cache);
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
         void **items = &thread->items[at];
@@ -125,7 +132,6 @@ void cache_attach(struct thread_cache *cache, struct thread *thread)
         at += magazine_capacity(class);
     }
     GC_CHECK(at <= THREAD_ITEMS);
-    cache->thread = thread;
     cache->bytes = 0;
     cache->state = CACHE_ATTACHED;
     end_moving(cache);
@@ -144,10 +150,12 @@ static unsigned still_cached(void **items, unsigned count)
 /* The magazines stay closed. */
 void cache_flush(struct thread_cache *cache)
 {
+    bool half_way = thread_is_moving(cache->thread);
     begin_moving(cache);
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
         struct magazine *m = &cache->magazines[class];
-        close_magazine(m);
+        if (!half_way || m->until != 0) /* else it was closed, and has been counted */
+            close_magazine(cache, class);
         void **items = m->bottom;
         unsigned count = still_cached(items, closed_count(m));
         m->bottom = m->top;
@@ -156,8 +164,8 @@ void cache_flush(struct thread_cache *cache)
             central_release(class, items, count);
     }
     cache->state = CACHE_STRANGER;
-    cache->thread = NULL;
     end_moving(cache);
+    cache->thread = NULL;
 }
 
 static void set_capacity(struct thread_cache *cache, unsigned size_class, unsigned capacity)
@@ -170,7 +178,7 @@ static void set_capacity(struct thread_cache *cache, unsigned size_class, unsign
 static void shrink(struct thread_cache *cache, unsigned size_class, unsigned capacity)
 {
     struct magazine *m = &cache->magazines[size_class];
-    int32_t until = close_magazine(m);
+    int32_t until = close_magazine(cache, size_class);
     if (magazine_count(m) > capacity)
         release_oldest(m, size_class, magazine_count(m) - capacity);
     set_capacity(cache, size_class, capacity);
@@ -234,7 +242,7 @@ bool cache_refill(struct thread_cache *cache, unsigned size_class)
     if (magazine_count(m) != 0)
         return true;
     begin_moving(cache);
-    int32_t until = close_magazine(m);
+    int32_t until = close_magazine(cache, size_class);
     void **items = m->bottom;
     unsigned count = magazine_count(m); /* a handler may have freed some */
     if (count == 0) {
@@ -253,7 +261,7 @@ void cache_make_room(struct thread_cache *cache, unsigned size_class)
     if (magazine_room(m) != 0)
         return;
     begin_moving(cache);
-    int32_t until = close_magazine(m);
+    int32_t until = close_magazine(cache, size_class);
     unsigned count = magazine_count(m);
     if (count >= cache->thread->capacity[size_class] && grow(cache, size_class) <= count)
         release_oldest(m, size_class, (count + 1) / 2);

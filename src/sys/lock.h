@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #define LOCKS(X) \
+    X(STATISTICS) /* what the program asks for is put together in one place */ \
     X(REPORT)    /* one report at a time is written */ \
     X(PROFILE)   /* one profile at a time is written */ \
     X(CYCLE)     /* one cycle at a time; held from arming to the end of the pause */ \
@@ -20,6 +21,7 @@
     X(PAGE_HEAP) /* runs of slabs */ \
     X(SITES)     /* totals per allocation site */ \
     X(HISTORY)   /* cycles and moments that were */ \
+    X(OPTIONS)   /* options that change at run time */ \
     X(MODULES)   /* modules that were unloaded */ \
     X(META)      /* metadata memory */ \
     X(UNWIND)    /* libunwind's interpreter */

@@ -19,12 +19,13 @@
  *   - The file is named by the environment: it may be a FIFO (hence O_NONBLOCK), or huge.
  *   - A set-user-id program must not let its caller name files to read or write: give it no envp.
  *
- * Thread safety: options_parse() once, before there are threads; the others only touch what they
- * are given (and help reads `options`). */
+ * Thread safety: options_parse() once, before there are threads; options_set and what reads texts
+ * take the OPTIONS lock; the others only touch what they are given. */
 #include "sys/options.h"
 
 #include "base/check.h"
 #include "sys/file.h"
+#include "sys/lock.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
 
@@ -228,10 +229,8 @@ static void store_number(struct options *o, const struct option_row *row, int64_
 {
     if (row->kind == OPTION_KIND_ENUM)
         *(int *)field_of(o, row) = (int)value;
-    else if (row->kind == OPTION_KIND_SIZE)
-        *(uint64_t *)field_of(o, row) = (uint64_t)value;
-    else
-        *(int64_t *)field_of(o, row) = value;
+    else /* whole: it may be read meanwhile */
+        __atomic_store_n((int64_t *)field_of(o, row), value, __ATOMIC_RELAXED);
 }
 
 static void store_path(struct options *o, const struct option_row *row, struct slice path)
@@ -441,6 +440,61 @@ unsigned options_parse_text(struct options *into, const char *text, size_t lengt
     struct source from = {"GCMALLOC", complain_fd, 0};
     parse_items(into, text, length, &from);
     return from.complaints;
+}
+
+/* ---- at run time ---- */
+
+static struct lock lock = LOCK_INIT(OPTIONS);
+
+struct lock *options_lock(void)
+{
+    return &lock;
+}
+
+static const struct option_row *row_named(const char *name)
+{
+    return find_row((struct slice){name, strlen(name)});
+}
+
+enum option_result options_set(const char *name, const char *value)
+{
+    const struct option_row *row = row_named(name);
+    if (row == NULL)
+        return OPTION_UNKNOWN;
+    lock_acquire(&lock);
+    bool good = store_value(&options, row, trim((struct slice){value, strlen(value)}));
+    lock_release(&lock);
+    return good ? OPTION_SET : OPTION_BAD_VALUE;
+}
+
+long options_get(const char *name, char *buffer, size_t room)
+{
+    const struct option_row *row = row_named(name);
+    struct printer value;
+    char path[OPTION_PATH_MAX];
+    const char *text = path;
+    if (row == NULL)
+        return -1;
+    if (row->kind == OPTION_KIND_PATH) {
+        options_text(field_of(&options, row), path);
+    } else {
+        printer_start(&value, -1);
+        add_value(&value, row, &options);
+        text = value.text;
+    }
+    size_t length = strlen(text), shown = size_min(length, room == 0 ? 0 : room - 1);
+    if (room != 0) {
+        memcpy(buffer, text, shown);
+        buffer[shown] = 0;
+    }
+    return (long)length;
+}
+
+void options_text(const char field[OPTION_PATH_MAX], char out[OPTION_PATH_MAX])
+{
+    lock_acquire(&lock);
+    memcpy(out, field, OPTION_PATH_MAX);
+    lock_release(&lock);
 }
 
 /* ---- the file and the environment ---- */

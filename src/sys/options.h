@@ -3,7 +3,8 @@
  * The file is read first (same syntax; newlines separate as commas do; # starts a comment), the
  * variable after it, so that the variable wins. An unknown key or a malformed or out-of-range
  * value is named on standard error, one line each, and the default stays.
- * Written once by options_parse() before any other thread exists; read-only afterwards. */
+ * Written by options_parse() before any other thread exists. Some may change afterwards
+ * (options_set): numbers are read by once(), texts by options_text; the others are read-only. */
 #ifndef GC_OPTIONS_H
 #define GC_OPTIONS_H
 
@@ -36,6 +37,15 @@ void options_set_defaults(struct options *into);
 /* Every option with its value in `options`, default, range and meaning, to a descriptor;
  * options_parse() does it by itself for help=1. */
 void options_print_help(int fd);
+enum option_result { OPTION_SET, OPTION_UNKNOWN, OPTION_BAD_VALUE };
+/* The option of that name is set; `value` as after '=' in GCMALLOC. Nothing is said. Any thread. */
+enum option_result options_set(const char *name, const char *value);
+/* Its value as text, cut to `room` bytes, the last of them 0. Returns the length of all of it; -1:
+ * there is no such option. Any thread. */
+long options_get(const char *name, char *buffer, size_t room);
+/* A copy of a file name that may be changed meanwhile. Any thread. */
+void options_text(const char field[OPTION_PATH_MAX], char out[OPTION_PATH_MAX]);
+struct lock *options_lock(void);
 /* Calls visit for each option, with its value as text. */
 void options_each(void (*visit)(const char *name, const char *value, void *data), void *data);
 /* Value of NAME in envp, or NULL: getenv without libc. */

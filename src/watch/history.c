@@ -12,6 +12,8 @@
 #include "sys/clock.h"
 #include "sys/lock.h"
 
+#include <string.h>
+
 enum {
     /* A tenth of a second: 100 s until the first thinning. */
     APART_FIRST = 100000000,
@@ -28,6 +30,7 @@ static struct {
 /* By themselves: with zeros they take no room in the file. */
 static struct stats_cycle cycles[STATS_CYCLES];
 static struct stats_moment moments[STATS_HISTORY];
+static uint64_t paused[STATS_CYCLES], ended[STATS_CYCLES]; /* of cycles, side by side */
 
 static void thin_out(void)
 {
@@ -94,6 +97,9 @@ void history_add_cycle(const struct cycle_record *r, uint64_t resident)
     lock_acquire(&history.lock);
     history.sums.last = cycle_of(r);
     cycles[history.next++ % STATS_CYCLES] = history.sums.last;
+    uint32_t place = (r->number + STATS_CYCLES - 1) % STATS_CYCLES;
+    paused[place] = r->paused;
+    ended[place] = r->begun + r->took;
     history.sums.collector_time = r->total;
     history.sums.forced += r->reason != CYCLE_GROWTH;
     history.sums.pause_total += r->paused;
@@ -111,6 +117,14 @@ struct history_sums history_sums(void)
     struct history_sums sums = history.sums;
     lock_release(&history.lock);
     return sums;
+}
+
+void history_pauses(uint64_t paused_out[STATS_CYCLES], uint64_t ended_out[STATS_CYCLES])
+{
+    lock_acquire(&history.lock);
+    memcpy(paused_out, paused, sizeof paused);
+    memcpy(ended_out, ended, sizeof ended);
+    lock_release(&history.lock);
 }
 
 uint32_t history_cycles(struct stats_cycle out[STATS_CYCLES])

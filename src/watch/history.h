@@ -20,6 +20,9 @@ struct history_sums {
     struct stats_cycle last;    /* number 0: there was none */
 };
 struct history_sums history_sums(void);
+/* How long each of the last cycles stopped the program, and when it ended (ns since the start):
+ * those of cycle n at [(n + STATS_CYCLES - 1) % STATS_CYCLES], as in Go's PauseNs. */
+void history_pauses(uint64_t paused_out[STATS_CYCLES], uint64_t ended_out[STATS_CYCLES]);
 /* Copies what is kept, oldest first; returns how many there are. */
 uint32_t history_cycles(struct stats_cycle out[STATS_CYCLES]);
 uint32_t history_moments(struct stats_moment out[STATS_HISTORY]);

@@ -5,7 +5,6 @@
 #include "heap/heap_stats.h"
 #include "heap/meta.h"
 #include "heap/page_heap.h"
-#include "mutator/thread.h"
 #include "watch/history.h"
 #include "watch/stack_table.h"
 
@@ -44,11 +43,18 @@ static void read_cycles(struct totals *t)
     t->reclaiming = last->reclaiming;
 }
 
-void stats_read(struct totals *t, uint64_t resident)
+static void read_all(struct totals *t, const struct tally *tally, uint64_t resident)
 {
     struct probation_status trust = probation_status();
     struct stack_table_stats stacks = stack_table_stats();
-    *t = (struct totals){.resident_bytes = resident, .threads = thread_count()};
+    *t = (struct totals){
+        .resident_bytes = resident,
+        .threads = tally->threads,
+        .mallocs = tally_sum(tally->mallocs),
+        .frees = tally_sum(tally->frees),
+        .live_bytes = tally->live_bytes,
+        .cached_bytes = tally->cached_bytes,
+    };
     read_heap(t);
     read_cycles(t);
     t->contradictions = trust.contradictions;
@@ -56,4 +62,17 @@ void stats_read(struct totals *t, uint64_t resident)
     t->probation_passed = trust.passed;
     t->stacks = stacks.stacks;
     t->stack_table_bytes = stacks.bytes;
+}
+
+void stats_read(struct totals *t, uint64_t resident)
+{
+    struct tally tally;
+    tally_read(&tally, TALLY_OBSERVER);
+    read_all(t, &tally, resident);
+}
+
+void stats_read_all(struct totals *t, struct tally *tally)
+{
+    tally_read(tally, TALLY_PROGRAM);
+    read_all(t, tally, 0);
 }

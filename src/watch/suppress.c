@@ -7,6 +7,7 @@
 #include "base/pattern.h"
 #include "heap/meta.h"
 #include "sys/file.h"
+#include "sys/options.h"
 #include "sys/print.h"
 #include "watch/leak_report.h"
 #include "watch/stack_table.h"
@@ -21,8 +22,10 @@ struct suppression {
 
 static struct {
     struct suppression *patterns;
+    char *text;          /* FILE_MOST + 1 bytes, and so many patterns, once there was a file */
     size_t count;
-} suppress;
+    char path[OPTION_PATH_MAX]; /* the last one */
+} suppress = {.path = "off"};
 
 /* ---- the file ---- */
 
@@ -62,21 +65,31 @@ static void add_lines(const char *path, char *text)
     }
 }
 
+static bool have_memory(void)
+{
+    if (suppress.text == NULL)
+        suppress.text = meta_alloc(FILE_MOST + 1);
+    if (suppress.patterns == NULL)
+        suppress.patterns = meta_alloc(PATTERNS_MOST * sizeof(struct suppression));
+    return suppress.text != NULL && suppress.patterns != NULL;
+}
+
 void suppress_start(const char *path)
 {
-    if (suppress.patterns != NULL || strcmp(path, "off") == 0)
+    if (strncmp(suppress.path, path, sizeof suppress.path) == 0)
         return;
-    char *text = meta_alloc(FILE_MOST + 1);
-    suppress.patterns = meta_alloc(PATTERNS_MOST * sizeof(struct suppression));
-    if (text == NULL || suppress.patterns == NULL)
+    memcpy(suppress.path, path, size_min(strlen(path) + 1, sizeof suppress.path));
+    suppress.count = 0;
+    if (strcmp(path, "off") == 0 || !have_memory())
         return;
-    long length = file_read(path, text, FILE_MOST + 1);
+    memset(suppress.text, 0, FILE_MOST + 1); /* of the file before */
+    long length = file_read(path, suppress.text, FILE_MOST + 1);
     if (length < 0)
         print_error("suppressions: cannot read '%s' (error %ld); none is used", path, -length);
     else if (length > FILE_MOST)
         print_error("suppressions: '%s' is longer than 64 KiB; none is used", path);
     else
-        add_lines(path, text);
+        add_lines(path, suppress.text);
 }
 
 /* ---- leaks ---- */

@@ -13,7 +13,8 @@
 struct leak_group;
 struct printer;
 
-/* Reads the file; "off": there is none. What is wrong with it is said. */
+/* Reads the file, unless it was the last one; "off": there is none. What is wrong with it is said.
+ * */
 void suppress_start(const char *path);
 /* Takes those that match out of groups[0, count), and counts them; returns how many are left. */
 size_t suppress_apply(struct leak_group *groups, size_t count);

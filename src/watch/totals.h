@@ -43,7 +43,11 @@
     X(stacks, GAUGE, "distinct stacks of allocations") \
     X(stack_table_bytes, GAUGE, "bytes that they take") /* BuckHashSys */ \
     X(meta_bytes, GAUGE, "bytes of the library's own data") /* GCSys and MSpanSys */ \
-    X(resident_bytes, GAUGE, "resident memory of the process")
+    X(resident_bytes, GAUGE, "resident memory of the process") \
+    X(mallocs, COUNTER, "blocks ever allocated") /* Mallocs */ \
+    X(frees, COUNTER, "blocks that were freed or reclaimed") /* Frees */ \
+    X(live_bytes, GAUGE, "bytes in blocks that are neither freed nor reclaimed") /* Alloc */ \
+    X(cached_bytes, GAUGE, "bytes of free blocks in caches")
 
 struct totals {
 #define TOTALS_FIELD(name, kind, help) uint64_t name;

@@ -269,6 +269,25 @@ static void test_mark_time(void)
     EXPECT(pacer_mark_time(mib) == guess);
 }
 
-UNIT_MAIN(TEST(test_goal), TEST(test_least), TEST(test_backoff), TEST(test_growing),
+/* Settings that change between two cycles count from then on, and do not back off once more. */
+static void test_change(void)
+{
+    struct pacer_settings half = {50, 0, 0}, never = {-1, 0, 0}, whole = {100, 0, 0};
+    start(100, 8 * mib);
+    EXPECT(same_plan(pacer_again(INT64_MAX), pacer_first()));
+    pacer_change(&whole);
+    EXPECT(pacer_again(INT64_MAX).growth == GROWTH_LEAST);
+    EXPECT(next(100 * mib, 0, 50 * mib) == 100 * mib);
+    pacer_change(&half);
+    EXPECT(pacer_again(INT64_MAX).growth == 50 * mib);
+    pacer_change(&never);
+    EXPECT(pacer_again(INT64_MAX).trigger > (int64_t)1 << 50);
+    pacer_change(&whole);
+    EXPECT(pacer_again(INT64_MAX).growth == 100 * mib);
+    EXPECT(pacer_again(10 * mib).growth == 10 * mib && pacer_again(10 * mib).goal == 10 * mib);
+    EXPECT(next(100 * mib, 0, 50 * mib) == 100 * mib);
+}
+
+UNIT_MAIN(TEST(test_change), TEST(test_goal), TEST(test_least), TEST(test_backoff), TEST(test_growing),
           TEST(test_one_percent), TEST(test_trigger), TEST(test_rest), TEST(test_never),
           TEST(test_min_heap), TEST(test_retry), TEST(test_limit), TEST(test_mark_time))

@@ -265,6 +265,36 @@ static void test_help(void)
     EXPECT(strstr(said, "\nmin_heap   96M        32M        0..1T ") != NULL);
 }
 
-UNIT_MAIN(TEST(test_defaults), TEST(test_values), TEST(test_sizes), TEST(test_blanks_and_comments),
+static void has(const char *name, const char *value)
+{
+    char text[OPTION_PATH_MAX];
+    EXPECT(options_get(name, text, sizeof text) == (long)strlen(value));
+    EXPECT_TEXT(text, value);
+}
+
+static void test_at_run_time(void)
+{
+    char three[3] = "xx", path[OPTION_PATH_MAX], long_name[OPTION_PATH_MAX];
+    options_set_defaults(&options);
+    memset(long_name, 'a', sizeof long_name - 1);
+    long_name[sizeof long_name - 1] = 0;
+    EXPECT(options_set("percent", " 30\t") == OPTION_SET && options.percent == 30);
+    EXPECT(options_set("percent", "30x") == OPTION_BAD_VALUE && options.percent == 30);
+    EXPECT(options_set("percents", "30") == OPTION_UNKNOWN);
+    EXPECT(options_set("", "30") == OPTION_UNKNOWN && options_set("percent", "") == OPTION_BAD_VALUE);
+    EXPECT(options_set("limit", "3G") == OPTION_SET);
+    EXPECT(options_set("report", long_name) == OPTION_SET);
+    has("percent", "30");
+    has("limit", "3G");
+    has("mode", "collect");
+    has("report", long_name); /* whole, where a complaint would cut it */
+    EXPECT(options_get("limit", three, 2) == 2);
+    EXPECT_TEXT(three, "3");
+    EXPECT(options_get("limit", NULL, 0) == 2 && options_get("limits", three, 3) == -1);
+    options_text(options.report, path);
+    EXPECT_TEXT(path, long_name);
+}
+
+UNIT_MAIN(TEST(test_at_run_time), TEST(test_defaults), TEST(test_values), TEST(test_sizes), TEST(test_blanks_and_comments),
           TEST(test_complaints), TEST(test_hostile_text), TEST(test_random_text),
           TEST(test_env_lookup), TEST(test_file), TEST(test_unreadable_file), TEST(test_help))

@@ -1,0 +1,182 @@
+/* gcmalloc.h -- the collector, for programs that know it is there.
+ *
+ * All of it is optional. A program links against nothing, runs with or without the library, and may
+ * call any of these functions either way. Without the library (gcmalloc_active() is 0) each does
+ * the sensible thing that stands in its comment, or fails with ENOSYS. C11 and C++11; GNU C.
+ *
+ * Words. A *block* is what malloc, or any of its family, has returned and free has not taken. It is
+ * *reachable* if the program could still find it: memory that the program can write holds its
+ * address, or an address inside it. Sizes are in bytes, times in nanoseconds.
+ *
+ * Errors. Functions that return int return 0, or -1 with errno: EINVAL (NULL or not the start of a
+ * block of this library's; a value out of range), ENOMEM, ENOSYS (no library, mode=off, or no
+ * memory for a collector), EAGAIN (it cannot be done now: gcmalloc_reason() says why, or the call
+ * comes from a signal handler that has interrupted malloc). No function aborts for a bad argument,
+ * and none changes errno if it succeeds.
+ *
+ * Where they may be called. Any thread, any time, unless the comment says otherwise; also in fork's
+ * child. Not in a signal handler, except gcmalloc_active, gcmalloc_read_stats, gcmalloc_disable,
+ * gcmalloc_enable and gcmalloc_collect_soon. Finalizers and cleanups may call all of them but
+ * gcmalloc_collect, which returns -1 with EDEADLK there.
+ *
+ * How it works. Each function here is an inline one that looks whether the library has one of that
+ * name, by way of the global offset table: a weak symbol alone would be found missing once and for
+ * all by the linker of a program that is not position-independent. */
+#ifndef GCMALLOC_H
+#define GCMALLOC_H
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GCMALLOC_VERSION 1
+
+/* GCMALLOC_FUNCTION(type, name, (parameters), (arguments), otherwise): `otherwise` is what is done
+ * without the library. GCMALLOC_ACTION: the same for a function that returns nothing. */
+#ifdef GCMALLOC_IMPLEMENTATION
+#define GCMALLOC_FUNCTION(type, name, parameters, arguments, otherwise) \
+    __attribute__((visibility("default"))) type name parameters;
+#define GCMALLOC_ACTION(name, parameters, arguments) \
+    __attribute__((visibility("default"))) void name parameters;
+#else
+#define GCMALLOC_FIND(name, found) \
+    __asm__(".weak " #name "\n\tmovq " #name "@GOTPCREL(%%rip), %0" : "=r"(found))
+#define GCMALLOC_FUNCTION(type, name, parameters, arguments, otherwise) \
+    static __inline__ type name parameters __asm__("gcmalloc_inline_" #name); \
+    static __inline__ type name parameters \
+    { \
+        type(*found) parameters; \
+        GCMALLOC_FIND(name, found); \
+        if (found) \
+            return found arguments; \
+        otherwise; \
+    }
+#define GCMALLOC_ACTION(name, parameters, arguments) \
+    static __inline__ void name parameters __asm__("gcmalloc_inline_" #name); \
+    static __inline__ void name parameters \
+    { \
+        void(*found) parameters; \
+        GCMALLOC_FIND(name, found); \
+        if (found) \
+            found arguments; \
+    }
+#endif
+#define GCMALLOC_ABSENT return (errno = ENOSYS, -1)
+
+/* ---- 1. statistics --------------------------------------------------------------------------- */
+
+enum { GCMALLOC_PAUSES = 256, GCMALLOC_SIZES = 96 };
+
+/* Go's MemStats (runtime.MemStats, whose words are taken where the thing is the same), and what is
+ * ours. New fields come at the end.
+ *
+ * Exact, for a program of one thread, and for what other threads did before they came to rest:
+ * mallocs, frees, by_size, and what is made of them: alloc, total_alloc, heap_alloc, heap_objects,
+ * cached. While other threads allocate, these may miss some of their calls, and the blocks that are
+ * on their way between a thread's cache and the heap; they catch up when the thread comes to rest.
+ * In a sandbox (seccomp) the other threads' caches are not looked at: their frees count when they
+ * leave the cache. Counters never fall. Sizes are those of the classes (malloc_usable_size, and the
+ * byte that `past_end` costs), not what was asked for. Not counted: blocks of libc's own malloc,
+ * which serves where the heap is full. */
+struct gcmalloc_stats {
+    size_t size;              /* in: sizeof(struct gcmalloc_stats) of the caller; out: bytes that
+                               * were filled */
+    uint64_t alloc;           /* bytes in live blocks */
+    uint64_t total_alloc;     /* bytes ever allocated; growth of large blocks in place included */
+    uint64_t sys;             /* bytes of memory that the kernel has not got back, at most */
+    uint64_t mallocs, frees;  /* blocks ever allocated; freed or reclaimed. A block that realloc has
+                               * moved is freed, and another one allocated */
+    /* heap_alloc: as alloc; heap_sys: address space used so far; heap_idle: of it, what is free, in
+     * runs of 64 KiB; heap_inuse: the rest; heap_released: of heap_idle, what the kernel has back;
+     * heap_objects: live blocks. */
+    uint64_t heap_alloc, heap_sys, heap_idle, heap_inuse, heap_released, heap_objects;
+    uint64_t stack_inuse;     /* bytes of stacks that the last cycle read */
+    uint64_t mcache_inuse;    /* bytes of thread caches' tables */
+    uint64_t buck_hash_sys;   /* bytes of recorded stacks */
+    uint64_t gc_sys;          /* bytes of the library's own data */
+    uint64_t next_gc;         /* bytes of heap at which the next cycle should end; 0: none yet */
+    uint64_t last_gc;         /* when the last one ended, ns since 1970; 0: none yet */
+    uint64_t pause_total_ns;
+    uint64_t pause_ns[GCMALLOC_PAUSES];   /* ring: the pauses of cycle n at [(n + 255) % 256] */
+    uint64_t pause_end[GCMALLOC_PAUSES];  /* when the cycle ended, ns since 1970 */
+    uint32_t num_gc, num_forced_gc;
+    double gc_cpu_fraction;   /* of the processors' time since the start */
+    uint32_t enable_gc;       /* 0: mode=off, or it cannot run, or it is disabled */
+    uint32_t debug_gc;        /* gctrace */
+    struct gcmalloc_by_size {
+        uint32_t size;        /* of the blocks of this class; 0, in the first row: of no class, the
+                               * large ones and the guarded ones (guard=N). Rows behind the last
+                               * class are 0 */
+        uint64_t mallocs, frees;
+    } by_size[GCMALLOC_SIZES];
+    /* Not in Go. */
+    uint64_t live;            /* bytes that the last mark reached */
+    uint64_t unreached_blocks, unreached_bytes;    /* by the last mark */
+    uint64_t reclaimed_blocks, reclaimed_bytes;    /* ever */
+    uint64_t contradictions;  /* blocks used though no pointer to them had been found */
+    uint64_t pinned, ignored, finalizers, weak_references; /* how many there are */
+    uint32_t threads;
+    uint32_t probation_needed, probation_passed;
+    uint32_t reclaiming;      /* 1: leaks are reclaimed */
+    uint64_t cached;          /* bytes of free blocks in caches: alloc + cached is what mallinfo2
+                               * calls uordblks + hblkhd */
+};
+/* Fills *stats up to stats->size. Some microseconds, and one for each thread; stops nothing, but
+ * waits while the world is stopped. EINVAL: no stats, or a size below that of its first field.
+ * EAGAIN: a signal handler has interrupted malloc or this function. Without the library: ENOSYS,
+ * nothing is filled. */
+GCMALLOC_FUNCTION(int, gcmalloc_read_stats, (struct gcmalloc_stats *stats), (stats),
+                  (void)stats; GCMALLOC_ABSENT)
+
+/* ---- 2. control ------------------------------------------------------------------------------ */
+
+/* 1: the library is there and collects. 0 also while it cannot: mode=off, in a sandbox. */
+GCMALLOC_FUNCTION(int, gcmalloc_active, (void), (), return 0)
+/* Why nothing is collected or reclaimed now, in words; NULL: it is. A static text. */
+GCMALLOC_FUNCTION(const char *, gcmalloc_reason, (void), (), return "libgcmalloc is not loaded")
+/* A cycle from beginning to end, swept (Go's runtime.GC). Returns when it is over: one that was
+ * under way is waited for, and another one begun. EAGAIN: none could be finished. */
+GCMALLOC_FUNCTION(int, gcmalloc_collect, (void), (), GCMALLOC_ABSENT)
+/* One begins soon, on the collector's thread. */
+GCMALLOC_FUNCTION(int, gcmalloc_collect_soon, (void), (), GCMALLOC_ABSENT)
+/* Go's debug.SetGCPercent and SetMemoryLimit: a new value, and the old one is returned. percent
+ * below 0: never by growth, -1 is returned for it; limit 0: none of one's own. What is above the
+ * option's range becomes its end. They count from now on; a cycle under way is waited for. Without
+ * the library: 100, and 0. */
+GCMALLOC_FUNCTION(int64_t, gcmalloc_set_percent, (int64_t percent), (percent),
+                  return ((void)percent, 100))
+GCMALLOC_FUNCTION(uint64_t, gcmalloc_set_limit, (uint64_t bytes), (bytes), return ((void)bytes, 0))
+/* Go's debug.FreeOSMemory: a cycle, and everything free goes back to the kernel at once, but what
+ * lies in threads' caches. -1: no cycle could be run; what is free has gone back all the same. */
+GCMALLOC_FUNCTION(int, gcmalloc_give_back, (void), (), GCMALLOC_ABSENT)
+/* No cycle begins between the two, on whatever thread, also none that is asked for (EAGAIN), but
+ * the one at exit, which is the leak report; they nest, and an enable too many does nothing. A
+ * cycle under way goes on. fork's child has what its parent had. */
+GCMALLOC_ACTION(gcmalloc_disable, (void), ())
+GCMALLOC_ACTION(gcmalloc_enable, (void), ())
+/* An option of GCMALLOC by its name. get: its value as text into buffer[room], cut if need be and
+ * ended with 0; returns the length that it has, or -1 (EINVAL: there is no such option). set: the
+ * same text as in GCMALLOC; only options that may change at run time (EPERM: not this one):
+ * percent, limit, confirm, gctrace, max_leaks, suppressions; and report, profile, exitcode, if one
+ * of the three was on when the program began: else no leaks are recorded. */
+GCMALLOC_FUNCTION(long, gcmalloc_get_option, (const char *name, char *buffer, size_t room),
+                  (name, buffer, room), (void)name;
+                  (void)buffer; (void)room; GCMALLOC_ABSENT)
+GCMALLOC_FUNCTION(int, gcmalloc_set_option, (const char *name, const char *value), (name, value),
+                  (void)name; (void)value; GCMALLOC_ABSENT)
+/* A leak report, or a profile for the gcmalloc command, to a file, now, after a cycle. The path is
+ * as in GCMALLOC: %p is the process id; for a report also "stderr". The collector's thread writes
+ * it. EIO: it could not be written, which is also said on standard error; EAGAIN: there can be no
+ * such thread. Stacks are there as far as they are recorded (see gcmalloc_set_option). */
+GCMALLOC_FUNCTION(int, gcmalloc_report, (const char *path), (path), (void)path; GCMALLOC_ABSENT)
+GCMALLOC_FUNCTION(int, gcmalloc_profile, (const char *path), (path), (void)path; GCMALLOC_ABSENT)
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
