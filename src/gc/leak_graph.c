@@ -136,7 +136,8 @@ static void tag_indirect(const struct block *target, void *data)
 static void tag_targets(const struct block *b, uint8_t byte, void *data)
 {
     (void)byte;
-    each_target(b->start, b->size, tag_indirect, data);
+    if (!b->head->leaf)
+        each_target(b->start, b->size, tag_indirect, data);
 }
 
 static void flood_push(const struct block *b, void *data)
@@ -144,7 +145,8 @@ static void flood_push(const struct block *b, void *data)
     if (bit(graph.flooded, b->start))
         return;
     set_bit(graph.flooded, b->start, true);
-    worklist_push(data, (struct work){b->start, b->size});
+    if (!b->head->leaf)
+        worklist_push(data, (struct work){b->start, b->size});
 }
 
 static void flood(struct worklist *work, const struct block *head)

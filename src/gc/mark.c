@@ -102,7 +102,7 @@ void mark_note_claim(uintptr_t block, uint8_t epoch)
 
 static void test_word(struct marker *m, uintptr_t word)
 {
-    struct work found;
+    struct found found;
     uint8_t seen;
     if (!mark_find(word, &found))
         return;
@@ -337,10 +337,10 @@ void mark_recover_span(struct marker *m, uint32_t index)
         return;
     uint32_t object = once(head->object_size), slots = once(head->slots);
     for (uint32_t slot = 0; slot < slots; slot++) {
-        struct work block;
+        struct found block;
         uintptr_t start = slab_address(index) + (uintptr_t)slot * object;
         if (arena_contains(start) && relaxed_load(slot_of(start)) == m->epoch &&
-            mark_find(start, &block) && block.start == start &&
+            mark_find(start, &block) && block.start == start && !block.leaf &&
             block.size <= relaxed_load(&arena.end) - start)
             recover_block(m, start, block.size);
     }
@@ -393,7 +393,7 @@ static unsigned marked_ones(size_t from, size_t to, uint8_t epoch)
 /* The part [start, end) of one span of slots. Neighbours are scanned as one range. */
 static void rescan_slots(struct marker *m, uintptr_t start, uintptr_t end, uint32_t object)
 {
-    struct work block;
+    struct found block;
     uintptr_t from = start, to = start; /* found, and not yet scanned */
     if (mark_find(start, &block) && relaxed_load(slot_of(block.start)) == m->epoch) {
         to = block.start + block.size;
@@ -418,13 +418,15 @@ static void rescan_slots(struct marker *m, uintptr_t start, uintptr_t end, uint3
 
 static void rescan_large(struct marker *m, uintptr_t start, uintptr_t end)
 {
-    struct work block;
+    struct found block;
     if (mark_find(start, &block) && relaxed_load(slot_of(block.start)) == m->epoch &&
         block.start + block.size > start)
         rescan(m, block.start < start ? start - mark_overlap() : start,
                size_min(end + mark_overlap(), align_down(block.start + block.size, WORD_SIZE)));
 }
 
+/* What is read of a descriptor was written before the span's memory was, whose page the barrier
+ * has reported: a span that was of leaves, and is not any more, is not passed over. */
 void mark_dirty_range(struct marker *m, uintptr_t start, uintptr_t end)
 {
     for (uintptr_t at = start, to; at < end; at = to) {
@@ -432,6 +434,8 @@ void mark_dirty_range(struct marker *m, uintptr_t start, uintptr_t end)
         enum slab_kind kind = (enum slab_kind)slab_kind(slab);
         uint32_t object = once(slab->object_size);
         to = size_min(end, align_down(at, SLAB_SIZE) + SLAB_SIZE);
+        if (once(slab->leaf) != 0) /* .inv.leaf */
+            continue;
         if (kind == SLAB_CLASSED && object != 0)
             rescan_slots(m, at, to, object);
         else if (kind == SLAB_LARGE)

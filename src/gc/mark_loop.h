@@ -27,6 +27,9 @@
  *                freed, or somebody else has marked it, and there is nothing to do.
  *   .inv.torn    Until then the fields may be any mixture of old and new. What is computed from
  *                them must only be a readable address: a start at or before the word, in the arena.
+ *   .inv.leaf    A leaf block (heap/slab.h) is marked, and never read: it is on no list, and dirty
+ *                pages of it are passed over. Whether it is one stands in each descriptor of its
+ *                span, and is read before the compare-and-swap (.inv.cas).
  *   .inv.stale   A block may be freed and used again while it is on a list. Its memory stays mapped
  *                (protected.h has the exception), and words that are no longer pointers keep
  *                garbage for a cycle.
@@ -49,8 +52,14 @@ GC_INLINE void mark_prefetch(uintptr_t word)
     __builtin_prefetch((const void *)(word + mark_reach[hot.slab_class[slab] >> SIZE_CLASS_SHIFT]));
 }
 
+struct found {
+    uintptr_t start;
+    size_t size;
+    bool leaf;
+};
+
 /* The block that a word lies in, by descriptors that may be changing: .inv.torn. */
-GC_INLINE bool mark_find(uintptr_t word, struct work *out)
+GC_INLINE bool mark_find(uintptr_t word, struct found *out)
 {
     struct slab *slab = slab_at(slab_index_of(word));
     if (slab_kind(slab) < SLAB_CLASSED)
@@ -62,6 +71,7 @@ GC_INLINE bool mark_find(uintptr_t word, struct work *out)
         return false;
     out->start = first + slot * object;
     out->size = object != 0 ? object : once(slab_at(head)->bytes);
+    out->leaf = once(slab->leaf) != 0;
     return word - out->start < (object != 0 ? object : arena_size());
 }
 
@@ -83,14 +93,22 @@ GC_INLINE bool mark_claim(uint8_t epoch, uintptr_t block, uint8_t *seen)
     return claimed;
 }
 
-GC_INLINE void mark_push(struct marker *m, struct work found)
+GC_INLINE void mark_count(struct marker *m, size_t bytes)
 {
     m->marked_blocks++;
-    m->marked_bytes += found.size;
-    found.size = align_down(found.size, WORD_SIZE);
-    if (found.size >= SPARSE_LEAST && m->pagemap != NULL)
-        found.start |= WORK_SPARSE;
-    worklist_push(&m->work, found);
+    m->marked_bytes += bytes;
+}
+
+/* It has just been marked, and is to be read. */
+GC_INLINE void mark_push(struct marker *m, struct found found)
+{
+    mark_count(m, found.size);
+    if (found.leaf)
+        return;
+    struct work work = {found.start, align_down(found.size, WORD_SIZE)};
+    if (work.size >= SPARSE_LEAST && m->pagemap != NULL)
+        work.start |= WORK_SPARSE;
+    worklist_push(&m->work, work);
 }
 
 #ifdef LOOP_NAME
@@ -103,7 +121,7 @@ LOOP_TARGET bool LOOP_NAME(struct marker *m)
     uint32_t halves = m->halves;
     bool stop = false;
     while (!stop) {
-        struct work found;
+        struct found found;
         for (; live < MARK_FIFO && count != 0; live++) {
             uintptr_t word = words[--count];
             mark_prefetch(word);
@@ -116,10 +134,9 @@ LOOP_TARGET bool LOOP_NAME(struct marker *m)
         live--;
         if (mark_find(word, &found) && mark_claim(epoch, found.start, &seen)) {
             size_t size_in_words = found.size / WORD_SIZE;
-            if (found.size <= m->at_once &&
+            if (found.size <= m->at_once && !found.leaf &&
                 count + (size_in_words << halves) <= MARK_WORDS - MARK_FIFO) {
-                m->marked_blocks++;
-                m->marked_bytes += found.size;
+                mark_count(m, found.size);
                 m->scanned_bytes += found.size;
                 count += LOOP_HITS((const uintptr_t *)found.start, size_in_words, base, extent,
                                    words + count);

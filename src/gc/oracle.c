@@ -151,7 +151,7 @@ static void drain(void)
     mark_flush(oracle.m);
     while (list->count != 0) {
         struct work item = list->items[--list->count];
-        if (block_find(item.start, &b))
+        if (block_find(item.start, &b) && !b.head->leaf)
             read_block(&b);
         mark_flush(oracle.m);
     }

@@ -45,7 +45,8 @@ enum {
     /* Blocks in the transfer cache of a class, and their bytes: two full batches of magazines. */
     TRANSFER_MOST = 2 * CENTRAL_BATCH_MOST,
     TRANSFER_BYTES = 512 << 10,
-    CENTRALS = 2 * SIZE_CLASS_COUNT,
+    KINDS = 4,
+    CENTRALS = KINDS * SIZE_CLASS_COUNT,
     /* A batch that covers so much memory that was never touched has it populated. */
     POPULATE_LEAST = 4 * PAGE_SIZE,
     /* slab.idle: the pages have been given to the kernel. */
@@ -56,7 +57,7 @@ struct central {
     struct lock lock;
     /* Fixed by central_init(). */
     uint8_t size_class;
-    bool traced;
+    bool traced, leaf;
     /* All under `lock`. */
     uint32_t first;          /* list of spans with free slots: index + 1, 0 = none */
     uint32_t transfer_count;
@@ -69,16 +70,22 @@ struct central {
 static struct central centrals[CENTRALS];
 static void *transfer[SIZE_CLASS_COUNT][TRANSFER_MOST];
 
-static struct central *central_of(unsigned size_class, bool traced)
+static struct central *central_of(unsigned size_class, bool traced, bool leaf)
 {
-    return &centrals[size_class + (traced ? SIZE_CLASS_COUNT : 0)];
+    return &centrals[size_class + (traced + 2u * leaf) * SIZE_CLASS_COUNT];
+}
+
+static struct central *central_of_span(const struct slab *span)
+{
+    return central_of(span->size_class, span->traced, span->leaf);
 }
 
 void central_init(void)
 {
     for (unsigned i = 0; i < CENTRALS; i++) {
         centrals[i].lock.rank = LOCK_CENTRAL;
-        centrals[i].traced = i >= SIZE_CLASS_COUNT;
+        centrals[i].traced = i / SIZE_CLASS_COUNT % 2 != 0;
+        centrals[i].leaf = i / SIZE_CLASS_COUNT / 2 != 0;
         centrals[i].size_class = (uint8_t)(i % SIZE_CLASS_COUNT);
     }
 }
@@ -165,7 +172,7 @@ static bool span_new(struct central *c)
     uint32_t head = c->traced && records == NULL ? NO_SLAB : page_heap_alloc(slabs, 1, &zeroed);
     if (head == NO_SLAB)
         return false;
-    slab_make_classed(head, c->size_class, c->traced);
+    slab_make_classed(head, c->size_class, c->traced, c->leaf);
     slab_at(head)->records = records;
     slab_at(head)->touched = zeroed ? 0 : (uint16_t)(slabs * (SLAB_SIZE / GRANULE));
     list_add(c, slab_at(head));
@@ -285,7 +292,7 @@ static bool central_grow(struct central *c)
 
 uint32_t central_fetch(unsigned size_class, void **items, uint32_t want)
 {
-    struct central *c = central_of(size_class, false);
+    struct central *c = central_of(size_class, false, false);
     struct page_range untouched = {0, 0};
     lock_acquire(&c->lock);
     c->used = true;
@@ -338,7 +345,7 @@ static uint32_t transfer_room(const struct central *c)
 
 void central_release(unsigned size_class, void **items, uint32_t count)
 {
-    struct central *c = central_of(size_class, false);
+    struct central *c = central_of(size_class, false, false);
     lock_acquire(&c->lock);
     c->used = true;
     uint32_t room = (uint32_t)size_min(count, transfer_room(c));
@@ -350,41 +357,41 @@ void central_release(unsigned size_class, void **items, uint32_t count)
 
 void central_return(unsigned size_class, void **items, uint32_t count)
 {
-    struct central *c = central_of(size_class, false);
+    struct central *c = central_of(size_class, false, false);
     lock_acquire(&c->lock);
     give_to_spans(c, items, count);
     lock_release(&c->lock);
 }
 
-void *central_fetch_traced(unsigned size_class, struct record record)
+void *central_fetch_single(unsigned size_class, const struct record *record, bool leaf)
 {
-    struct central *c = central_of(size_class, true);
+    struct central *c = central_of(size_class, record != NULL, leaf);
     struct page_range untouched;
     void *item = NULL;
     struct block b;
     lock_acquire(&c->lock);
     if (take_from_spans(c, &item, 1, &untouched) == 0 && central_grow(c))
         take_from_spans(c, &item, 1, &untouched);
-    if (item != NULL && block_find((uintptr_t)item, &b))
-        b.head->records[b.slot] = record;
+    if (item != NULL && record != NULL && block_find((uintptr_t)item, &b))
+        b.head->records[b.slot] = *record;
     lock_release(&c->lock);
     return item;
 }
 
-void central_release_traced(const struct block *block)
+void central_release_single(const struct block *block)
 {
-    struct central *c = central_of(block->head->size_class, true);
+    struct central *c = central_of_span(block->head);
     void *item = (void *)block->start;
     lock_acquire(&c->lock);
     give_to_spans(c, &item, 1);
     lock_release(&c->lock);
 }
 
-static bool is_span_of(uint32_t index, unsigned size_class, bool traced)
+static bool is_span_of(uint32_t index, const struct central *c)
 {
     const struct slab *slab = slab_at(index);
     return slab_kind(slab) == SLAB_CLASSED && slab->head == index &&
-           slab->size_class == size_class && slab->traced == traced;
+           slab->size_class == c->size_class && slab->traced == c->traced && slab->leaf == c->leaf;
 }
 
 /* .inv.unlocked */
@@ -404,20 +411,20 @@ struct slab *central_hold_span(uint32_t head)
 {
     struct slab *span = slab_at(head);
     unsigned size_class = once(span->size_class);
-    bool traced = once(span->traced);
     if (size_class == 0 || size_class >= SIZE_CLASS_COUNT)
         return NULL;
-    lock_acquire(&central_of(size_class, traced)->lock);
+    struct central *c = central_of(size_class, once(span->traced) != 0, once(span->leaf) != 0);
+    lock_acquire(&c->lock);
     /* It may have been retired, and remade, since the caller looked. */
-    if (is_span_of(head, size_class, traced))
+    if (is_span_of(head, c))
         return span;
-    lock_release(&central_of(size_class, traced)->lock);
+    lock_release(&c->lock);
     return NULL;
 }
 
 void central_let_go(const struct slab *span)
 {
-    lock_release(&central_of(span->size_class, span->traced)->lock);
+    lock_release(&central_of_span(span)->lock);
 }
 
 void central_sweep_span(uint32_t head)
@@ -425,12 +432,10 @@ void central_sweep_span(uint32_t head)
     struct slab *span = central_hold_span(head);
     if (span == NULL)
         return;
-    unsigned size_class = span->size_class;
-    bool traced = span->traced;
-    struct central *c = central_of(size_class, traced);
+    struct central *c = central_of_span(span);
     if (span_is_due(span)) {
         uint32_t freed = judge_off_lock(c, span);
-        if (is_span_of(head, size_class, traced)) {
+        if (is_span_of(head, c)) {
             span_count(c, span, freed);
             span_settle(c, span, true);
         }
@@ -452,7 +457,7 @@ void central_recount(void)
         uncounted -= span->free_slots;
         span->free_slots = (uint16_t)(span->free_slots + uncounted);
         heap_note_reclaimed(uncounted, (uint64_t)uncounted * span->object_size);
-        struct central *c = central_of(span->size_class, span->traced);
+        struct central *c = central_of_span(span);
         lock_acquire(&c->lock);
         c->taken -= uncounted;
         span_settle(c, span, true);
@@ -462,9 +467,10 @@ void central_recount(void)
 
 struct central_count central_count(unsigned size_class)
 {
-    struct central *c = central_of(size_class, false);
-    return (struct central_count){once(c->taken) + once(central_of(size_class, true)->taken),
-                                  once(c->transfer_count)};
+    struct central_count sum = {0, once(centrals[size_class].transfer_count)};
+    for (unsigned i = size_class; i < CENTRALS; i += SIZE_CLASS_COUNT)
+        sum.taken += once(centrals[i].taken);
+    return sum;
 }
 
 static void retire_empty(struct central *c)

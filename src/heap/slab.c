@@ -16,24 +16,31 @@ static void fill(uint32_t head, uint32_t from, uint32_t to, const struct slab *c
         GC_ASSERT(slab_kind(slab) == SLAB_TAKEN);
         slab->size_class = common->size_class;
         slab->traced = common->traced;
+        slab->leaf = common->leaf;
         slab->magic = common->magic;
         slab->object_size = common->object_size;
         slab->slots = common->slots;
         slab->head = head;
+        slab->watched = 0;
         release_store(&slab->kind, common->kind);
     }
 }
 
 static const struct slab large_common = {.kind = SLAB_LARGE, .slots = 1};
 
-void slab_make_classed(uint32_t head, unsigned size_class, bool traced)
+/* What free() is told of each slab of such a span: the class, or 0 for the slow path. */
+static uint16_t told_of(const struct slab *slab)
+{
+    bool slow = slab->kind != SLAB_CLASSED || slab->traced || slab->leaf || hot.slow_free;
+    return slow ? 0 : (uint16_t)(slab->size_class << SIZE_CLASS_SHIFT);
+}
+
+void slab_make_classed(uint32_t head, unsigned size_class, bool traced, bool leaf)
 {
     const struct size_class *class = &size_classes[size_class];
     struct slab common = {.kind = SLAB_CLASSED, .size_class = (uint8_t)size_class,
-                          .traced = traced, .magic = class->magic, .object_size = class->size,
-                          .slots = class->slots};
-    bool slow = traced || hot.slow_free;
-    uint16_t told = slow ? 0 : (uint16_t)(size_class << SIZE_CLASS_SHIFT); /* to free() */
+                          .traced = traced, .leaf = leaf, .magic = class->magic,
+                          .object_size = class->size, .slots = class->slots};
     struct slab *slab = slab_at(head);
     slab->next = slab->prev = 0;
     slab->free_slots = class->slots;
@@ -42,7 +49,7 @@ void slab_make_classed(uint32_t head, unsigned size_class, bool traced)
     slab->records = NULL;
     relaxed_store(&slab->swept, relaxed_load(&hot.epoch));
     for (uint32_t i = 0; i < class->slabs; i++)
-        hot.slab_class[head + i] = told;
+        hot.slab_class[head + i] = told_of(&common);
     fill(head, 0, class->slabs, &common);
 }
 
@@ -58,7 +65,32 @@ void slab_make_large(uint32_t head, uint32_t slabs, size_t bytes)
 
 void slab_extend_large(uint32_t head, uint32_t old, uint32_t more)
 {
-    fill(head, old, old + more, &large_common);
+    struct slab common = large_common;
+    common.leaf = slab_at(head)->leaf;
+    fill(head, old, old + more, &common);
+}
+
+void slab_set_leaf(uint32_t head)
+{
+    uint32_t slabs = slab_at(head)->slabs;
+    for (uint32_t i = 0; i < slabs; i++)
+        slab_at(head + i)->leaf = 1;
+}
+
+void slab_watch(uintptr_t block)
+{
+    uint32_t index = slab_index_of(block);
+    slab_at(index)->watched++;
+    hot.slab_class[index] = 0;
+}
+
+void slab_unwatch(uintptr_t block)
+{
+    uint32_t index = slab_index_of(block);
+    struct slab *slab = slab_at(index);
+    GC_ASSERT(slab->watched != 0);
+    if (--slab->watched == 0)
+        hot.slab_class[index] = told_of(slab);
 }
 
 void slab_unmake(uint32_t head, uint32_t slabs)

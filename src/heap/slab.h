@@ -36,7 +36,10 @@ struct slab {
     uint32_t magic;         /* granule offset -> slot index; 0 for a large block */
     uint32_t object_size;   /* bytes of a slot; 0 for a large block */
     uint16_t slots;         /* in the span; 1 for a large block */
+    uint8_t leaf;           /* no pointer is looked for in its blocks; slab_set_leaf for a large
+                             * one, before it is live */
     uint32_t head;          /* index of the head slab */
+    uint16_t watched;       /* how many blocks that begin here are: slab_watch. WATCHES lock */
 
     union {
         struct {            /* SLAB_CLASSED head. CENTRAL lock of its class */
@@ -81,7 +84,13 @@ GC_INLINE uint32_t slab_index(const struct slab *slab)
 }
 
 /* Fills the descriptors of a span; its slot bytes are 0 already (.inv.free_zero). */
-void slab_make_classed(uint32_t head, unsigned size_class, bool traced);
+void slab_make_classed(uint32_t head, unsigned size_class, bool traced, bool leaf);
+/* The large block of the span at `head`, which is not live yet, holds no pointers. */
+void slab_set_leaf(uint32_t head);
+/* From here to as many slab_unwatch, free() of a block that begins in the same slab takes the slow
+ * path. The caller holds the WATCHES lock, and the block is live. */
+void slab_watch(uintptr_t block);
+void slab_unwatch(uintptr_t block);
 void slab_make_large(uint32_t head, uint32_t slabs, size_t bytes);
 /* Adds `more` taken slabs to the large block of `old` slabs at `head`. */
 void slab_extend_large(uint32_t head, uint32_t old, uint32_t more);

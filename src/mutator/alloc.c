@@ -22,6 +22,7 @@
 #include "heap/page_heap.h"
 #include "mutator/foreign.h"
 #include "mutator/guard.h"
+#include "mutator/pins.h"
 #include "mutator/sampler.h"
 #include "mutator/tally.h"
 #include "mutator/thread.h"
@@ -57,6 +58,12 @@ enum {
     /* What an event says of its allocation. */
     EVENT_TRACED = 1,
     EVENT_GUARDED = 2,
+};
+
+/* What the program asks for. */
+struct request {
+    size_t size, alignment;
+    bool leaf;
 };
 
 static struct alloc_settings settings;
@@ -212,6 +219,12 @@ static void *make_live(void *block)
     return block;
 }
 
+static void *take_single(unsigned size_class, const struct record *record, bool leaf)
+{
+    poll(0);
+    return make_live(central_fetch_single(size_class, record, leaf));
+}
+
 static void *take_cached(unsigned size_class)
 {
     struct magazine *m = &thread_cache.magazines[size_class];
@@ -223,14 +236,12 @@ static void *take_cached(unsigned size_class)
     return make_live(*--m->top);
 }
 
-static void *take_uncached(unsigned size_class)
+static void *take_uncached(unsigned size_class, bool leaf)
 {
-    void *block = NULL;
-    poll(0);
-    if (central_fetch(size_class, &block, 1) == 0)
-        return NULL;
-    relaxed_add(&tally_counters.uncached[size_class], 1);
-    return make_live(block);
+    void *block = take_single(size_class, NULL, leaf);
+    if (block != NULL)
+        relaxed_add(&tally_counters.uncached[size_class], 1);
+    return block;
 }
 
 static void note_birth(uint32_t stack, size_t size, uint64_t parts)
@@ -245,15 +256,14 @@ static void note_death(uint32_t stack, size_t size, uint64_t parts)
         settings.hooks.died(stack, size, parts);
 }
 
-static void *take_traced(unsigned size_class, size_t size)
+static void *take_traced(unsigned size_class, size_t size, bool leaf)
 {
-    uint32_t stack = capture();
-    if (stack == 0)
+    struct record record = {capture(), (uint32_t)size};
+    if (record.stack == 0)
         return NULL;
-    poll(0);
-    void *block = central_fetch_traced(size_class, (struct record){stack, (uint32_t)size});
-    note_birth(block != NULL ? stack : 0, size, parts_of_class[size_class]);
-    return make_live(block);
+    void *block = take_single(size_class, &record, leaf);
+    note_birth(block != NULL ? record.stack : 0, size, parts_of_class[size_class]);
+    return block;
 }
 
 /* NULL: none is to be had. Its stack is recorded whatever `stacks` says. */
@@ -278,43 +288,58 @@ static void *take_small(unsigned size_class, size_t size, size_t alignment)
 {
     void *block = NULL;
     if (!cached())
-        return take_uncached(size_class);
+        return take_uncached(size_class, false);
     unsigned due = event(thread_cache.thread, size_class);
     if (due & EVENT_GUARDED)
         block = take_guarded(size, alignment);
     if (block != NULL)
         return counted_elsewhere(size_class, block);
     if (due & EVENT_TRACED)
-        block = take_traced(size_class, size);
+        block = take_traced(size_class, size, false);
     if (block == NULL)
         block = take_cached(size_class);
     return block != NULL ? block : counted_elsewhere(size_class, NULL);
 }
 
-static void note_large(void *block, uint32_t stack, size_t asked)
+/* Never a guarded one, which would be read as a root. */
+static void *take_small_leaf(unsigned size_class, size_t size)
+{
+    void *block = NULL;
+    if (!cached())
+        return take_uncached(size_class, true);
+    if (event(thread_cache.thread, size_class) & EVENT_TRACED)
+        block = take_traced(size_class, size, true);
+    if (block == NULL)
+        block = take_single(size_class, NULL, true);
+    return block != NULL ? block : counted_elsewhere(size_class, NULL);
+}
+
+static void note_large(void *block, uint32_t stack, const struct request *r)
 {
     struct slab *head = slab_at(slab_index_of((uintptr_t)block));
     head->stack = stack;
-    head->slack = (uint32_t)(head->bytes - asked);
+    head->slack = (uint32_t)(head->bytes - r->size);
+    if (r->leaf)
+        slab_set_leaf(slab_index(head));
 }
 
-/* `size` bytes, of which the program has asked for `asked`. */
-static void *take_large(size_t size, size_t asked, size_t alignment, bool *zeroed)
+/* `size` bytes, of which the program has asked for r->size. */
+static void *take_large(size_t size, const struct request *r, size_t alignment, bool *zeroed)
 {
     uint32_t stack = settings.sampling == ALLOC_SAMPLE_NONE ? 0 : capture();
     poll(size);
     void *block = large_alloc(size, alignment, zeroed);
     if (block != NULL)
-        note_large(block, stack, asked);
-    note_birth(block != NULL ? stack : 0, asked, SAMPLER_PARTS);
+        note_large(block, stack, r);
+    note_birth(block != NULL ? stack : 0, r->size, SAMPLER_PARTS);
     return make_live(block);
 }
 
 /* One attempt from the arena. */
-static void *take(size_t size, size_t alignment, bool *zeroed)
+static void *take(const struct request *r, bool *zeroed)
 {
+    size_t padded = r->size + hot.pad, alignment = size_max(r->alignment, GRANULE);
     *zeroed = false;
-    size_t padded = size + hot.pad;
     if (settings.whole_pages) {
         padded = align_up(padded, PAGE_SIZE);
         alignment = size_max(alignment, PAGE_SIZE);
@@ -322,36 +347,48 @@ static void *take(size_t size, size_t alignment, bool *zeroed)
     unsigned class = alignment <= GRANULE
                          ? (padded <= SIZE_CLASS_MAX ? size_class_of(padded) : 0)
                          : size_class_of_aligned(padded, alignment);
-    return class != 0 ? take_small(class, size, size_max(alignment, GRANULE))
-                      : take_large(padded, size, size_max(alignment, GRANULE), zeroed);
+    if (class == 0)
+        return take_large(padded, r, alignment, zeroed);
+    return r->leaf ? take_small_leaf(class, r->size) : take_small(class, r->size, alignment);
 }
 
-static void *take_foreign(size_t size, size_t alignment, bool *zeroed)
+static void *take_foreign(const struct request *r, bool *zeroed)
 {
     *zeroed = false;
-    return alignment <= GRANULE ? foreign_malloc(size) : foreign_memalign(alignment, size);
+    return r->alignment <= GRANULE ? foreign_malloc(r->size)
+                                   : foreign_memalign(r->alignment, r->size);
 }
 
-static void *obtain(size_t size, size_t alignment, bool *zeroed)
+static void *obtain(struct request r, bool *zeroed)
 {
-    if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX)
+    if (r.size > PTRDIFF_MAX || r.alignment > PTRDIFF_MAX)
         return fail();
-    if (!settings.arena || alignment > ALIGNMENT_MOST || lock_any_held()) /* .inv.handler */
-        return take_foreign(size, alignment, zeroed);
+    if (!settings.arena || r.alignment > ALIGNMENT_MOST || lock_any_held()) /* .inv.handler */
+        return take_foreign(&r, zeroed);
     cached();
     count_stress();
-    void *block = take(size, alignment, zeroed);
+    void *block = take(&r, zeroed);
     if (block == NULL && !thread_cache.in_hook && settings.hooks.exhausted != NULL &&
-        settings.hooks.exhausted(size))
-        block = take(size, alignment, zeroed);
-    return block != NULL ? block : take_foreign(size, alignment, zeroed);
+        settings.hooks.exhausted(r.size))
+        block = take(&r, zeroed);
+    return block != NULL ? block : take_foreign(&r, zeroed);
+}
+
+static void *obtain_junk(struct request r)
+{
+    bool zeroed;
+    void *block = obtain(r, &zeroed);
+    return settings.junk && block != NULL ? memset(block, JUNK_NEW, r.size) : block;
 }
 
 void *alloc_aligned(size_t alignment, size_t size)
 {
-    bool zeroed;
-    void *block = obtain(size, alignment, &zeroed);
-    return settings.junk && block != NULL ? memset(block, JUNK_NEW, size) : block;
+    return obtain_junk((struct request){size, alignment, false});
+}
+
+void *alloc_leaf(size_t size)
+{
+    return obtain_junk((struct request){size, GRANULE, true});
 }
 
 void *alloc_malloc(size_t size)
@@ -367,7 +404,7 @@ void *alloc_calloc(size_t count, size_t size)
         return fail();
     if (!settings.arena)
         return bytes > PTRDIFF_MAX ? fail() : foreign_calloc(bytes);
-    void *block = obtain(bytes, GRANULE, &zeroed);
+    void *block = obtain((struct request){bytes, GRANULE, false}, &zeroed);
     if (block != NULL && !zeroed)
         memset(block, 0, bytes);
     return block;
@@ -485,13 +522,15 @@ static void free_block(const char *call, const struct block *b)
     if (lock_any_held()) /* .inv.handler: it stays, and a later cycle finds it */
         return;
     end_life(call, b, large ? SLOT_FREE : SLOT_CACHED);
+    if (slab_at(slab_index_of(b->start))->watched != 0) /* nobody watches it anew: it is free */
+        pins_end(b->start);
     note_death(block_stack(b), block_requested(b), alloc_parts(b));
     if (hot.slow_free)
         overwrite(b);
     if (large)
         large_free(b->head);
-    else if (b->head->traced)
-        central_release_traced(b);
+    else if (b->head->traced || b->head->leaf)
+        central_release_single(b);
     else
         give_cached(b);
 }
@@ -509,6 +548,8 @@ static _Noreturn void report_guarded(const char *call, const struct guard_error 
 static void free_guarded(const char *call, void *p)
 {
     struct guard_error error;
+    if (!lock_any_held())
+        pins_end((uintptr_t)p);
     if (guard_free(p, capture(), &error) != GUARD_NOTHING)
         report_guarded(call, &error);
     relaxed_add(&tally_counters.guarded_freed, 1);
@@ -543,6 +584,25 @@ void alloc_free(void *p)
         free_foreign(p);
 }
 
+/* Libc's own blocks are not known one by one. */
+enum alloc_use alloc_use(const void *p)
+{
+    struct block b;
+    struct guard_error e;
+    enum found found = p == NULL ? FOUND_NOTHING : find(p, &b);
+    if (found == FOUND_LIVE) {
+        touch(&b);
+        return slot_is_live(relaxed_load(slot_of(b.start))) ? ALLOC_BLOCK : ALLOC_NONE;
+    }
+    if (found != FOUND_FOREIGN)
+        return ALLOC_NONE;
+    if (guard_owns(p))
+        return guard_look(p, &e) == GUARD_NOTHING && e.start == (uintptr_t)p ? ALLOC_BLOCK
+                                                                             : ALLOC_NONE;
+    uintptr_t hint = park_self == NULL ? 0 : park_self->stack_hint;
+    return foreign_origin(p, hint) == FOREIGN_LIBC ? ALLOC_LIBC : ALLOC_NONE;
+}
+
 size_t alloc_usable_size(const void *p)
 {
     struct block b;
@@ -554,9 +614,9 @@ size_t alloc_usable_size(const void *p)
     return b.size - hot.pad;
 }
 
-static void *copy_to_new(void *p, size_t old, size_t size)
+static void *copy_to_new(void *p, size_t old, size_t size, bool leaf)
 {
-    void *to = alloc_malloc(size);
+    void *to = leaf ? alloc_leaf(size) : alloc_malloc(size);
     if (to != NULL)
         memcpy(to, p, size_min(old, size));
     return to;
@@ -568,7 +628,8 @@ static void *move_large(const struct block *b, size_t size)
     bool zeroed;
     if (size_min(b->size, size) < MOVE_PAGES_LEAST)
         return NULL;
-    void *to = take_large(size + hot.pad, size, GRANULE, &zeroed);
+    struct request r = {size, GRANULE, b->head->leaf != 0};
+    void *to = take_large(size + hot.pad, &r, GRANULE, &zeroed);
     if (to == NULL)
         return NULL;
     size_t bytes = align_up(size_min(b->size, size), PAGE_SIZE);
@@ -611,7 +672,7 @@ static void *realloc_own(struct block *b, void *p, size_t size)
     }
     void *to = slab_kind(b->head) == SLAB_LARGE ? move_large(b, size) : NULL;
     if (to == NULL)
-        to = copy_to_new(p, b->size, size);
+        to = copy_to_new(p, b->size, size, b->head->leaf != 0);
     if (to == NULL)
         return size < b->size ? p : NULL;
     free_block("realloc", b);
@@ -622,7 +683,7 @@ static void *realloc_own(struct block *b, void *p, size_t size)
 static void *realloc_guarded(void *p, size_t size)
 {
     size_t old = guarded_size("realloc", p);
-    void *to = size == 0 ? NULL : copy_to_new(p, old, size);
+    void *to = size == 0 ? NULL : copy_to_new(p, old, size, false);
     if (size != 0 && to == NULL)
         return size < old ? p : NULL;
     free_guarded("realloc", p);

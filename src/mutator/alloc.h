@@ -61,10 +61,21 @@ void alloc_interrupt(void);
 uint64_t alloc_parts(const struct block *block);
 
 void *alloc_malloc(size_t size);
+/* As alloc_malloc; no pointer is looked for in it, nor in what realloc makes of it. (Libc's blocks,
+ * where there is no room for it in the arena, are roots like all of libc's memory.) */
+void *alloc_leaf(size_t size);
 void *alloc_calloc(size_t count, size_t size);
 void *alloc_realloc(void *p, size_t size);
 /* `alignment` is a power of two. */
 void *alloc_aligned(size_t alignment, size_t size);
+/* What the program means when it shows us an address, as a block that it uses: it counts as
+ * reachable, now. */
+enum alloc_use {
+    ALLOC_NONE,  /* no block begins there that is in use */
+    ALLOC_BLOCK,
+    ALLOC_LIBC,  /* of libc's heap, where no block is ever reclaimed */
+};
+enum alloc_use alloc_use(const void *p);
 void alloc_free(void *p);
 size_t alloc_usable_size(const void *p);
 

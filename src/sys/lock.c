@@ -40,7 +40,7 @@ void lock_region_end(void)
 }
 
 #if GC_CHECK_LEVEL >= 1
-static __thread uint8_t ranks_held[LOCK_RANK_COUNT];
+static __thread uint16_t ranks_held[LOCK_RANK_COUNT]; /* fork takes every central lock at once */
 
 static void check_acquire(const struct lock *lock)
 {

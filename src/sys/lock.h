@@ -23,6 +23,9 @@
     X(HISTORY)   /* cycles and moments that were */ \
     X(OPTIONS)   /* options that change at run time */ \
     X(MODULES)   /* modules that were unloaded */ \
+    X(ROOTS)     /* ranges that the program adds to the roots, or takes away */ \
+    X(POOLS)     /* the list of object pools, and what they share between threads */ \
+    X(WATCHES)   /* blocks whose free() is watched: pins */ \
     X(META)      /* metadata memory */ \
     X(UNWIND)    /* libunwind's interpreter */
 

@@ -19,7 +19,7 @@
 
 #include <stdio.h>
 
-enum { CENTRALS = 2 * SIZE_CLASS_COUNT, GRANULES = SLAB_SIZE / GRANULE, COMPLAINTS_MOST = 20 };
+enum { CENTRALS = 4 * SIZE_CLASS_COUNT, GRANULES = SLAB_SIZE / GRANULE, COMPLAINTS_MOST = 20 };
 
 static struct {
     const char *when;
@@ -150,10 +150,11 @@ static void check_common(uint32_t index, const struct slab *head, unsigned class
     const struct slab *slab = slab_at(index);
     expect(slab_kind(slab) == slab_kind(head), "one kind in a span", index);
     expect(slab->head == slab_index(head), "head", index);
-    expect(slab->size_class == head->size_class && slab->traced == head->traced, "class", index);
+    expect(slab->size_class == head->size_class && slab->traced == head->traced &&
+           slab->leaf == head->leaf, "class", index);
     expect(slab->magic == size_classes[class].magic && slab->slots == head->slots &&
            slab->object_size == size_classes[class].size, "descriptor of the class", index);
-    bool slow = head->traced || hot.slow_free;
+    bool slow = head->traced || head->leaf || slab->watched != 0 || hot.slow_free;
     expect(hot.slab_class[index] == (slow ? 0 : class << SIZE_CLASS_SHIFT), "slab_class", index);
     expect(arena.slab_dirty[index] == 1, "a slab in use counts as dirty", index);
 }
@@ -174,6 +175,11 @@ static uint32_t check_slots(uint32_t index, const struct slab *head, uint32_t sl
     return free;
 }
 
+static uint32_t central_of(const struct slab *span)
+{
+    return span->size_class + (span->traced + 2u * span->leaf) * SIZE_CLASS_COUNT;
+}
+
 static uint32_t check_classed(uint32_t index)
 {
     const struct slab *head = slab_at(index);
@@ -182,9 +188,7 @@ static uint32_t check_classed(uint32_t index)
         expect(false, "a span begins with its head, and has a class", index);
         return 1;
     }
-    uint32_t slabs = size_classes[class].slabs, central = class;
-    if (head->traced)
-        central += SIZE_CLASS_COUNT;
+    uint32_t slabs = size_classes[class].slabs, central = central_of(head);
     for (uint32_t i = 0; i < slabs; i++)
         check_common(index + i, head, class);
     expect(head->slots == size_classes[class].slots && slab_span(head) == slabs, "size", index);
@@ -213,7 +217,7 @@ static void check_lists(void)
             const struct slab *span = slab_at(ref - 1);
             expect(span->prev == previous, ".inv.listed: links agree", ref - 1);
             expect(span->listed && slab_kind(span) == SLAB_CLASSED && span->head == ref - 1 &&
-                   span->size_class + (span->traced ? SIZE_CLASS_COUNT : 0u) == i,
+                   central_of(span) == i,
                    ".inv.listed: spans of one class", ref - 1);
             previous = ref;
             ref = span->next;

@@ -149,7 +149,7 @@ static void exhaust(void)
         count += got;
     EXPECT(count == 15 * 409 && own(items, count, 10, items));
     EXPECT(central_fetch(10, &items[count], 1) == 0 && central_fetch(1, &items[count], 1) == 0);
-    EXPECT(central_fetch_traced(3, (struct record){1, 1}) == NULL);
+    EXPECT(central_fetch_single(3, &(struct record){1, 1}, false) == NULL);
     EXPECT(heap_check("full", &census) && census.cached == count && census.unused == 0);
     for (uint32_t i = 0; i < count; i += got)
         central_release(10, &items[i], got = (uint32_t)size_min(count - i, 256));
@@ -333,7 +333,7 @@ static void release_traced(void *block)
 {
     struct block b;
     EXPECT(block_find((uintptr_t)block, &b) && byte_of(block) == SLOT_CACHED);
-    central_release_traced(&b);
+    central_release_single(&b);
 }
 
 /* Records stay with their blocks while spans come and go, and are taken up again by the next. */
@@ -347,14 +347,14 @@ static void traced(void)
     for (uint32_t round = 0; round < 20; round++) {
         unsigned wrong = 0;
         for (uint32_t i = 0; i < BLOCKS; i++) {
-            items[i] = central_fetch_traced(8, (struct record){round * BLOCKS + i + 1, i % 128});
+            items[i] = central_fetch_single(8, &(struct record){round * BLOCKS + i + 1, i % 128}, false);
             wrong += items[i] == NULL || byte_of(items[i]) != SLOT_CACHED ||
                      hot.slab_class[slab_index_of((uintptr_t)items[i])] != 0;
         }
         for (uint32_t i = 0; i < BLOCKS; i += 2) /* half go, and come back with other records */
             release_traced(items[i]);
         for (uint32_t i = 0; i < BLOCKS; i += 2)
-            items[i] = central_fetch_traced(8, (struct record){round * BLOCKS + i + 1, i % 128});
+            items[i] = central_fetch_single(8, &(struct record){round * BLOCKS + i + 1, i % 128}, false);
         for (uint32_t i = 0; i < BLOCKS; i++)
             wrong += !record_is(items[i], round * BLOCKS + i + 1, i % 128);
         EXPECT(wrong == 0 && heap_check("traced", &census) && census.cached == BLOCKS);
@@ -373,12 +373,12 @@ static void traced_apart(void)
     void *plain, *with;
     start(16 * MIB);
     EXPECT(central_fetch(80, &plain, 1) == 1);
-    with = central_fetch_traced(80, (struct record){5, 65000}); /* one slot: one record */
+    with = central_fetch_single(80, &(struct record){5, 65000}, false); /* one slot: one record */
     EXPECT(with != NULL && record_is(with, 5, 65000) && record_is(plain, 0, 65536));
     EXPECT(hot.slab_class[slab_index_of((uintptr_t)plain)] == 80 << SIZE_CLASS_SHIFT);
     release_traced(with);
     central_trim();
-    EXPECT(central_fetch_traced(80, (struct record){6, 64999}) == with);
+    EXPECT(central_fetch_single(80, &(struct record){6, 64999}, false) == with);
     EXPECT(record_is(with, 6, 64999) && heap_check("apart", NULL));
 }
 
@@ -386,8 +386,8 @@ static void traced_apart(void)
 static void traced_swept(void)
 {
     start(16 * MIB);
-    void *a = central_fetch_traced(8, (struct record){1, 100});
-    void *b = central_fetch_traced(8, (struct record){2, 100});
+    void *a = central_fetch_single(8, &(struct record){1, 100}, false);
+    void *b = central_fetch_single(8, &(struct record){2, 100}, false);
     set_byte(a, relaxed_load(&hot.epoch));
     set_byte(b, relaxed_load(&hot.epoch));
     next_cycle(true);

@@ -21,7 +21,7 @@ static struct slab *make_span(unsigned class)
     bool zeroed;
     uint32_t head = page_heap_alloc(size_classes[class].slabs, 1, &zeroed);
     EXPECT(head != NO_SLAB);
-    slab_make_classed(head, class, false);
+    slab_make_classed(head, class, false, false);
     return slab_at(head);
 }
 

@@ -39,7 +39,7 @@ static void check_class(unsigned class, bool traced)
     uint32_t head = page_heap_alloc(k->slabs, 1, &zeroed);
     if (!EXPECT(head != NO_SLAB))
         return;
-    slab_make_classed(head, class, traced);
+    slab_make_classed(head, class, traced, false);
     if (!EXPECT(wrong_granules(head, class) == 0))
         printf("    class %u\n", class);
     EXPECT(slab_span(slab_at(head)) == k->slabs && slab_at(head)->free_slots == k->slots);
@@ -103,14 +103,14 @@ static void test_records(void)
     bool zeroed;
     struct block b = {0};
     uint32_t head = page_heap_alloc(1, 1, &zeroed);
-    slab_make_classed(head, 4, true);
+    slab_make_classed(head, 4, true, false);
     slab_at(head)->records = records;
     records[3] = (struct record){42, 61};
     if (!EXPECT(block_find(slab_address(head) + 3 * 64 + 63, &b)))
         return;
     EXPECT(block_stack(&b) == 42 && block_requested(&b) == 61);
     slab_unmake(head, 1);
-    slab_make_classed(head, 4, false); /* the next use knows nothing of them */
+    slab_make_classed(head, 4, false, false); /* the next use knows nothing of them */
     if (!EXPECT(block_find(slab_address(head) + 3 * 64, &b)))
         return;
     EXPECT(block_stack(&b) == 0 && block_requested(&b) == 64);
