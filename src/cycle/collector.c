@@ -599,6 +599,35 @@ bool collector_is_inhibited(void)
     return relaxed_load(&collector.inhibited) != 0;
 }
 
+struct inspection {
+    void (*look)(const struct roots_request *all, void *data);
+    void *data;
+    uintptr_t low;
+    bool done;
+};
+
+static void inspect_here(void *argument, uintptr_t low)
+{
+    struct inspection *i = argument;
+    struct cycle_order order = {CYCLE_REQUEST, NULL, NULL, size_max(low, i->low)};
+    i->done = cycle_inspect(&order, i->look, i->data) == NULL;
+}
+
+bool collector_inspect(void (*look)(const struct roots_request *all, void *data), void *data,
+                       uintptr_t low)
+{
+    struct inspection i = {look, data, low, false};
+    if (thread_cache.in_hook || lock_any_held() || !may_run())
+        return false;
+    uint64_t signals = block_signals();
+    lock_acquire(&collector.lock);
+    if (may_run())
+        call_on_stack(inspect_here, &i, collector.stack_top);
+    lock_release(&collector.lock);
+    restore_signals(signals);
+    return i.done;
+}
+
 /* The heap has come near its goal or has passed it, and the cycle that was to end before that has
  * not. */
 static void keep_pace(size_t upcoming)

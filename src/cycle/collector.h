@@ -67,6 +67,11 @@ bool collector_is_inhibited(void);
 bool collector_start(const struct collector_settings *settings);
 /* Runs a cycle, or waits for one that another thread runs. False: none could be finished. */
 bool collector_run(enum cycle_reason reason);
+/* cycle_inspect on the collector's own stack, by a thread of the program's that needs of its stack
+ * what lies from `low` upward. False: not now; collector_reason_not_run may say why. */
+struct roots_request;
+bool collector_inspect(void (*look)(const struct roots_request *all, void *data), void *data,
+                       uintptr_t low);
 /* For alloc_hooks. */
 void collector_on_pressure(size_t upcoming);
 void collector_on_interrupt(void);

@@ -286,8 +286,10 @@ static void begin_epoch(void)
 
 static struct roots_request roots_of(enum roots_pass pass, const struct cycle_order *order)
 {
-    return (struct roots_request){pass, order->files, order->barrier,
-                                  {(int32_t)syscall0(__NR_gettid), order->low}};
+    return (struct roots_request){.pass = pass,
+                                  .files = order->files,
+                                  .barrier = order->barrier,
+                                  .self = {(int32_t)syscall0(__NR_gettid), order->low}};
 }
 
 static const char *scan_roots(enum roots_pass pass, const struct cycle_order *order)
@@ -743,6 +745,28 @@ const char *cycle_collect(const struct cycle_order *order)
         event_note(EVENT_CYCLE, r->number, (uint64_t)r->live);
     }
     enter(CYCLE_IDLE_PHASE);
+    return reason;
+}
+
+const char *cycle_inspect(const struct cycle_order *order,
+                          void (*look)(const struct roots_request *all, void *data), void *data)
+{
+    struct roots_files files;
+    struct cycle_order opened = *order;
+    sweep_finish();
+    const char *reason = roots_prepare();
+    if (reason == NULL)
+        reason = stop_world(WORLD_RUNNING);
+    if (reason != NULL)
+        return reason;
+    reason = roots_open(&files);
+    if (reason == NULL) {
+        opened.files = &files;
+        struct roots_request all = roots_of(ROOTS_ALL, &opened);
+        look(&all, data);
+        roots_close(&files);
+    }
+    resume_world();
     return reason;
 }
 

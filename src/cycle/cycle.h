@@ -86,6 +86,11 @@ bool cycle_start(const struct cycle_settings *settings);
 const char *cycle_collect(const struct cycle_order *order);
 /* New settings: the next cycle, and when it is due, go by them. */
 void cycle_change(const struct pacer_settings *pacing, unsigned confirm);
+/* Stops the world, on the terms of a mark in one stop, and calls look with what it takes to scan
+ * all roots. The last sweep is finished. NULL, or why that was not possible. */
+struct roots_request;
+const char *cycle_inspect(const struct cycle_order *order,
+                          void (*look)(const struct roots_request *all, void *data), void *data);
 /* Any thread: lets a mark that is under way be given up soon, and all others until told otherwise.
  * */
 void cycle_abort(bool abort);

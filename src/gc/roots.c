@@ -25,6 +25,18 @@
  *                   Blocks that are reached later do not count for that: so a signal stack in the
  *                   arena is not only marked.
  *
+ * What the program says (root_ranges.h). Ranges that it added are read whole in each pass, clipped
+ * to what is mapped: shared mappings of files, whose pages may be in the file only, and what can be
+ * read of devices. Ranges that it excluded are passed over wherever they lie; they are armed like
+ * what is around them, since a mapping is armed whole (.inv.whole).
+ *
+ *   .inv.left_out  What is passed over is fixed for a mark (`left_out`), at its beginning: what is
+ *                  excluded later was read already, and what was written there since would be
+ *                  missed if it were to count again. A range that does not count as excluded any
+ *                  more leaves `left_out` in the next pass, which reads it whole. From then on it
+ *                  is like others. Ranges that are both added and excluded are read.
+ *   .inv.pins      Pinned and ignored blocks (pins.h) are reached in each pass.
+ *
  * Shared memory: a page without an entry in our page tables may still hold data, which neither
  * pagemap source reports; mincore knows it unless it was swapped out. So with swap in use shared
  * memory is read whole, and else the pages that pagemap or mincore report.
@@ -58,9 +70,12 @@
 #include "gc/map_gate.h"
 #include "gc/protected.h"
 #include "gc/queues.h"
+#include "gc/root_ranges.h"
+#include "gc/scan.h"
 #include "gc/world.h"
 #include "heap/slab.h"
 #include "mutator/guard.h"
+#include "mutator/pins.h"
 #include "mutator/thread.h"
 #include "sys/lock.h"
 #include "sys/maps.h"
@@ -124,8 +139,11 @@ static struct {
     bool has_stack;         /* the mapping being scanned holds a thread's own stack */
     struct page_range widen; /* its written pages are read with their neighbours' edges; or none */
     bool failed;            /* the page map could not be read */
+    struct root_ranges added, left_out, excluded_now;
     struct marker *marker;
     struct roots_stats *stats;
+    struct roots_seek *seek;
+    struct roots_place place; /* of what is being scanned; for `seek` */
     bool unreadable;        /* the mapping being scanned is PROT_NONE */
     bool code;              /* it may be executed: .inv.code */
 } roots;
@@ -172,6 +190,7 @@ const char *roots_prepare(void)
 {
     atomic_store(&roots.shared_armed, false);
     atomic_store(&roots.unmapped, false);
+    root_ranges_read(ROOT_RANGES_EXCLUDED, &roots.left_out, false);
     return get_buffers() ? NULL : "no memory for the root scanner's buffers";
 }
 
@@ -198,6 +217,53 @@ static size_t overlap(void)
     return roots.code ? WORD_SIZE : mark_overlap();
 }
 
+static void at_place(enum roots_kind kind, uintptr_t start, int32_t tid)
+{
+    roots.place.kind = kind;
+    roots.place.start = start;
+    roots.place.tid = tid;
+}
+
+static bool is_sought(uintptr_t word)
+{
+    return scan_untag(word) - roots.seek->start < roots.seek->size;
+}
+
+static struct stack *stack_of(int32_t tid);
+
+/* They lie in the signal's frame, below the stack pointer and its red zone. */
+static void note_register(struct roots_place *place)
+{
+    const struct stack *s = place->kind == ROOTS_STACK ? stack_of(place->tid) : NULL;
+    if (s != NULL && s->frame != 0 && place->address >= s->frame &&
+        place->address < s->pointer - RED_ZONE)
+        place->kind = ROOTS_REGISTER;
+}
+
+/* What was scanned last, words[0..count) from `address`, may have been it. A disguised one is not
+ * found among the words. */
+static void look_at(const uintptr_t *words, size_t count, uintptr_t address)
+{
+    struct roots_seek *seek = roots.seek;
+    if (seek == NULL || seek->found)
+        return;
+    mark_flush(roots.marker);
+    if (relaxed_load(slot_of(seek->start)) != roots.marker->epoch)
+        return;
+    seek->found = true;
+    seek->place = roots.place;
+    seek->place.address = 0;
+    for (size_t at = 0; at + WORD_SIZE <= count * WORD_SIZE; at++) {
+        uintptr_t word;
+        memcpy(&word, (const char *)words + at, sizeof word);
+        if (is_sought(word)) {
+            seek->place.address = address + at;
+            note_register(&seek->place);
+            return;
+        }
+    }
+}
+
 static void scan_pages(uintptr_t start, uintptr_t end)
 {
     const uintptr_t *words = (const uintptr_t *)(const void *)roots.read_buffer;
@@ -211,10 +277,27 @@ static void scan_pages(uintptr_t start, uintptr_t end)
             mark_code(roots.marker, words, got / WORD_SIZE);
         else
             mark_words(roots.marker, words, got / WORD_SIZE);
+        look_at(words, got / WORD_SIZE, start);
         got = size_min(got, want);
         roots.stats->other_bytes += got;
         start = got == want ? start + got : align_down(start + got, PAGE_SIZE) + PAGE_SIZE;
     }
+}
+
+/* .inv.left_out */
+static void scan_counting(uintptr_t start, uintptr_t end)
+{
+    const struct root_ranges *out = &roots.left_out;
+    for (size_t i = root_ranges_find(out, start); i < out->count && start < end; i++) {
+        uintptr_t from = align_up(out->ranges[i].start, WORD_SIZE);
+        if (out->ranges[i].start >= end)
+            break;
+        if (from > start)
+            scan_pages(start, size_min(from, end));
+        start = size_max(start, align_down(out->ranges[i].end, WORD_SIZE));
+    }
+    if (start < end)
+        scan_pages(start, end);
 }
 
 /* Scans [start, end) less what is excluded, which may cut it anywhere. */
@@ -230,7 +313,7 @@ static void scan_allowed(uintptr_t start, uintptr_t end, unsigned from)
             return;
         start = align_down(x.end, WORD_SIZE);
     }
-    scan_pages(start, end);
+    scan_counting(start, end);
 }
 
 static void scan_range(uintptr_t start, uintptr_t end, void *data)
@@ -249,6 +332,12 @@ static void scan_populated(uintptr_t start, uintptr_t end)
         roots.failed = true;
 }
 
+static void scan_whole_pages(uintptr_t start, uintptr_t end, void *data)
+{
+    (void)data;
+    scan_pages(start, end);
+}
+
 static void scan_in_core(uintptr_t start, uintptr_t end)
 {
     uintptr_t from = UINTPTR_MAX; /* of a run of pages that are there */
@@ -262,17 +351,19 @@ static void scan_in_core(uintptr_t start, uintptr_t end)
                 from = size_min(from, page);
                 continue;
             }
-            scan_pages(from, page);
+            if (from < page)
+                scan_counting(from, page);
             from = UINTPTR_MAX;
         }
     }
-    scan_pages(from, end);
+    if (from < end)
+        scan_counting(from, end);
 }
 
 static void scan_shared(uintptr_t start, uintptr_t end)
 {
     if (roots.read_shared_whole)
-        scan_pages(start, end);
+        scan_counting(start, end);
     else
         scan_in_core(start, end);
 }
@@ -399,9 +490,11 @@ static const struct stack *stack_in(const struct mapping *map, bool *certain)
 
 /* The thread's own stack, from `start` to `end`. The first page is cut; the rest goes by what
  * exists (a stack may be deep but sparse), unless it is small. */
-static void scan_own_stack(uintptr_t start, uintptr_t end)
+static void scan_own_stack(uintptr_t start, uintptr_t end, int32_t tid)
 {
     uint64_t before = roots.stats->other_bytes;
+    struct roots_place outside = roots.place;
+    at_place(ROOTS_STACK, start, tid);
     uintptr_t page = size_min(align_up(start, PAGE_SIZE), end);
     if (end - start <= STACK_AT_ONCE)
         page = end;
@@ -410,6 +503,7 @@ static void scan_own_stack(uintptr_t start, uintptr_t end)
         scan_populated(page, end);
     roots.stats->stack_bytes += roots.stats->other_bytes - before;
     roots.stats->other_bytes = before;
+    roots.place = outside;
 }
 
 /* Below the thread's own stack the mapping may hold anything; above it lie its TLS and struct
@@ -432,13 +526,60 @@ static void scan_anonymous(struct mapping *map)
     if (roots.pass != ROOTS_CONCURRENT) {
         if (map->end - low <= STACK_AT_ONCE)
             high = map->end; /* what is above it along with it */
-        scan_own_stack(low, high);
+        scan_own_stack(low, high, stack->tid);
     }
     scan_ordinary(map, high, map->end);
 }
 
+/* What cannot be read at its first word is a device's, and not read page by page. */
+static bool can_be_read(uintptr_t start)
+{
+    return proc_mem_read(&roots.files->memory, roots.read_buffer, start, WORD_SIZE, false) != 0;
+}
+
+/* What does not exist of a mapping without a file holds nothing. */
+static void scan_added_part(const struct mapping *map, uintptr_t start, uintptr_t end)
+{
+    bool memory = map->kind == MAP_KIND_ANONYMOUS;
+    roots.want = PAGEMAP_POPULATED;
+    if (memory && !pagemap_each(&roots.files->pagemap, roots.want, align_down(start, PAGE_SIZE),
+                                align_up(end, PAGE_SIZE), scan_whole_pages, NULL))
+        roots.failed = true;
+    else if (!memory && can_be_read(start))
+        scan_pages(start, end);
+}
+
+static void scan_added(const struct mapping *map)
+{
+    const struct root_ranges *r = &roots.added;
+    at_place(ROOTS_ADDED, map->start, 0);
+    for (size_t i = root_ranges_find(r, map->start);
+         i < r->count && r->ranges[i].start < map->end; i++)
+        scan_added_part(map, size_max(align_down(r->ranges[i].start, WORD_SIZE), map->start),
+                        size_min(align_up(r->ranges[i].end, WORD_SIZE), map->end));
+}
+
+/* .bss lies behind the file's last mapping, and has no name. */
+static void note_mapping(const struct mapping *map)
+{
+    static uintptr_t last_end; /* of the one before */
+    if (roots.seek == NULL)
+        return;
+    bool continues = map->start == last_end && roots.place.name[0] != 0 &&
+                     (map->name[0] == 0 || strcmp(map->name, roots.place.name) == 0);
+    last_end = map->end;
+    if (!continues) {
+        at_place(ROOTS_MAPPING, map->start, 0);
+        size_t length = size_min(strlen(map->name), ROOTS_NAME_MAX - 1);
+        memcpy(roots.place.name, map->name, length);
+        roots.place.name[length] = 0;
+    }
+    roots.place.kind = ROOTS_MAPPING;
+}
+
 static void scan_mapping(struct mapping *map)
 {
+    note_mapping(map);
     roots.unreadable = !map->readable;
     roots.code = map->executable;
     roots.has_stack = false;
@@ -447,6 +588,7 @@ static void scan_mapping(struct mapping *map)
         scan_anonymous(map);
     else if (map->kind == MAP_KIND_FILE_PRIVATE || map->kind == MAP_KIND_SHARED_MEMORY)
         scan_ordinary(map, map->start, map->end);
+    scan_added(map);
 }
 
 /* For marker.read_carefully. Several markers may be here. */
@@ -494,6 +636,7 @@ static void scan_between(const struct mapping *map, uintptr_t start, uintptr_t e
 static void scan_guarded(void)
 {
     uintptr_t start, end;
+    at_place(ROOTS_GUARDED, 0, 0);
     for (unsigned i = 0; guard_slot(i, &start, &end); i++)
         scan_pages(start, align_up(end, WORD_SIZE));
 }
@@ -635,7 +778,20 @@ static void scan_stack_in_arena(uintptr_t pointer, uintptr_t low)
     if (!arena_contains(pointer) || !block_find(pointer, &b))
         return;
     mark_word(roots.marker, pointer);
+    look_at(NULL, 0, 0);
     scan_pages(align_down(size_max(low, b.start), WORD_SIZE), b.start + b.size);
+}
+
+static void scan_stacks_in_arena(void)
+{
+    for (size_t i = 0; i < roots.stack_count; i++) {
+        at_place(ROOTS_STACK, 0, roots.stacks[i].tid);
+        scan_stack_in_arena(roots.stacks[i].pointer, roots.stacks[i].low);
+    }
+    for (size_t i = 0; i < roots.stack_count; i++) { /* .inv.handed */
+        at_place(ROOTS_STACK, 0, roots.stacks[i].tid);
+        scan_stack_in_arena(roots.stacks[i].frame, roots.stacks[i].frame);
+    }
 }
 
 /* Others have ended. */
@@ -756,12 +912,48 @@ static const char *scan_kernel(struct marker *m, const struct own_stack *self)
     return reason == NULL ? held_mark(m) : reason;
 }
 
+static void mark_pin(uintptr_t block, void *data)
+{
+    mark_word(data, block);
+}
+
+/* .inv.left_out. What is not mapped is passed over. */
+static void scan_included(void)
+{
+    struct root_ranges *out = &roots.left_out;
+    for (size_t i = 0; i < out->count;) {
+        struct page_range range = out->ranges[i];
+        size_t at = root_ranges_find(&roots.excluded_now, range.start);
+        const struct page_range *now = &roots.excluded_now.ranges[at];
+        if (at < roots.excluded_now.count && now->start == range.start && now->end == range.end) {
+            i++;
+            continue;
+        }
+        root_ranges_cut(out, i);
+        scan_pages(align_down(range.start, WORD_SIZE), align_up(range.end, WORD_SIZE));
+    }
+}
+
+/* After kernel and registers, before memory. */
+static void scan_told(struct marker *m)
+{
+    bool stopped = roots.pass != ROOTS_CONCURRENT;
+    root_ranges_read(ROOT_RANGES_ADDED, &roots.added, stopped);
+    root_ranges_read(ROOT_RANGES_EXCLUDED, &roots.excluded_now, stopped);
+    scan_included();
+    at_place(ROOTS_PINNED, 0, 0);
+    pins_each(mark_pin, m); /* .inv.pins */
+    look_at(NULL, 0, 0);
+}
+
 const char *roots_scan(struct marker *m, const struct roots_request *request,
                        struct roots_stats *stats)
 {
     *stats = (struct roots_stats){0};
     roots.marker = m;
     roots.stats = stats;
+    roots.seek = request->seek;
+    roots.place = (struct roots_place){.kind = ROOTS_KERNEL};
     roots.pass = request->pass;
     roots.files = request->files;
     roots.read_shared_whole = swap_in_use();
@@ -770,15 +962,14 @@ const char *roots_scan(struct marker *m, const struct roots_request *request,
     protected_pass_begin();
     collect_stacks(&request->self);
     const char *reason = scan_kernel(m, &request->self); /* .inv.kernel: before any memory */
+    look_at(NULL, 0, 0);
     m->note_newborn = request->pass != ROOTS_CONCURRENT;
     roots.unreadable = roots.code = false;
     roots.widen = (struct page_range){UINTPTR_MAX, 0};
     roots.want = PAGEMAP_POPULATED;
-    for (size_t i = 0; i < roots.stack_count; i++)
-        scan_stack_in_arena(roots.stacks[i].pointer, roots.stacks[i].low);
-    for (size_t i = 0; i < roots.stack_count; i++) /* .inv.handed */
-        scan_stack_in_arena(roots.stacks[i].frame, roots.stacks[i].frame);
+    scan_stacks_in_arena();
     scan_guarded();
+    scan_told(m);
     if (reason == NULL)
         reason = scan_maps();
     protected_pass_end();

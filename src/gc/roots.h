@@ -23,11 +23,39 @@ enum roots_pass {
     ROOTS_FINAL,      /* world stopped: what is new or was written since, and all stacks */
 };
 
+/* Where a reference lies. */
+enum roots_kind {
+    ROOTS_KERNEL,    /* only the kernel holds it, or a message queue */
+    ROOTS_PINNED,    /* the program pinned the block, or ignores it */
+    ROOTS_GUARDED,   /* in a guarded block */
+    ROOTS_STACK,     /* of the thread `tid` */
+    ROOTS_REGISTER,  /* of that thread */
+    ROOTS_ADDED,     /* in a range that the program added */
+    ROOTS_MAPPING,   /* in the mapping that begins at `start`; if it is a file's, or behind one in
+                      * memory as .bss is, the file is `name`, which begins at `start` */
+};
+enum { ROOTS_NAME_MAX = 256 };
+struct roots_place {
+    enum roots_kind kind;
+    int32_t tid;
+    uintptr_t start, address; /* address 0: not known */
+    char name[ROOTS_NAME_MAX];
+};
+
+/* For ROOTS_ALL: the first root that refers to a block which this mark has not reached before. */
+struct roots_seek {
+    uintptr_t start;
+    size_t size;
+    bool found;
+    struct roots_place place;
+};
+
 struct roots_request {
     enum roots_pass pass;
     struct roots_files *files;
     const struct barrier *barrier; /* not for ROOTS_ALL */
     struct own_stack self;
+    struct roots_seek *seek;       /* or NULL */
 };
 
 struct roots_stats {

@@ -575,7 +575,7 @@ static void (*meanwhile)(void);
 static void pass(enum roots_pass which, uintptr_t low, struct roots_stats *out)
 {
     struct roots_request request = {which, &pass_files, barrier,
-                                    {(int32_t)syscall0(__NR_gettid), low}};
+                                    {(int32_t)syscall0(__NR_gettid), low}, NULL};
     reason = reason == NULL ? roots_scan(marker, &request, out) : reason;
     mark_drain(marker);
 }
