@@ -28,6 +28,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -40,7 +41,7 @@ extern "C" {
 #ifdef GCMALLOC_IMPLEMENTATION
 #define GCMALLOC_FUNCTION(type, name, parameters, arguments, otherwise) \
     __attribute__((visibility("default"))) type name parameters;
-#define GCMALLOC_ACTION(name, parameters, arguments) \
+#define GCMALLOC_ACTION(name, parameters, arguments, otherwise) \
     __attribute__((visibility("default"))) void name parameters;
 #else
 #define GCMALLOC_FIND(name, found) \
@@ -55,14 +56,17 @@ extern "C" {
             return found arguments; \
         otherwise; \
     }
-#define GCMALLOC_ACTION(name, parameters, arguments) \
+#define GCMALLOC_ACTION(name, parameters, arguments, otherwise) \
     static __inline__ void name parameters __asm__("gcmalloc_inline_" #name); \
     static __inline__ void name parameters \
     { \
         void(*found) parameters; \
         GCMALLOC_FIND(name, found); \
-        if (found) \
+        if (found) { \
             found arguments; \
+            return; \
+        } \
+        otherwise; \
     }
 #endif
 #define GCMALLOC_ABSENT return (errno = ENOSYS, -1)
@@ -156,8 +160,8 @@ GCMALLOC_FUNCTION(int, gcmalloc_give_back, (void), (), GCMALLOC_ABSENT)
 /* No cycle begins between the two, on whatever thread, also none that is asked for (EAGAIN), but
  * the one at exit, which is the leak report; they nest, and an enable too many does nothing. A
  * cycle under way goes on. fork's child has what its parent had. */
-GCMALLOC_ACTION(gcmalloc_disable, (void), ())
-GCMALLOC_ACTION(gcmalloc_enable, (void), ())
+GCMALLOC_ACTION(gcmalloc_disable, (void), (), (void)0)
+GCMALLOC_ACTION(gcmalloc_enable, (void), (), (void)0)
 /* An option of GCMALLOC by its name. get: its value as text into buffer[room], cut if need be and
  * ended with 0; returns the length that it has, or -1 (EINVAL: there is no such option). set: the
  * same text as in GCMALLOC; only options that may change at run time (EPERM: not this one):
@@ -174,6 +178,143 @@ GCMALLOC_FUNCTION(int, gcmalloc_set_option, (const char *name, const char *value
  * such thread. Stacks are there as far as they are recorded (see gcmalloc_set_option). */
 GCMALLOC_FUNCTION(int, gcmalloc_report, (const char *path), (path), (void)path; GCMALLOC_ABSENT)
 GCMALLOC_FUNCTION(int, gcmalloc_profile, (const char *path), (path), (void)path; GCMALLOC_ABSENT)
+
+/* ---- 4. roots -------------------------------------------------------------------------------- */
+
+/* [start, start + size) is searched for pointers though the collector would not: shared mappings
+ * of files, device memory (as far as the kernel lets it be read; what is not mapped is passed
+ * over). All of it is read while the world is stopped, at the speed of memcpy. Or is not, though
+ * it would: memory that holds none, from the next collection on; blocks are not meant
+ * (gcmalloc_alloc_leaf). What is both is searched. 512 of each kind; they stay when the memory is
+ * unmapped. -1 with EEXIST: it overlaps one that is registered; ENOENT: it is not; EINVAL: NULL,
+ * no bytes, or beyond the end of memory. Without the library, or with mode=off: 0. */
+GCMALLOC_FUNCTION(int, gcmalloc_add_roots, (const void *start, size_t size), (start, size),
+                  (void)start; (void)size; return 0)
+GCMALLOC_FUNCTION(int, gcmalloc_remove_roots, (const void *start, size_t size), (start, size),
+                  (void)start; (void)size; return 0)
+GCMALLOC_FUNCTION(int, gcmalloc_exclude, (const void *start, size_t size), (start, size),
+                  (void)start; (void)size; return 0)
+GCMALLOC_FUNCTION(int, gcmalloc_include, (const void *start, size_t size), (start, size),
+                  (void)start; (void)size; return 0)
+/* The block is reachable until as many unpins: for what only hardware, another process, or a hidden
+ * pointer refers to. free() ends it, and so does a realloc that moves the block. Interior pointers
+ * are EINVAL, and so is an unpin too many. Without the library, or with mode=off: 0. */
+GCMALLOC_FUNCTION(int, gcmalloc_pin, (void *block), (block), (void)block; return 0)
+GCMALLOC_FUNCTION(int, gcmalloc_unpin, (void *block), (block), (void)block; return 0)
+/* Neither it nor what only it holds is ever reported, or reclaimed: a leak on purpose
+ * (LeakSanitizer's __lsan_ignore_object); in the figures it counts as reachable. free() ends it.
+ * Without the library, or with mode=off: 0. */
+GCMALLOC_FUNCTION(int, gcmalloc_ignore, (void *block), (block), (void)block; return 0)
+/* malloc of memory in which no pointer is looked for (GC_malloc_atomic): text, pixels, numbers.
+ * free, realloc (which keeps that) and malloc_usable_size as ever. Small ones take a lock, and some
+ * 40 ns more than malloc. Without the library: malloc. */
+GCMALLOC_FUNCTION(void *, gcmalloc_alloc_leaf, (size_t size), (size), return malloc(size))
+/* A path from a root to the block, root first, one line of text each, into buffer[room]: "static
+ * data of FILE+OFFSET", "stack of thread TID", "block of N bytes at ADDRESS allocated from …".
+ * Returns the length of the whole text; 0: it is not reachable; -1. What the calling thread's own
+ * stack holds is named only if nothing else does. Stops the world for as long as it takes: for
+ * debugging. */
+GCMALLOC_FUNCTION(long, gcmalloc_why_alive, (const void *block, char *buffer, size_t room),
+                  (block, buffer, room),
+                  (void)block; (void)buffer; (void)room; GCMALLOC_ABSENT)
+
+/* ---- 5. object pools ------------------------------------------------------------------------- */
+
+/* Go's sync.Pool: objects that cost something to make, kept for reuse until the collector empties
+ * the pool: what was not used between two cycles goes (drop(object, data), or free if that is
+ * NULL), on the thread that calls get, put or free next. get: an object, or make(data), or NULL.
+ * Lock-free on the calling thread's own; else from another thread's. An object in the pool is
+ * reachable. free drops what is in it; nobody may use the pool any more, or be at it. make and
+ * drop may use it. NULL is no object, and no pool: put and free do nothing, get returns NULL.
+ * Without the library it is a list behind a lock, which is never emptied. new: NULL with ENOMEM.
+ * */
+typedef struct gcmalloc_pool gcmalloc_pool;
+
+#ifndef GCMALLOC_IMPLEMENTATION
+/* Without the library. */
+struct gcmalloc__plain_pool {
+    void *(*make)(void *data);
+    void (*drop)(void *object, void *data);
+    void *data;
+    void **objects;
+    size_t count, room;
+    char lock;
+};
+
+static inline gcmalloc_pool *gcmalloc__plain_new(void *(*make)(void *data),
+                                                 void (*drop)(void *object, void *data), void *data)
+{
+    struct gcmalloc__plain_pool *p = (struct gcmalloc__plain_pool *)calloc(1, sizeof *p);
+    if (p) {
+        p->make = make;
+        p->drop = drop;
+        p->data = data;
+    }
+    return (gcmalloc_pool *)p;
+}
+
+static inline void gcmalloc__plain_drop(struct gcmalloc__plain_pool *p, void *object)
+{
+    if (p->drop)
+        p->drop(object, p->data);
+    else
+        free(object);
+}
+
+static inline void *gcmalloc__plain_get(struct gcmalloc__plain_pool *p)
+{
+    void *object = NULL;
+    if (!p)
+        return NULL;
+    while (__atomic_test_and_set(&p->lock, __ATOMIC_ACQUIRE))
+        continue;
+    if (p->count != 0)
+        object = p->objects[--p->count];
+    __atomic_clear(&p->lock, __ATOMIC_RELEASE);
+    return !object && p->make ? p->make(p->data) : object;
+}
+
+static inline void gcmalloc__plain_put(struct gcmalloc__plain_pool *p, void *object)
+{
+    if (!p || !object)
+        return;
+    while (__atomic_test_and_set(&p->lock, __ATOMIC_ACQUIRE))
+        continue;
+    if (p->count == p->room) {
+        size_t room = p->room ? 2 * p->room : 16;
+        void **more = (void **)realloc(p->objects, room * sizeof *more);
+        p->objects = more ? more : p->objects;
+        p->room = more ? room : p->room;
+    }
+    if (p->count < p->room) {
+        p->objects[p->count++] = object;
+        object = NULL;
+    }
+    __atomic_clear(&p->lock, __ATOMIC_RELEASE);
+    if (object)
+        gcmalloc__plain_drop(p, object);
+}
+
+static inline void gcmalloc__plain_free(struct gcmalloc__plain_pool *p)
+{
+    if (!p)
+        return;
+    while (p->count != 0)
+        gcmalloc__plain_drop(p, p->objects[--p->count]);
+    free(p->objects);
+    free(p);
+}
+#endif
+
+GCMALLOC_FUNCTION(gcmalloc_pool *, gcmalloc_pool_new,
+                  (void *(*make)(void *data), void (*drop)(void *object, void *data), void *data),
+                  (make, drop, data), return gcmalloc__plain_new(make, drop, data))
+GCMALLOC_FUNCTION(void *, gcmalloc_pool_get, (gcmalloc_pool *pool), (pool),
+                  return gcmalloc__plain_get((struct gcmalloc__plain_pool *)pool))
+GCMALLOC_ACTION(gcmalloc_pool_put, (gcmalloc_pool *pool, void *object), (pool, object),
+                   gcmalloc__plain_put((struct gcmalloc__plain_pool *)pool, object))
+GCMALLOC_ACTION(gcmalloc_pool_free, (gcmalloc_pool *pool), (pool),
+                   gcmalloc__plain_free((struct gcmalloc__plain_pool *)pool))
 
 #ifdef __cplusplus
 }

@@ -20,7 +20,6 @@ public:
     disabled &operator=(const disabled &) = delete;
 };
 
-#ifdef GCMALLOC_HAS_ROOTS
 /* A block is reachable while one of these holds it. Empty if it could not be pinned: errno. */
 class pin {
 public:
@@ -46,7 +45,6 @@ public:
 private:
     void *held;
 };
-#endif
 
 #ifdef GCMALLOC_HAS_WEAK
 /* A reference that does not keep its block. T: what lies at its beginning. */

@@ -19,6 +19,7 @@
 #include "gc/mark.h"
 #include "gc/own_thread.h"
 #include "gc/protected.h"
+#include "gc/root_ranges.h"
 #include "gc/roots.h"
 #include "gc/scan.h"
 #include "gc/withheld.h"
@@ -32,6 +33,8 @@
 #include "mutator/foreign.h"
 #include "mutator/guard.h"
 #include "mutator/handler.h"
+#include "mutator/pins.h"
+#include "mutator/pool.h"
 #include "mutator/thread.h"
 #include "sys/clock.h"
 #include "sys/follow.h"
@@ -159,8 +162,8 @@ static void on_finished(const struct cycle_record *record)
 {
     if (once(options.gctrace))
         trace_cycle(record);
+    pool_turn();
 }
-
 
 static bool wants_stacks(void)
 {
@@ -363,6 +366,8 @@ static void lock_everything(void)
     lock_acquire(history_lock());
     lock_acquire(options_lock());
     lock_acquire(modules_lock());
+    lock_acquire(pool_lock());
+    lock_acquire(pins_lock());
     lock_acquire(meta_lock());
     unwind_fork_prepare();
 }
@@ -373,6 +378,8 @@ static void unlock_in_parent(void)
         return;
     unwind_fork_parent();
     lock_release(meta_lock());
+    lock_release(pins_lock());
+    lock_release(pool_lock());
     lock_release(modules_lock());
     lock_release(options_lock());
     lock_release(history_lock());
@@ -399,7 +406,10 @@ static void unlock_in_child(void)
     guard_after_fork();
     runtime.pid = (int32_t)syscall0(__NR_getpid); /* not above: CYCLE may be held for ever */
     unwind_fork_child();
+    root_ranges_after_fork();
     reset_and_release(meta_lock());
+    reset_and_release(pins_lock());
+    reset_and_release(pool_lock());
     reset_and_release(modules_lock());
     reset_and_release(options_lock());
     reset_and_release(history_lock());
@@ -436,6 +446,11 @@ void runtime_start(void)
     start_collector();
     runtime.have_key = pthread_key_create(&runtime.key, on_thread_end) == 0;
     pthread_atfork(lock_everything, unlock_in_parent, unlock_in_child);
+}
+
+bool runtime_collects(void)
+{
+    return runtime.collects;
 }
 
 void runtime_begin(void)

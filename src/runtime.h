@@ -10,6 +10,8 @@
  * exists; harmless when it has run. */
 void runtime_start(void);
 bool runtime_started(void);
+/* There is a collector: not with mode=off, nor without an arena. */
+bool runtime_collects(void);
 /* The wrappers are in place: threads may be made. */
 void runtime_begin(void);
 /* The calling thread begins (its wrapper) and ends. */

@@ -270,6 +270,44 @@ def dropped_tests(long):
                        both(ends_well(), structure_reported(300000, 5, True)), True)
 
 
+PINS = '''pinned counted ignored reused added included toggled leaves arguments forked threads'''.split()
+# What nothing keeps: the program finds other bytes there.
+LOST = 'ended excluded leaf_small leaf_large'.split()
+
+
+def loses(result, context):
+    lost = re.findall(r'^lost (\d+)$', result.out_text, re.M)
+    return None if lost and '0' not in lost else f'nothing was reclaimed: {result.out_text!r}'
+
+
+def tells_why(result, context):
+    """The way to a leaf behind two blocks; and that of a pinned block."""
+    want = (r'static data of \S*/pins\+0x[0-9a-f]+\n'
+            r'block of 24 bytes at 0x\w+ allocated from make_held \(.*\)\n'
+            r'block of 40 bytes at 0x\w+ allocated from make_held \(.*\)\n'
+            r'block of 77 bytes at 0x\w+ allocated from .*\n'
+            r'pinned or ignored by the program\nblock of 77 bytes .*\ndone\n')
+    return None if re.fullmatch(want, result.out_text) else f'printed {result.out_text!r}'
+
+
+def pins_tests(long):
+    for barrier in ['uffd', 'mprotect', 'full']:
+        for stress in [500] + ([50, 5000] if long else []):
+            options = f'{EAGER},report=off,barrier={barrier},stress={stress}'
+            for kind in PINS:
+                yield test(f'pins_{kind}_{barrier}_{stress}', f'pins {kind}', options, ends_well('done'))
+            for kind in LOST:
+                yield test(f'pins_{kind}_{barrier}_{stress}', f'pins {kind}', options,
+                           both(ends_well('done'), loses), True)
+            yield test(f'pins_pool_{barrier}_{stress}', 'pins pool', options,
+                       both(ends_well('done'), ends_well('dropped most')), True)
+    for mode in ['off', 'report', 'collect']:
+        for kind in [k for k in PINS if mode != 'off' or k != 'arguments' and k != 'reused']:
+            yield test(f'pins_{kind}_mode_{mode}', f'pins {kind}', f'report=off,mode={mode}',
+                       ends_well('done'))
+    yield test('pins_why', 'pins why', 'report=/dev/null,stacks=all', both(ends_well('done'), tells_why), True)
+
+
 def thread_tests(long):
     for stress in [1000] + ([100, 20000] if long else []):
         options = f'{EAGER},report=off,stress={stress}'
@@ -773,6 +811,7 @@ def all_tests(long):
     yield from hidden_tests()
     yield from kernel_held_tests(long)
     yield from refusing_tests(long)
+    yield from pins_tests(long)
     yield from thread_tests(long)
     yield from blocking_tests(long)
     yield from stacks_tests(long)

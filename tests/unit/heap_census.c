@@ -55,7 +55,7 @@ static uintptr_t live(void *block, uint8_t epoch)
 static uintptr_t traced(uint32_t stack, uint32_t size)
 {
     struct record r = {stack, size};
-    return live(central_fetch_traced(size_class_of(size), r), relaxed_load(&hot.epoch));
+    return live(central_fetch_single(size_class_of(size), &r, false), relaxed_load(&hot.epoch));
 }
 
 static void untrace(uintptr_t address)
@@ -64,7 +64,7 @@ static void untrace(uintptr_t address)
     if (!EXPECT(block_find(address, &b)))
         return;
     relaxed_store(slot_of(address), SLOT_CACHED);
-    central_release_traced(&b);
+    central_release_single(&b);
 }
 
 static uintptr_t blocks[TRACED], large_block;
