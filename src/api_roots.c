@@ -46,7 +46,7 @@ static int change_range(const void *start, size_t size, enum root_ranges_kind ki
     if (start == NULL || size == 0 || range.end < range.start ||
         range.end > UINTPTR_MAX - PAGE_SIZE)
         return fail(EINVAL);
-    if (!runtime_collects())
+    if (!runtime_has_collector())
         return 0;
     if (lock_any_held())
         return fail(EAGAIN);
@@ -92,7 +92,7 @@ static int change_pin(void *block, enum pins_result (*change)(uintptr_t block))
     runtime_start();
     if (block == NULL)
         return fail(EINVAL);
-    if (!runtime_collects())
+    if (!runtime_has_collector())
         return 0;
     if (lock_any_held())
         return fail(EAGAIN);
@@ -242,7 +242,7 @@ long gcmalloc_why_alive(const void *block, char *buffer, size_t room)
     runtime_start();
     if (text.room != 0)
         buffer[0] = 0;
-    if (!runtime_collects())
+    if (!runtime_has_collector())
         return fail(ENOSYS);
     if (lock_any_held())
         return fail(EAGAIN);

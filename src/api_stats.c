@@ -12,6 +12,7 @@
 #include "cycle/collector.h"
 #include "heap/heap_stats.h"
 #include "heap/size_class.h"
+#include "mutator/pins.h"
 #include "mutator/tally.h"
 #include "mutator/thread_cache.h"
 #include "sys/clock.h"
@@ -104,6 +105,8 @@ static void fill_cycles(struct gcmalloc_stats *s, const struct totals *t)
     s->probation_needed = (uint32_t)t->probation_needed;
     s->probation_passed = (uint32_t)t->probation_passed;
     s->reclaiming = (uint32_t)t->reclaiming;
+    s->pinned = pins_counts().pinned;
+    s->ignored = pins_counts().ignored;
 }
 
 int gcmalloc_read_stats(struct gcmalloc_stats *out)

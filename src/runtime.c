@@ -448,11 +448,6 @@ void runtime_start(void)
     pthread_atfork(lock_everything, unlock_in_parent, unlock_in_child);
 }
 
-bool runtime_collects(void)
-{
-    return runtime.collects;
-}
-
 void runtime_begin(void)
 {
     if (runtime.collects)

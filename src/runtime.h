@@ -10,8 +10,6 @@
  * exists; harmless when it has run. */
 void runtime_start(void);
 bool runtime_started(void);
-/* There is a collector: not with mode=off, nor without an arena. */
-bool runtime_collects(void);
 /* The wrappers are in place: threads may be made. */
 void runtime_begin(void);
 /* The calling thread begins (its wrapper) and ends. */
@@ -32,7 +30,7 @@ struct runtime_trust {
 struct runtime_trust runtime_trust(void);
 /* Is there a collector, and may it run: no sandbox, no lack of memory? */
 bool runtime_collects(void);
-/* There is a collector, whether it may run or not. */
+/* There is a collector, whether it may run or not: not with mode=off, nor without an arena. */
 bool runtime_has_collector(void);
 /* percent, limit or confirm is another one. False: it cannot be said now. */
 bool runtime_options_changed(void);

@@ -79,13 +79,22 @@ static NOINLINE void print_lost(void)
 
 /* ---- pins ---- */
 
+static void counted_as(uint64_t pinned, uint64_t ignored)
+{
+    struct gcmalloc_stats s = {.size = sizeof s};
+    CHECK(!gcmalloc_active() || gcmalloc_read_stats(&s) == 0);
+    CHECK(!gcmalloc_active() || (s.pinned == pinned && s.ignored == ignored));
+}
+
 static void kind_pinned(void)
 {
     hide(malloc);
     each(gcmalloc_pin);
     load();
     all_there();
+    counted_as(KEPT, 0);
     each(gcmalloc_unpin);
+    counted_as(0, 0);
     free_all();
 }
 
@@ -118,6 +127,7 @@ static void kind_ignored(void)
     chain();
     load();
     all_there();
+    counted_as(0, 1);
 }
 
 /* free() ends a pin: what comes to lie there is not pinned. */
@@ -127,6 +137,7 @@ static void kind_ended(void)
     each(gcmalloc_pin);
     each(gcmalloc_pin);
     free_all();
+    counted_as(0, 0);
     hide(malloc);
     load();
     load();
