@@ -80,9 +80,10 @@ static bool turn(slot_byte *byte, uint8_t from, uint8_t to)
                                                    memory_order_relaxed);
 }
 
-/* How a span's slots lie, read from its descriptor once: a collector that counts beside the running
- * program may see the span vanish and become another, and what it then visits is no block of it,
- * but must lie in the heap, and its bytes in the table. */
+/* How a span's slots lie, read from its descriptor once in each of the functions below: who counts
+ * or sweeps beside the running program may see the span, or the large block, vanish and become
+ * another, and what it then visits is no block of it, but must lie in the heap, and its bytes in
+ * the table; and what it is taken for decides how its bytes are read (.inv.verdict). */
 struct layout {
     uintptr_t start;
     size_t size;                    /* of a block */
@@ -100,6 +101,7 @@ static struct layout layout_of(const struct slab *head)
 
 static uint32_t granules_of(struct layout l)
 {
+    GC_ASSERT(l.class != NULL);
     return (uint32_t)l.class->slabs * (SLAB_SIZE / GRANULE);
 }
 
@@ -182,14 +184,18 @@ static void visit_sparse(const struct visit *v, slot_byte *bytes)
         visit_slot(v, slot, relaxed_load(bytes + (size_t)slot * stride));
 }
 
+static void visit_all(const struct visit *v)
+{
+    slot_byte *bytes = slot_of(v->layout.start);
+    if (is_sparse(v->layout))
+        visit_sparse(v, bytes);
+    else
+        visit_dense(v, bytes, granules_of(v->layout));
+}
+
 void judge_visit(struct slab *head, struct unreached what, judge_visit_fn *call, void *data)
 {
-    struct visit v = {head, layout_of(head), what, call, data};
-    slot_byte *bytes = slot_of(v.layout.start);
-    if (is_sparse(v.layout))
-        visit_sparse(&v, bytes);
-    else
-        visit_dense(&v, bytes, granules_of(v.layout));
+    visit_all(&(struct visit){head, layout_of(head), what, call, data});
 }
 
 struct counting {
@@ -223,7 +229,7 @@ struct judge_counts judge_count(struct slab *head, struct unreached what, unsign
     struct counting c = {{0, 0}, what.epoch, confirm};
     struct layout l = layout_of(head);
     if (is_sparse(l)) {
-        judge_visit(head, what, count_slot, &c);
+        visit_all(&(struct visit){head, l, what, count_slot, &c});
         return c.counts;
     }
     slot_byte *bytes = slot_of(l.start);
@@ -300,9 +306,14 @@ bool judge_is_silent(void)
     return judge.reclaim && judge.reclaiming == NULL && !judge.any_newborn;
 }
 
+static bool needs_bytes_only(struct layout l)
+{
+    return judge_is_silent() && !is_sparse(l);
+}
+
 bool judge_needs_bytes_only(const struct slab *head)
 {
-    return judge_is_silent() && !is_sparse(layout_of(head));
+    return needs_bytes_only(layout_of(head));
 }
 
 uint32_t judge_span(struct slab *head)
@@ -310,8 +321,8 @@ uint32_t judge_span(struct slab *head)
     uint32_t freed = 0;
     struct unreached what = {relaxed_load(&judge.epoch), judge.least};
     struct layout l = layout_of(head);
-    if (judge_needs_bytes_only(head))
+    if (needs_bytes_only(l))
         return judge_bytes(slot_of(l.start), granules_of(l));
-    judge_visit(head, what, judge_slot, &freed);
+    visit_all(&(struct visit){head, l, what, judge_slot, &freed});
     return freed;
 }
