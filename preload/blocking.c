@@ -11,8 +11,9 @@
  * would be from one that is not read yet to one that has been (gc/queues.c).
  *
  * All are looked up when the library is constructed (or at a first call before that), since dlsym
- * takes the loader's lock. If what stands behind us is not libc (another preloaded library), it may
- * run code of anybody's: then it is called as by a running thread.
+ * takes the loader's lock, which may be held by a thread that waits for this one. If what stands
+ * behind us is not libc (another preloaded library), it may run code of anybody's: then it is
+ * called as by a running thread.
  *
  * Those that take a signal mask have a wrapper in signals.c in front of them, and a name of its own
  * here. syscall() is parked in a futex: so do Rust's and other runtimes sleep. seccomp, prctl,
@@ -29,6 +30,7 @@
 #include "mutator/park.h"
 #include "real.h"
 #include "runtime.h"
+#include "sys/next_symbol.h"
 
 #include <dlfcn.h>
 #include <link.h>
@@ -305,11 +307,10 @@ static bool is_libc(const char *path)
     return false;
 }
 
-static void look_up(struct blocking_target *t, void *found)
+static void set(struct blocking_target *t, void *found, bool parks)
 {
-    struct dl_find_object object;
-    t->parks = _dl_find_object(found, &object) == 0 && is_libc(object.dlfo_link_map->l_name);
-    if (!t->parks && t == &blocking_vfork)
+    t->parks = parks;
+    if (!parks && t == &blocking_vfork)
         park_forbid();
     atomic_thread_fence(memory_order_release);
     *(void *volatile *)&t->function = found;
@@ -318,17 +319,36 @@ static void look_up(struct blocking_target *t, void *found)
 /* Several threads may come here for the same one; they find the same. */
 void blocking_look_up(struct blocking_target *t)
 {
-    look_up(t, real_find(t->name));
+    struct dl_find_object object;
+    void *found = real_find(t->name);
+    set(t, found, _dl_find_object(found, &object) == 0 && is_libc(object.dlfo_link_map->l_name));
 }
 
 /* What this libc does not have stays unknown, unless it is called. */
+static void set_others(void)
+{
+    for (size_t i = 0; i < GC_COUNT(targets); i++)
+        if (targets[i]->function == NULL && dlsym(RTLD_NEXT, targets[i]->name) != NULL)
+            blocking_look_up(targets[i]);
+}
+
 void blocking_start(void)
 {
+    struct next_symbol found[GC_COUNT(targets)];
+    const struct link_map *last = NULL;
+    bool parks = false;
+    for (size_t i = 0; i < GC_COUNT(targets); i++)
+        found[i].name = targets[i]->name;
+    next_symbol_find(found, GC_COUNT(found), targets);
     for (size_t i = 0; i < GC_COUNT(targets); i++) {
-        void *found = targets[i]->function == NULL ? dlsym(RTLD_NEXT, targets[i]->name) : NULL;
-        if (found != NULL)
-            look_up(targets[i], found);
+        if (found[i].object == NULL || targets[i]->function != NULL)
+            continue;
+        if (found[i].object != last)
+            parks = is_libc(found[i].object->l_name);
+        last = found[i].object;
+        set(targets[i], found[i].address, parks);
     }
+    set_others();
 }
 
 _Unwind_Reason_Code blocking_personality(int version, _Unwind_Action actions,

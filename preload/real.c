@@ -1,6 +1,7 @@
 /* real.c -- looking up what the wrappers wrap: the next definition after ours. */
 #include "real.h"
 
+#include "sys/next_symbol.h"
 #include "sys/print.h"
 
 #include <dlfcn.h>
@@ -18,17 +19,21 @@ void *real_find(const char *name)
     return found;
 }
 
-static void look_up(void *slot, const char *name)
+static void fill(void *slot, const struct next_symbol *s)
 {
-    void *found = real_find(name);
-    memcpy(slot, &found, sizeof(found));
+    void *found = s->address != NULL ? s->address : real_find(s->name);
+    memcpy(slot, &found, sizeof found);
 }
 
 void real_resolve(void)
 {
     if (real.dlclose != NULL)
         return;
-#define LOOK_UP(name) look_up(&real.name, #name);
-    REAL_FUNCTIONS(LOOK_UP)
-#undef LOOK_UP
+#define NAME(function) {.name = #function},
+    struct next_symbol symbols[] = {REAL_FUNCTIONS(NAME)}, *s = symbols;
+#undef NAME
+    next_symbol_find(symbols, GC_COUNT(symbols), &real);
+#define FILL(function) fill(&real.function, s++);
+    REAL_FUNCTIONS(FILL)
+#undef FILL
 }

@@ -126,8 +126,10 @@ static void write_both(enum profile_reason reason, const struct report_reasons *
     if (wants(to))
         write_report(to, why->not_collected, last, reason == PROFILE_EXIT);
     options_text(options.profile, to);
-    if (wants(to))
+    if (wants(to)) {
+        history_add_moment(mem_resident());
         write_profile(to, reason, why);
+    }
 }
 
 static void read_suppressions(void)
@@ -151,7 +153,6 @@ void report_at_exit(const struct report_reasons *why)
     lock_acquire(&running.lock);
     running.ended = true;
     leak_end_present();
-    history_add_moment(mem_resident());
     write_both(PROFILE_EXIT, why, &last);
     lock_release(&running.lock);
 }

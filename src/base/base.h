@@ -15,6 +15,14 @@
 #define GC_INLINE static inline __attribute__((always_inline))
 #define GC_EXPORT __attribute__((visibility("default")))
 #define GC_PRINTF_LIKE(a, b) __attribute__((format(printf, a, b)))
+/* A large table of zeros, of which a process seldom touches more than a part. It lies behind all
+ * small variables, which would else be strewn between such tables, each on a page of its own: a
+ * page fault each when the process starts. (clang would write the zeros to the file.) */
+#ifdef __clang__
+#define GC_LARGE
+#else
+#define GC_LARGE __attribute__((section(".lbss")))
+#endif
 #define GC_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 enum {

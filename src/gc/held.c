@@ -52,7 +52,7 @@ static struct {
     struct slot slots[SLOTS];
     /* The collector's. */
     uint64_t pending, looked; /* of the last time */
-} held;
+} held GC_LARGE;
 
 static uintptr_t word_at(const void *bytes, size_t at)
 {

@@ -56,7 +56,7 @@ static bool bit(const uint8_t *bits, size_t index)
 static bool reserve_bits(void)
 {
     size_t size = align_up(arena.slab_count * (SLAB_SIZE / GRANULE / 8), PAGE_SIZE);
-    oracle.claimed = mem_reserve(size, PAGE_SIZE);
+    oracle.claimed = mem_reserve(size);
     if (oracle.claimed == NULL)
         return false;
     roots_exclude((uintptr_t)oracle.claimed, (uintptr_t)oracle.claimed + size);

@@ -11,14 +11,14 @@ enum { PROTECTED_MOST = 16384, READERS_MOST = 16 };
 static struct {
     struct page_range ranges[PROTECTED_MOST];
     size_t count;
-} list;
+} list GC_LARGE;
 
 static struct {
     _Atomic uint32_t forbidden; /* changes begun that no pass has seen the end of */
     _Atomic uint32_t ended;     /* changes ended that no pass has seen */
     uint32_t seen;              /* of these, by the pass under way */
     _Atomic uint32_t *flags[READERS_MOST];
-    unsigned count;
+    _Atomic unsigned count;     /* a flag is there before it is counted */
 } readers;
 
 void protected_pass_begin(void)
@@ -60,14 +60,16 @@ bool protected_overlaps(uintptr_t start, size_t size)
 
 void protected_add_reader(_Atomic uint32_t *reading)
 {
-    GC_CHECK(readers.count < READERS_MOST);
-    readers.flags[readers.count++] = reading;
+    unsigned count = atomic_load(&readers.count);
+    GC_CHECK(count < READERS_MOST);
+    readers.flags[count] = reading;
+    atomic_store(&readers.count, count + 1);
 }
 
 void protected_change_begin(void)
 {
     atomic_fetch_add(&readers.forbidden, 1); /* .inv.bracket */
-    for (unsigned i = 0; i < readers.count; i++)
+    for (unsigned i = 0; i < atomic_load(&readers.count); i++)
         while (atomic_load(readers.flags[i]) != 0)
             syscall0(__NR_sched_yield);
 }

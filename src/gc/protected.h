@@ -32,7 +32,9 @@ bool protected_any(void);
 bool protected_overlaps(uintptr_t start, size_t size);
 void protected_forbid_direct_reads(void);
 
-/* A marker's flag: 1 while it reads memory of the heap directly. At most 16; before any thread. */
+/* A marker's flag: 1 while it reads memory of the heap directly. At most 16, one thread at a time
+ * adds them. Whoever begins a change afterwards waits for it; whoever has begun before has
+ * forbidden what it stands for (.inv.bracket: all of this in one order). */
 void protected_add_reader(_Atomic uint32_t *reading);
 /* A mapping of the heap is about to change: from its return on markers read through the kernel.
  * Waits for those that are reading, ~10 us. */

@@ -108,7 +108,7 @@ static struct {
     struct unix_socket sockets[SOCKETS_MOST]; /* by hash of the inode */
     struct marker *marker;
     char text[WORD_SIZE + READ_MOST];
-} queues;
+} queues GC_LARGE;
 
 void queues_note_new(void)
 {

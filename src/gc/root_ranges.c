@@ -16,7 +16,7 @@ static struct lock lock = LOCK_INIT(ROOTS);
 static struct twin {
     struct root_ranges copies[2];
     _Atomic uint32_t now;
-} twins[2];
+} twins[2] GC_LARGE;
 
 size_t root_ranges_find(const struct root_ranges *r, uintptr_t address)
 {

@@ -146,7 +146,7 @@ static struct {
     struct roots_place place; /* of what is being scanned; for `seek` */
     bool unreadable;        /* the mapping being scanned is PROT_NONE */
     bool code;              /* it may be executed: .inv.code */
-} roots;
+} roots GC_LARGE;
 
 static const char requests_unseen[] =
     "the program uses io_uring or kernel aio, whose requests nobody can see";

@@ -93,7 +93,7 @@ static struct {
     bool plain_known;
     uint32_t map_count;
     char maps_buffer[MAPS_BUFFER];
-} shield;
+} shield GC_LARGE;
 
 /* ---- the lock ---- */
 
@@ -393,7 +393,7 @@ static bool data_is_limited(void)
 const char *shield_open(void)
 {
     if (shield.leaves == NULL)
-        shield.leaves = mem_reserve((size_t)LEAVES_MOST * LEAF_UNITS, PAGE_SIZE);
+        shield.leaves = mem_reserve((size_t)LEAVES_MOST * LEAF_UNITS);
     if (shield.leaves == NULL)
         return "no address space for the table of written pages";
     return is_writable((uintptr_t)&shield) ? NULL : "it needs Linux 5.14";

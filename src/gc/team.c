@@ -64,6 +64,7 @@ struct member {
 
 static struct {
     struct member *members;         /* the leader, workers, guests. In metadata: no root */
+    bool ready;                     /* they are set up */
     /* The leader's. */
     uint64_t deadline;
     uint32_t recover_next;          /* slab to be read again; beyond arena.top: none */
@@ -469,7 +470,7 @@ void team_divide(void)
 {
     size_t half = arena.mark_stack_size / 2, part = align_down(half / (MEMBERS - 1), PAGE_SIZE);
     char *memory = arena.mark_stack;
-    for (unsigned i = 0; i < MEMBERS && team.members != NULL; i++) {
+    for (unsigned i = 0; i < MEMBERS && team.ready; i++) {
         size_t size = i == 0 ? align_down(half, PAGE_SIZE) : part;
         GC_ASSERT(team.members[i].m.work.count == 0);
         worklist_init(&team.members[i].m.work, memory, size);
@@ -479,11 +480,18 @@ void team_divide(void)
 
 bool team_init(void)
 {
-    if (team.members != NULL)
-        return true;
-    team.members = meta_alloc(MEMBERS * sizeof(struct member));
     if (team.members == NULL)
-        return false;
+        team.members = meta_alloc(MEMBERS * sizeof(struct member));
+    return team.members != NULL;
+}
+
+/* Not in team_init: most processes end before their first mark, and each member is a page to touch.
+ * Until then all of them are zero, which is nobody. */
+static void make_ready(void)
+{
+    if (team.ready)
+        return;
+    team.ready = true;
     team_divide();
     for (unsigned i = 0; i < MEMBERS; i++) {
         struct member *s = &team.members[i];
@@ -491,7 +499,6 @@ bool team_init(void)
         s->m.guest = is_guest(s);
         protected_add_reader(&s->m.reading);
     }
-    return true;
 }
 
 /* Forgets all work. No worker and no guest is there. */
@@ -525,6 +532,7 @@ static unsigned hired(void)
 
 unsigned team_hire(unsigned workers)
 {
+    make_ready();
     unsigned have = hired();
     for (; have < size_min(workers, TEAM_MOST); have++) {
         struct member *s = &team.members[have];
@@ -545,6 +553,7 @@ void team_dismiss(void)
 
 void team_start(unsigned workers, struct pagemap *pagemap)
 {
+    make_ready();
     team_close_guests();
     stop_workers();
     clear();
@@ -557,6 +566,7 @@ void team_start(unsigned workers, struct pagemap *pagemap)
 
 struct marker *team_leader(void)
 {
+    make_ready();
     return &leader()->m;
 }
 
@@ -678,7 +688,7 @@ void team_close_guests(void)
 
 void team_after_fork(void)
 {
-    if (team.members == NULL)
+    if (!team.ready)
         return;
     for (unsigned i = 0; i < MEMBERS; i++) {
         struct member *s = &team.members[i];

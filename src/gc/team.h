@@ -21,10 +21,10 @@ struct team_totals {
     uint64_t marked_blocks, marked_bytes, scanned_bytes;
 };
 
-/* After arena_init: divides the reservation for work lists. Once; later calls do nothing. False: no
- * memory. */
+/* After arena_init. Once; later calls do nothing. False: no memory. */
 bool team_init(void);
-/* The reservation for work lists has become smaller: divides it again. Between phases. */
+/* The reservation for work lists (arena.mark_stack) has become smaller: divides it again. Between
+ * phases. */
 void team_divide(void);
 /* Starts threads for `workers` markers, the leader included, and returns how many there are now.
  * Takes locks and memory: before the world is stopped. */

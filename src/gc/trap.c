@@ -74,7 +74,7 @@ extern struct birth trap_births[BIRTHS];
 extern const char trap_stubs[], trap_birth_stubs[];
 void trap_born(struct birth *birth);
 
-_Atomic uintptr_t trap_sites[STUBS];
+GC_LARGE _Atomic uintptr_t trap_sites[STUBS];
 struct birth trap_births[BIRTHS];
 
 static struct {

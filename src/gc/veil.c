@@ -76,7 +76,7 @@ static struct {
     /* Under shield_lock. */
     uint64_t masked[SIGNALS + 1];
     struct signal_action program[2]; /* of the VEILED */
-} veil;
+} veil GC_LARGE;
 
 static int32_t my_tid(void)
 {

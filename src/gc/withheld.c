@@ -51,7 +51,7 @@ static struct {
     withheld_touched_fn *touched;
     struct signal_action program; /* what SIGSEGV would do without us */
     struct entry entries[ENTRIES];
-} withheld;
+} withheld GC_LARGE;
 
 static bool turn(struct entry *e, enum entry_state from, enum entry_state to)
 {

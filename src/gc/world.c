@@ -89,7 +89,7 @@ static struct {
     int32_t deaf[DEAF_MOST];     /* .inv.deaf: the last that were seen to be */
     uint32_t deaf_next;
     struct signal_action libcs;  /* what libc does at LIBC_SETXID */
-} world;
+} world GC_LARGE;
 
 static struct stopped_task *find_task(int32_t tid)
 {

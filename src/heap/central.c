@@ -55,9 +55,6 @@ enum {
 
 struct central {
     struct lock lock;
-    /* Fixed by central_init(). */
-    uint8_t size_class;
-    bool traced, leaf;
     /* All under `lock`. */
     uint32_t first;          /* list of spans with free slots: index + 1, 0 = none */
     uint32_t transfer_count;
@@ -67,8 +64,10 @@ struct central {
     struct record *spare_records; /* of retired traced spans, chained through their first words */
 } __attribute__((aligned(CACHE_LINE)));
 
-static struct central centrals[CENTRALS];
-static void *transfer[SIZE_CLASS_COUNT][TRANSFER_MOST];
+__extension__ static struct central centrals[CENTRALS] = {
+    [0 ... CENTRALS - 1] = {.lock = LOCK_INIT(CENTRAL)},
+};
+static GC_LARGE void *transfer[SIZE_CLASS_COUNT][TRANSFER_MOST];
 
 static struct central *central_of(unsigned size_class, bool traced, bool leaf)
 {
@@ -80,14 +79,21 @@ static struct central *central_of_span(const struct slab *span)
     return central_of(span->size_class, span->traced, span->leaf);
 }
 
-void central_init(void)
+/* What it is for follows from where it lies: to write it down would touch all of them when the
+ * process starts. */
+static unsigned class_of(const struct central *c)
 {
-    for (unsigned i = 0; i < CENTRALS; i++) {
-        centrals[i].lock.rank = LOCK_CENTRAL;
-        centrals[i].traced = i / SIZE_CLASS_COUNT % 2 != 0;
-        centrals[i].leaf = i / SIZE_CLASS_COUNT / 2 != 0;
-        centrals[i].size_class = (uint8_t)(i % SIZE_CLASS_COUNT);
-    }
+    return (unsigned)(c - centrals) % SIZE_CLASS_COUNT;
+}
+
+static bool is_traced(const struct central *c)
+{
+    return (c - centrals) / SIZE_CLASS_COUNT % 2 != 0;
+}
+
+static bool is_leaf(const struct central *c)
+{
+    return (c - centrals) / SIZE_CLASS_COUNT / 2 != 0;
 }
 
 static void list_add(struct central *c, struct slab *span)
@@ -159,7 +165,7 @@ static struct record *new_records(struct central *c)
 {
     struct record *records = c->spare_records;
     if (records == NULL)
-        return meta_alloc(size_classes[c->size_class].slots * sizeof(struct record));
+        return meta_alloc(size_classes[class_of(c)].slots * sizeof(struct record));
     memcpy(&c->spare_records, (void *)records, sizeof(void *));
     return records;
 }
@@ -167,12 +173,12 @@ static struct record *new_records(struct central *c)
 static bool span_new(struct central *c)
 {
     bool zeroed;
-    uint32_t slabs = size_classes[c->size_class].slabs;
-    struct record *records = c->traced ? new_records(c) : NULL;
-    uint32_t head = c->traced && records == NULL ? NO_SLAB : page_heap_alloc(slabs, 1, &zeroed);
+    uint32_t slabs = size_classes[class_of(c)].slabs;
+    struct record *records = is_traced(c) ? new_records(c) : NULL;
+    uint32_t head = is_traced(c) && records == NULL ? NO_SLAB : page_heap_alloc(slabs, 1, &zeroed);
     if (head == NO_SLAB)
         return false;
-    slab_make_classed(head, c->size_class, c->traced, c->leaf);
+    slab_make_classed(head, class_of(c), is_traced(c), is_leaf(c));
     slab_at(head)->records = records;
     slab_at(head)->touched = zeroed ? 0 : (uint16_t)(slabs * (SLAB_SIZE / GRANULE));
     list_add(c, slab_at(head));
@@ -267,7 +273,7 @@ static uint32_t take_from_spans(struct central *c, void **items, uint32_t want,
     }
     c->taken += taken;
     if (taken != 0)
-        heap_note_used((int64_t)taken * size_classes[c->size_class].size);
+        heap_note_used((int64_t)taken * size_classes[class_of(c)].size);
     return taken;
 }
 
@@ -276,7 +282,7 @@ static uint32_t take_from_transfer(struct central *c, void **items, uint32_t wan
     uint32_t count = (uint32_t)size_min(want, c->transfer_count);
     c->transfer_count -= count;
     c->transfer_low = (uint32_t)size_min(c->transfer_low, c->transfer_count);
-    memcpy(items, &transfer[c->size_class][c->transfer_count], count * sizeof(void *));
+    memcpy(items, &transfer[class_of(c)][c->transfer_count], count * sizeof(void *));
     return count;
 }
 
@@ -285,7 +291,7 @@ static uint32_t take_from_transfer(struct central *c, void **items, uint32_t wan
 static bool central_grow(struct central *c)
 {
     lock_release(&c->lock);
-    sweep_for(size_classes[c->size_class].slabs);
+    sweep_for(size_classes[class_of(c)].slabs);
     lock_acquire(&c->lock);
     return c->first != 0 || span_new(c);
 }
@@ -312,7 +318,7 @@ uint32_t central_fetch(unsigned size_class, void **items, uint32_t want)
 static uint32_t span_give(struct central *c, struct slab *span, void **items, uint32_t count)
 {
     uintptr_t start = slab_address(slab_index(span));
-    uintptr_t bytes = (uintptr_t)size_classes[c->size_class].slabs << SLAB_SHIFT;
+    uintptr_t bytes = (uintptr_t)size_classes[class_of(c)].slabs << SLAB_SHIFT;
     uint32_t given = 0, free_before = span->free_slots;
     for (; given < count && (uintptr_t)items[given] - start < bytes; given++) {
         slot_byte *byte = slot_of((uintptr_t)items[given]);
@@ -334,12 +340,12 @@ static void give_to_spans(struct central *c, void **items, uint32_t count)
         given += span_give(c, slab_at(slab->head), items + given, count - given);
     }
     c->taken -= count;
-    heap_note_returned((int64_t)count * size_classes[c->size_class].size);
+    heap_note_returned((int64_t)count * size_classes[class_of(c)].size);
 }
 
 static uint32_t transfer_room(const struct central *c)
 {
-    size_t most = size_min(TRANSFER_BYTES / size_classes[c->size_class].size, TRANSFER_MOST);
+    size_t most = size_min(TRANSFER_BYTES / size_classes[class_of(c)].size, TRANSFER_MOST);
     return most > c->transfer_count ? (uint32_t)most - c->transfer_count : 0;
 }
 
@@ -390,8 +396,7 @@ void central_release_single(const struct block *block)
 static bool is_span_of(uint32_t index, const struct central *c)
 {
     const struct slab *slab = slab_at(index);
-    return slab_kind(slab) == SLAB_CLASSED && slab->head == index &&
-           slab->size_class == c->size_class && slab->traced == c->traced && slab->leaf == c->leaf;
+    return slab_kind(slab) == SLAB_CLASSED && slab->head == index && central_of_span(slab) == c;
 }
 
 /* .inv.unlocked */
@@ -499,7 +504,7 @@ void central_trim(void)
 /* The oldest blocks lie at the bottom. */
 static uint32_t return_unneeded(struct central *c)
 {
-    void **items = transfer[c->size_class];
+    void **items = transfer[class_of(c)];
     uint32_t unneeded = c->transfer_low;
     give_to_spans(c, items, unneeded);
     c->transfer_count -= unneeded;

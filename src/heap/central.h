@@ -16,8 +16,6 @@
 /* Blocks of a batch, at most; twice as many lie in a transfer cache. */
 enum { CENTRAL_BATCH_MOST = 1024 };
 
-void central_init(void);
-
 /* Fills items[0..want) with blocks of the class, their slot bytes SLOT_CACHED, from the transfer
  * cache or from spans. Returns how many there were: 0 = out of memory. */
 uint32_t central_fetch(unsigned size_class, void **items, uint32_t want);

@@ -12,7 +12,6 @@
 bool heap_init(size_t most, bool past_end)
 {
     hot.pad = past_end;
-    central_init();
     sweep_init(&(struct sweepers){central_sweep_span, large_sweep});
     return arena_init(most) && page_heap_init();
 }

@@ -55,7 +55,8 @@ struct arena {
     uint8_t *slab_dirty;
     char *mark_stack;
     size_t mark_stack_size;   /* bytes reserved. CYCLE lock */
-    /* What each part has, its guard behind it included: never a root. CYCLE lock */
+    /* What each part has, its guard behind it included (and the first, what lies before it to
+     * align it): never a root. CYCLE lock */
     struct { uintptr_t start, end; } own[ARENA_PARTS];
     _Atomic uint32_t top;     /* slabs [0, top) are in use or in the page heap. PAGE_HEAP lock */
     uint32_t committed;       /* slabs whose tables and memory are usable. PAGE_HEAP lock */

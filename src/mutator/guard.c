@@ -73,7 +73,7 @@ bool guard_start(guard_report_fn *report)
 {
     if (guard.size != 0)
         return false;
-    char *pool = mem_reserve(POOL_SIZE, PAGE_SIZE);
+    char *pool = mem_reserve(POOL_SIZE);
     guard.slots = meta_alloc(SLOTS * sizeof(struct guarded));
     if (pool == NULL || guard.slots == NULL)
         return false;

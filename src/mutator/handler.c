@@ -39,7 +39,7 @@ void handler_run_parked(int signal, siginfo_t *info, void *context, uint32_t num
 
 /* Set once, before anything refers to it. */
 handler_watch_fn *handler_watcher;
-_Atomic uintptr_t handler_addresses[HANDLERS_MOST];
+GC_LARGE _Atomic uintptr_t handler_addresses[HANDLERS_MOST];
 
 /* The kernel calls with three arguments; rax and rcx are free. park_self is NULL, or the frame
  * comes first in what it points to. */

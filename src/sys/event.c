@@ -11,7 +11,7 @@
 #include "sys/sandbox.h"
 #include "sys/syscall.h"
 
-static struct event ring[EVENTS_KEPT];
+static GC_LARGE struct event ring[EVENTS_KEPT];
 static _Atomic uint64_t count;
 
 void event_note(enum event_kind kind, uint64_t a, uint64_t b)

@@ -27,21 +27,9 @@ static void *map_anonymous(size_t size, int protection, int flags)
     return is_error(result) ? NULL : (void *)result;
 }
 
-void *mem_reserve(size_t size, size_t unit)
+void *mem_reserve(size_t size)
 {
-    if (size > SIZE_MAX - unit)
-        return NULL;
-    size_t slack = unit - PAGE_SIZE;
-    char *start = map_anonymous(size + slack, PROT_NONE, MAP_NORESERVE);
-    if (start == NULL)
-        return NULL;
-    char *aligned = (char *)align_up((uintptr_t)start, unit);
-    size_t before = (size_t)(aligned - start);
-    if (before != 0)
-        mem_release(start, before);
-    if (slack != before)
-        mem_release(aligned + size, slack - before);
-    return aligned;
+    return map_anonymous(size, PROT_NONE, MAP_NORESERVE);
 }
 
 bool mem_commit(void *start, size_t size)

@@ -7,8 +7,8 @@
 
 #include "base/base.h"
 
-/* Reserves `size` bytes aligned to `unit` (a power of two). NULL if there is no such range. */
-void *mem_reserve(size_t size, size_t unit);
+/* Reserves `size` bytes, whole pages. NULL if there is no such range. */
+void *mem_reserve(size_t size);
 /* Makes [start, start+size) of a reservation usable, which holds nothing yet. False if the kernel
  * refuses. */
 bool mem_commit(void *start, size_t size);

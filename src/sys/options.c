@@ -501,7 +501,7 @@ void options_text(const char field[OPTION_PATH_MAX], char out[OPTION_PATH_MAX])
 
 static void parse_file(const char *path, int complain_fd)
 {
-    static char text[CONF_MAX + 1]; /* untouched, and so without cost, unless there is a file */
+    static GC_LARGE char text[CONF_MAX + 1]; /* untouched, and so free, unless there is a file */
     struct source variable = {"GCMALLOC_CONF", complain_fd, 0}, file = {path, complain_fd, 0};
     long length = file_read(path, text, sizeof text);
     if (length < 0) {

@@ -86,7 +86,7 @@ static struct lock cfi_lock = LOCK_INIT(UNWIND);
 static __thread bool inside;
 /* Written under cfi_lock. */
 static unw_addr_space_t space;
-static char space_memory[SPACE_SIZE] __attribute__((aligned(CACHE_LINE)));
+static GC_LARGE char space_memory[SPACE_SIZE] __attribute__((aligned(CACHE_LINE)));
 
 /* ---- tokens ---------------------------------------------------------------------------------- */
 

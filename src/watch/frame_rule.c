@@ -39,7 +39,7 @@ struct line {
     struct entry ways[WAYS];
 } __attribute__((aligned(CACHE_LINE)));
 
-static struct line lines[LINES];
+static GC_LARGE struct line lines[LINES];
 static _Atomic uint64_t epoch;
 
 static struct line *line_of(uintptr_t pc)

@@ -28,8 +28,8 @@ static struct {
 } history = {.lock = LOCK_INIT(HISTORY), .apart = APART_FIRST};
 
 /* By themselves: with zeros they take no room in the file. */
-static struct stats_cycle cycles[STATS_CYCLES];
-static struct stats_moment moments[STATS_HISTORY];
+static GC_LARGE struct stats_cycle cycles[STATS_CYCLES];
+static GC_LARGE struct stats_moment moments[STATS_HISTORY];
 static uint64_t paused[STATS_CYCLES], ended[STATS_CYCLES]; /* of cycles, side by side */
 
 static void thin_out(void)

@@ -36,7 +36,7 @@ static struct {
     uint64_t events;     /* that were copied */
     uint64_t sites_of;   /* the cycle after which the sites were chosen, + 1 */
     struct stats_page page;
-} shared;
+} shared GC_LARGE;
 
 /* Not in Debian 12's headers. */
 enum { NOEXEC_SEAL = 8 };

@@ -49,7 +49,7 @@ struct record {
 };
 
 static _Atomic(_Atomic uint32_t *) buckets;
-static _Atomic(char *) chunks[CHUNKS];
+static GC_LARGE _Atomic(char *) chunks[CHUNKS];
 static _Atomic uint32_t cursor = 1; /* in units; place 0 stays empty, so that 0 is no number */
 static _Atomic uint64_t stacks, bytes, dropped;
 

@@ -21,7 +21,7 @@ static void start(void)
     static const struct alloc_settings plain = {.arena = true};
     EXPECT(heap_init(256 * MIB, true));
     alloc_start(&plain);
-    worklist_init(&work, mem_reserve(LIST_BYTES, PAGE_SIZE), LIST_BYTES);
+    worklist_init(&work, mem_reserve(LIST_BYTES), LIST_BYTES);
 }
 
 static int add(size_t size)

@@ -93,7 +93,7 @@ static void begin(enum list_kind kind)
 {
     static void *memory;
     if (memory == NULL)
-        memory = mem_reserve(LIST_BYTES, PAGE_SIZE);
+        memory = mem_reserve(LIST_BYTES);
     worklist_init(&marker.work, memory, kind == ROOMY ? LIST_BYTES : 0);
     if (kind == FEW)
         marker.work = (struct worklist){few_items, 0, GC_COUNT(few_items), GC_COUNT(few_items),

@@ -46,7 +46,7 @@ static void test_growth(void)
 {
     const size_t bytes = 4 * MIB, items = bytes / sizeof(struct work);
     struct worklist list;
-    void *memory = mem_reserve(bytes, PAGE_SIZE);
+    void *memory = mem_reserve(bytes);
     worklist_init(&list, memory, bytes);
     EXPECT(list.count == 0 && list.committed == 0 && list.most == items && !list.overflowed);
     push_numbered(&list, 0, 1);
@@ -65,7 +65,7 @@ static void test_full(void)
 {
     const size_t bytes = FIRST_STEP + 2 * PAGE_SIZE, items = bytes / sizeof(struct work);
     struct worklist list;
-    void *memory = mem_reserve(bytes, PAGE_SIZE);
+    void *memory = mem_reserve(bytes);
     worklist_init(&list, memory, bytes);
     push_numbered(&list, 0, items);
     EXPECT(list.count == items && !list.overflowed);
@@ -83,7 +83,7 @@ static void test_full(void)
 static void test_odd_sizes(void)
 {
     struct worklist list;
-    char *memory = mem_reserve(4 * PAGE_SIZE, PAGE_SIZE);
+    char *memory = mem_reserve(4 * PAGE_SIZE);
     worklist_init(&list, memory, PAGE_SIZE - 16);
     push_numbered(&list, 0, 1);
     EXPECT(list.count == 0 && list.overflowed);
@@ -101,7 +101,7 @@ static void test_refused(void)
 {
     const size_t bytes = 8 * FIRST_STEP, had = 2 * FIRST_STEP / sizeof(struct work);
     struct worklist list;
-    char *memory = mem_reserve(bytes, PAGE_SIZE);
+    char *memory = mem_reserve(bytes);
     mem_release(memory + 3 * FIRST_STEP, FIRST_STEP); /* the third commit meets a hole */
     worklist_init(&list, memory, bytes);
     push_numbered(&list, 0, had);
@@ -121,7 +121,7 @@ static void test_shrink(void)
 {
     const size_t bytes = 2 * MIB, items = bytes / sizeof(struct work);
     struct worklist list;
-    void *memory = mem_reserve(bytes, PAGE_SIZE);
+    void *memory = mem_reserve(bytes);
     worklist_init(&list, memory, bytes);
     worklist_shrink(&list); /* nothing there: nothing happens */
     push_numbered(&list, 0, 100);

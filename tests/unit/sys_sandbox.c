@@ -33,7 +33,7 @@ static void memory(void)
 {
     enum { SIZE = 16 * PAGE_SIZE };
     EXPECT(!sandbox_on());
-    char *range = mem_reserve(SIZE, PAGE_SIZE);
+    char *range = mem_reserve(SIZE);
     EXPECT(range != NULL && mem_commit(range, PAGE_SIZE));
     range[0] = 1;
     enter();
