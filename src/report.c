@@ -280,13 +280,13 @@ void report_thread_ended(void)
 static uint64_t until_periodic(void)
 {
     uint64_t now = clock_uptime_ns();
-    if (options.report_every == 0)
+    if (options.report_every.ns == 0)
         return UINT64_MAX;
     if (now < running.next)
         return running.next - now;
     if (running.next != 0)
         collector_ask(COLLECTOR_ASK_PERIODIC);
-    running.next = now + (uint64_t)options.report_every * 1000000000u;
+    running.next = now + options.report_every.ns;
     return running.next - now;
 }
 
@@ -348,14 +348,14 @@ void report_start(void (*ask_reasons)(struct report_reasons *out))
 
 void report_start_periodic(void)
 {
-    if (options.report_every != 0)
+    if (options.report_every.ns != 0)
         collector_ask(COLLECTOR_ASK_ATTEND);
 }
 
 /* A child that only makes way for another program is not given a thread. */
 void report_resume_periodic(void)
 {
-    if (options.report_every != 0)
+    if (options.report_every.ns != 0)
         collector_ask_later(COLLECTOR_ASK_ATTEND);
 }
 

@@ -696,6 +696,8 @@ def option_tests():
                names_options('percent', 'stress', 'mode'), True)
     yield test('options_range', 'plain 1', 'report=off,confirm=0,confirm=65,sample=1Q',
                names_options('confirm', 'confirm', 'sample'), True)
+    yield test('options_times', 'plain 1', 'report=off,report_every=5x,stop_ms=2m,pause_us=1ms,pause_us=0s',
+               names_options('report_every', 'stop_ms', 'pause_us'), True)
     yield test('options_no_value', 'plain 1', 'report=off,gctrace', names_options('gctrace'), True)
     yield test('options_good_empty', 'plain 1', 'report=off,,', both(output_of_plain, silent))
     yield test('options_report_off', 'plain 5', f'{EAGER},report=off', both(output_of_plain, silent))

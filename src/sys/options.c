@@ -41,7 +41,28 @@ enum {
     SHOWN_MAX = 80,
 };
 
-enum option_kind { OPTION_KIND_INT, OPTION_KIND_SIZE, OPTION_KIND_ENUM, OPTION_KIND_PATH };
+enum option_kind {
+    OPTION_KIND_INT,
+    OPTION_KIND_SIZE,
+    OPTION_KIND_TIME,
+    OPTION_KIND_ENUM,
+    OPTION_KIND_PATH,
+};
+
+/* Of durations, in nanoseconds. */
+enum time_unit { UNIT_NONE, UNIT_us, UNIT_ms, UNIT_s, UNIT_m, UNIT_h, UNIT_d, UNIT_COUNT };
+
+static const struct {
+    const char *suffix, *words;
+    int64_t ns;
+} units[UNIT_COUNT] = {
+    [UNIT_us] = {"us", "microseconds", 1000},
+    [UNIT_ms] = {"ms", "milliseconds", 1000000},
+    [UNIT_s] = {"s", "seconds", 1000000000},
+    [UNIT_m] = {"m", "minutes", 60 * (int64_t)1000000000},
+    [UNIT_h] = {"h", "hours", 3600 * (int64_t)1000000000},
+    [UNIT_d] = {"d", "days", 86400 * (int64_t)1000000000},
+};
 
 struct option_row {
     const char *name, *help;
@@ -49,7 +70,8 @@ struct option_row {
     const char *path;    /* PATH: the default */
     enum option_kind kind;
     size_t offset;                      /* of the field in struct options */
-    int64_t default_value, least, most; /* INT, SIZE; ENUM: only the default */
+    enum time_unit unit;                /* TIME: of the three below, and of numbers alone */
+    int64_t default_value, least, most; /* INT, SIZE, TIME; ENUM: only the default */
 };
 
 #define OPTION_INT(name_, default_, least_, most_, help_) \
@@ -58,6 +80,9 @@ struct option_row {
 #define OPTION_SIZE(name_, default_, least_, most_, help_) \
     {.name = #name_, .help = help_, .kind = OPTION_KIND_SIZE, .least = least_, .most = most_, \
      .offset = offsetof(struct options, name_), .default_value = default_},
+#define OPTION_TIME(name_, default_, least_, most_, unit_, help_) \
+    {.name = #name_, .help = help_, .kind = OPTION_KIND_TIME, .least = least_, .most = most_, \
+     .offset = offsetof(struct options, name_), .default_value = default_, .unit = UNIT_##unit_},
 #define OPTION_ENUM(name_, default_, help_, ...) \
     {.name = #name_, .help = help_, .kind = OPTION_KIND_ENUM, .choices = #__VA_ARGS__, \
      .offset = offsetof(struct options, name_), .default_value = default_},
@@ -188,6 +213,30 @@ static bool parse_size(struct slice s, int64_t *out)
     return true;
 }
 
+/* The unit at the end of a duration, and how much of the text it is. */
+static enum time_unit suffix_unit(struct slice s, size_t *length)
+{
+    while (*length < s.length && (unsigned)s.at[s.length - *length - 1] - '0' > 9)
+        ++*length;
+    for (int unit = UNIT_us; unit < UNIT_COUNT; unit++)
+        if (slice_is((struct slice){s.at + s.length - *length, *length}, units[unit].suffix))
+            return (enum time_unit)unit;
+    return UNIT_NONE;
+}
+
+/* To nanoseconds. */
+static bool parse_time(struct slice s, enum time_unit alone, int64_t *out)
+{
+    uint64_t value;
+    size_t suffix = 0;
+    enum time_unit unit = suffix_unit(s, &suffix);
+    if (suffix == 0)
+        unit = alone;
+    s.length -= suffix;
+    return unit != UNIT_NONE && parse_digits(s, &value) && value <= INT64_MAX &&
+           !__builtin_mul_overflow((int64_t)value, units[unit].ns, out);
+}
+
 /* Cuts the next of "off, report, collect" off the front; length 0 at the end. */
 static struct slice next_choice(const char **choices)
 {
@@ -225,6 +274,17 @@ static void *field_of(struct options *o, const struct option_row *row)
     return (char *)o + row->offset;
 }
 
+/* What a number of the row's is multiplied by when it is stored. */
+static int64_t scale_of(const struct option_row *row)
+{
+    return row->kind == OPTION_KIND_TIME ? units[row->unit].ns : 1;
+}
+
+static bool within(const struct option_row *row, int64_t value)
+{
+    return value >= row->least * scale_of(row) && value <= row->most * scale_of(row);
+}
+
 static void store_number(struct options *o, const struct option_row *row, int64_t value)
 {
     if (row->kind == OPTION_KIND_ENUM)
@@ -257,10 +317,13 @@ static bool store_value(struct options *o, const struct option_row *row, struct 
         good = parse_choice(row->choices, value, &number);
         break;
     case OPTION_KIND_SIZE:
-        good = parse_size(value, &number) && number >= row->least && number <= row->most;
+        good = parse_size(value, &number) && within(row, number);
+        break;
+    case OPTION_KIND_TIME:
+        good = parse_time(value, row->unit, &number) && within(row, number);
         break;
     default:
-        good = parse_int(value, &number) && number >= row->least && number <= row->most;
+        good = parse_int(value, &number) && within(row, number);
         break;
     }
     if (good)
@@ -275,7 +338,7 @@ void options_set_defaults(struct options *into)
         if (row->kind == OPTION_KIND_PATH)
             store_path(into, row, (struct slice){row->path, strlen(row->path)});
         else
-            store_number(into, row, row->default_value);
+            store_number(into, row, row->default_value * scale_of(row));
     }
 }
 
@@ -290,10 +353,22 @@ static void add_size(struct printer *p, uint64_t value)
     printer_printf(p, "%lu%.*s", value, step >= 0 ? 1 : 0, suffixes + (step >= 0 ? step : 0));
 }
 
+/* In the largest unit in which it is a whole number. */
+static void add_time(struct printer *p, uint64_t ns)
+{
+    int unit = UNIT_d;
+    while (unit > UNIT_us && ns % (uint64_t)units[unit].ns != 0)
+        unit--;
+    printer_printf(p, "%lu%s", ns / (uint64_t)units[unit].ns, ns != 0 ? units[unit].suffix : "");
+}
+
+/* As it is stored. */
 static void add_number(struct printer *p, const struct option_row *row, int64_t value)
 {
     if (row->kind == OPTION_KIND_SIZE)
         add_size(p, (uint64_t)value);
+    else if (row->kind == OPTION_KIND_TIME)
+        add_time(p, (uint64_t)value);
     else
         printer_printf(p, "%ld", value);
 }
@@ -311,6 +386,13 @@ static void add_value(struct printer *p, const struct option_row *row, struct op
     }
 }
 
+static void add_bounds(struct printer *p, const struct option_row *row, const char *between)
+{
+    add_number(p, row, row->least * scale_of(row));
+    printer_printf(p, "%s", between);
+    add_number(p, row, row->most * scale_of(row));
+}
+
 /* What a value must be, as the end of "confirm=zero is not ...". */
 static void add_expectation(struct printer *p, const struct option_row *row)
 {
@@ -319,11 +401,14 @@ static void add_expectation(struct printer *p, const struct option_row *row)
     } else if (row->kind == OPTION_KIND_ENUM) {
         printer_printf(p, "one of %s", row->choices);
     } else {
-        bool size = row->kind == OPTION_KIND_SIZE;
-        printer_printf(p, "a %s from ", size ? "size (bytes, or with K, M, G, T)" : "whole number");
-        add_number(p, row, row->least);
-        printer_printf(p, " to ");
-        add_number(p, row, row->most);
+        if (row->kind == OPTION_KIND_TIME)
+            printer_printf(p, "a time (%s, or with us, ms, s, m, h, d) from ",
+                           units[row->unit].words);
+        else if (row->kind == OPTION_KIND_SIZE)
+            printer_printf(p, "a size (bytes, or with K, M, G, T) from ");
+        else
+            printer_printf(p, "a whole number from ");
+        add_bounds(p, row, " to ");
     }
 }
 
@@ -334,9 +419,7 @@ static void add_range(struct printer *p, const struct option_row *row)
     } else if (row->kind == OPTION_KIND_ENUM) {
         printer_printf(p, "%s", row->choices);
     } else {
-        add_number(p, row, row->least);
-        printer_printf(p, "..");
-        add_number(p, row, row->most);
+        add_bounds(p, row, "..");
     }
 }
 

@@ -13,9 +13,14 @@
 enum { MODE_OFF, MODE_REPORT, MODE_COLLECT, MODE_SHAKEDOWN };
 enum { STACKS_NONE, STACKS_SAMPLED, STACKS_ALL };
 enum { OPTION_PATH_MAX = 256 };
+/* Whatever the unit that it was given in, and that some names have. */
+struct option_time {
+    uint64_t ns;
+};
 
 #define OPTION_INT(name, default_value, least, most, help) int64_t name;
 #define OPTION_SIZE(name, default_value, least, most, help) uint64_t name;
+#define OPTION_TIME(name, default_value, least, most, unit, help) struct option_time name;
 #define OPTION_ENUM(name, default_value, help, ...) int name;
 #define OPTION_PATH(name, default_value, help) char name[OPTION_PATH_MAX];
 struct options {
@@ -23,6 +28,7 @@ struct options {
 };
 #undef OPTION_INT
 #undef OPTION_SIZE
+#undef OPTION_TIME
 #undef OPTION_ENUM
 #undef OPTION_PATH
 

@@ -93,6 +93,38 @@ static void test_sizes(void)
             printf("    %s: %s", bad[i], said);
 }
 
+#define SECOND ((uint64_t)1000000000)
+
+static void test_times(void)
+{
+    struct options o;
+    EXPECT(parse(&o, "") == 0 && o.report_every.ns == 0 && o.stop_ms.ns == SECOND / 5);
+    EXPECT(o.pause_us.ns == 500000);
+    EXPECT(parse(&o, "report_every=60,stop_ms=7,pause_us=9") == 0); /* as the names say */
+    EXPECT(o.report_every.ns == 60 * SECOND && o.stop_ms.ns == 7000000 && o.pause_us.ns == 9000);
+    static const struct {
+        const char *text;
+        uint64_t ns;
+    } good[] = {{"250ms", SECOND / 4}, {"1us", 1000}, {"60s", 60 * SECOND}, {"5m", 300 * SECOND},
+                {"2h", 7200 * SECOND}, {"365d", 31536000 * SECOND}, {"0s", 0}, {"0", 0}};
+    char text[64];
+    for (size_t i = 0; i < GC_COUNT(good); i++) {
+        snprintf(text, sizeof text, "report_every=%s", good[i].text);
+        if (!EXPECT(parse(&o, text) == 0 && o.report_every.ns == good[i].ns))
+            printf("    %s: %lu\n", text, o.report_every.ns);
+    }
+    static const char *const bad[] = {
+        "60x", "s", "-1s", "-1", "1.5s", "5 m", "5M", "1sec", "60ss", "1ns", "366d", "31536001",
+        "18446744073709551616s", "9223372036854775807d", "106752d", "", "0x1s", "5m5s",
+    };
+    for (size_t i = 0; i < GC_COUNT(bad); i++) {
+        snprintf(text, sizeof text, "report_every=%s", bad[i]);
+        if (!EXPECT(parse(&o, text) == 1 && o.report_every.ns == 0))
+            printf("    %s: %s", text, said);
+    }
+    EXPECT(parse(&o, "stop_ms=0s,stop_ms=61s,pause_us=2m") == 3);
+}
+
 static void test_blanks_and_comments(void)
 {
     struct options o;
@@ -120,6 +152,9 @@ static void test_complaints(void)
     EXPECT(parse(&o, "sample=0") == 1);
     EXPECT_TEXT(said, G "sample=0 is not a size (bytes, or with K, M, G, T) from 1 to 1T; "
                         "using 512K\n");
+    EXPECT(parse(&o, "report_every=90,report_every=5x") == 1);
+    EXPECT_TEXT(said, G "report_every=5x is not a time (seconds, or with us, ms, s, m, h, d) from "
+                        "0 to 365d; using 90s\n");
     EXPECT(parse(&o, "percent") == 1);
     EXPECT_TEXT(said, G "option 'percent' needs a value; ignored\n");
     EXPECT(parse(&o, "Confirm=3,confirm=4,=5,confirms=6,confir=7") == 4 && o.confirm == 4);
@@ -255,6 +290,7 @@ static void test_help(void)
     static const char *const names[] = {
 #define OPTION_INT(name, default_value, least, most, help) "\n" #name " ",
 #define OPTION_SIZE(name, default_value, least, most, help) "\n" #name " ",
+#define OPTION_TIME(name, default_value, least, most, unit, help) "\n" #name " ",
 #define OPTION_ENUM(name, default_value, help, ...) "\n" #name " ",
 #define OPTION_PATH(name, default_value, help) "\n" #name " ",
 #include "sys/options.inc"
@@ -263,6 +299,7 @@ static void test_help(void)
         EXPECT(strstr(said, names[i]) != NULL);
     EXPECT(strstr(said, "\nmode       report     collect    off, report, collect, shakedown what ") != NULL);
     EXPECT(strstr(said, "\nmin_heap   96M        32M        0..1T ") != NULL);
+    EXPECT(strstr(said, "\nstop_ms    200ms      200ms      1ms..1m ") != NULL);
 }
 
 static void has(const char *name, const char *value)
@@ -295,6 +332,7 @@ static void test_at_run_time(void)
     EXPECT_TEXT(path, long_name);
 }
 
-UNIT_MAIN(TEST(test_at_run_time), TEST(test_defaults), TEST(test_values), TEST(test_sizes), TEST(test_blanks_and_comments),
+UNIT_MAIN(TEST(test_at_run_time), TEST(test_defaults), TEST(test_values), TEST(test_sizes),
+          TEST(test_times), TEST(test_blanks_and_comments),
           TEST(test_complaints), TEST(test_hostile_text), TEST(test_random_text),
           TEST(test_env_lookup), TEST(test_file), TEST(test_unreadable_file), TEST(test_help))
