@@ -30,6 +30,7 @@
 #include "watch/destination.h"
 #include "watch/history.h"
 #include "watch/leak.h"
+#include "watch/metrics_file.h"
 #include "watch/profile.h"
 #include "watch/shared_page.h"
 #include "watch/suppress.h"
@@ -143,7 +144,10 @@ static struct {
     struct lock lock;   /* .inv.last */
     bool ended;         /* the last report is being written, or has been */
     void (*ask_reasons)(struct report_reasons *out);
-    uint64_t next;      /* periodic report, ns since the start; the collector's thread's */
+    /* The collector's thread's; times in ns since the start. */
+    uint64_t next;         /* periodic report */
+    uint64_t next_metrics;
+    bool own_files;        /* it is there, with descriptors of its own */
 } running = {.lock = LOCK_INIT(REPORT)};
 
 void report_at_exit(const struct report_reasons *why)
@@ -267,12 +271,14 @@ static int write_snapshot(void)
 
 void report_thread_begun(void)
 {
+    running.own_files = true;
     shared_page_open(world_signal());
     renew_page(mem_resident());
 }
 
 void report_thread_ended(void)
 {
+    running.own_files = false;
     shared_page_close();
     report_resume_periodic();
 }
@@ -290,13 +296,27 @@ static uint64_t until_periodic(void)
     return running.next - now;
 }
 
+/* The page has just been renewed. */
+static uint64_t until_metrics(void)
+{
+    uint64_t now = clock_uptime_ns();
+    if (!running.own_files || !metrics_file_wanted())
+        return UINT64_MAX;
+    if (now >= running.next_metrics) {
+        metrics_file_write(shared_page_shown());
+        running.next_metrics = now + options.metrics_every.ns;
+    }
+    return running.next_metrics - now;
+}
+
 uint64_t report_look(void)
 {
-    uint64_t periodic = until_periodic();
     uint64_t resident = mem_resident();
     history_add_moment(resident);
     renew_page(resident);
-    return shared_page_watched() && periodic > WATCHED_NS ? WATCHED_NS : periodic;
+    uint64_t periodic = until_periodic(), metrics = until_metrics();
+    uint64_t wish = periodic < metrics ? periodic : metrics;
+    return shared_page_watched() && wish > WATCHED_NS ? WATCHED_NS : wish;
 }
 
 void report_answer(uint32_t commands)
@@ -342,20 +362,27 @@ static bool install_report_signal(int signal)
 void report_start(void (*ask_reasons)(struct report_reasons *out))
 {
     running.ask_reasons = ask_reasons;
+    metrics_file_start();
     if (options.report_signal != 0 && !install_report_signal((int)options.report_signal))
         print_error("report_signal=%ld: no handler can be set for it", options.report_signal);
 }
 
+/* What is done again and again takes the thread. */
+static bool wants_thread(void)
+{
+    return options.report_every.ns != 0 || metrics_file_wanted();
+}
+
 void report_start_periodic(void)
 {
-    if (options.report_every.ns != 0)
+    if (wants_thread())
         collector_ask(COLLECTOR_ASK_ATTEND);
 }
 
 /* A child that only makes way for another program is not given a thread. */
 void report_resume_periodic(void)
 {
-    if (options.report_every.ns != 0)
+    if (wants_thread())
         collector_ask_later(COLLECTOR_ASK_ATTEND);
 }
 
@@ -364,4 +391,7 @@ void report_after_fork(void)
     lock_abandon(&running.lock);
     relaxed_store(&asked.taken, 0);
     relaxed_store(&asked.done, 1);
+    running.own_files = false;
+    running.next_metrics = 0; /* a file of its own, soon */
+    metrics_file_after_fork();
 }

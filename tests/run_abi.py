@@ -850,6 +850,12 @@ def asks_tests(long):
                ends_well('done'), True)
     for kind in ['report_every', 'daemon', 'retired']:
         yield test(f'asks_{kind}', f'asks {kind}', f'{to_files},report_every=1', ends_well('done'), True)
+    for kind, path in [('metrics', 'metrics.%p'), ('metrics_forked', 'metrics.%p'), ('metrics_one', 'metrics')]:
+        yield test(f'asks_{kind}', f'asks {kind}', f'report=off,metrics={path},metrics_every=1s',
+                   both(ends_well('done'), silent), True)
+    for name, path in [('nowhere', '/nonexistent/file'), ('device', '/dev/null')]:
+        yield test(f'asks_metrics_{name}', 'asks metrics_nowhere',
+                   f'report=off,metrics={path},metrics_every=1s', names_options(path), True)
     yield test('asks_jump', 'asks jump', 'report=/dev/null,report_signal=10,exitcode=23',
                ends_well('done'), True)
     for number in [11, 62, 32, 6]:

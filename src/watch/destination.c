@@ -23,6 +23,21 @@ static int expand(struct printer *p, const char *at)
     return at[0] == '%' && (at[1] == 'p' || at[1] == 'n' || at[1] == '%') ? 2 : 1;
 }
 
+void destination_name(struct printer *path, const char *option)
+{
+    printer_start(path, -1);
+    while (*option != 0)
+        option += expand(path, option);
+}
+
+bool destination_names_process(const char *option)
+{
+    for (; (option = strchr(option, '%')) != NULL && option[1] != 0; option += 2)
+        if (option[1] == 'p')
+            return true;
+    return false;
+}
+
 static struct destination to_stderr(void)
 {
     return (struct destination){print_open_stderr(), true};
@@ -46,9 +61,7 @@ struct destination destination_open(const char *option, const char *what, bool o
     if (strcmp(option, "stderr") == 0)
         return to_stderr();
     relaxed_add(&opened, 1);
-    printer_start(&path, -1);
-    while (*option != 0)
-        option += expand(&path, option);
+    destination_name(&path, option);
     long fd = open_file(&path);
     if (fd >= 0)
         return (struct destination){(int)fd, false};

@@ -18,4 +18,11 @@ struct destination {
 struct destination destination_open(const char *option, const char *what, bool or_error);
 void destination_close(struct destination d);
 
+/* The path that `option` is, as above, without opening or counting anything; `path` has failed if
+ * it was too long. */
+struct printer;
+void destination_name(struct printer *path, const char *option);
+/* Is the process id in it? */
+bool destination_names_process(const char *option);
+
 #endif

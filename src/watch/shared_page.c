@@ -66,11 +66,6 @@ void shared_page_open(int signal)
     p->snapshot_fd = -1;
     relaxed_store(&p->sequence, 0); /* in fork's child it may be odd */
     shared.events = 0;
-    page_fd = make_file("gcmalloc-stats");
-    if (page_fd >= 0 && syscall2(__NR_ftruncate, page_fd, sizeof(*p)) != 0)
-        shared_page_close();
-    if (page_fd < 0)
-        return;
     memset(p->magic, 0, sizeof(p->magic));
     p->version = STATS_VERSION;
     p->size = sizeof(*p);
@@ -78,6 +73,11 @@ void shared_page_open(int signal)
     p->signal = signal;
     p->started_unix_ns = clock_started_unix_ns();
     p->totals_size = sizeof(p->totals);
+    page_fd = make_file("gcmalloc-stats");
+    if (page_fd >= 0 && syscall2(__NR_ftruncate, page_fd, sizeof(*p)) != 0)
+        shared_page_close();
+    if (page_fd < 0)
+        return;
     put(p, offsetof(struct stats_page, events), 0);
     memcpy(p->magic, STATS_MAGIC, sizeof(p->magic)); /* last: who finds it finds the rest */
     put(p->magic, sizeof(p->magic), offsetof(struct stats_page, magic));
@@ -168,6 +168,16 @@ static void put_events(void)
     shared.events = count;
 }
 
+static void put_renewed(void)
+{
+    size_t from = offsetof(struct stats_page, collects_done);
+    uint32_t sequence = relaxed_load(&shared.page.sequence);
+    put_sequence(sequence + 1); /* .inv.sequence */
+    put(&shared.page.collects_done, offsetof(struct stats_page, events) - from, from);
+    put_sequence(sequence + 2);
+    put_events();
+}
+
 static void copy_text(char *to, const char *text)
 {
     size_t length = text == NULL ? 0 : size_min(strlen(text), STATS_TEXT - 1);
@@ -178,10 +188,6 @@ static void copy_text(char *to, const char *text)
 void shared_page_renew(const char *not_collected, const char *interlock, uint64_t resident)
 {
     struct stats_page *p = &shared.page;
-    size_t from = offsetof(struct stats_page, collects_done);
-    uint32_t sequence = relaxed_load(&p->sequence);
-    if (page_fd < 0)
-        return;
     stats_read(&p->totals, resident);
     if (shared_page_watched())
         choose_sites(p->totals.cycles);
@@ -191,10 +197,13 @@ void shared_page_renew(const char *not_collected, const char *interlock, uint64_
     uint32_t cycles = history_cycles(p->cycles);
     p->cycles_next = cycles % STATS_CYCLES;
     p->history_count = history_moments(p->history);
-    put_sequence(sequence + 1); /* .inv.sequence */
-    put(&p->collects_done, offsetof(struct stats_page, events) - from, from);
-    put_sequence(sequence + 2);
-    put_events();
+    if (page_fd >= 0)
+        put_renewed();
+}
+
+const struct stats_page *shared_page_shown(void)
+{
+    return &shared.page;
 }
 
 /* ---- answers ---- */

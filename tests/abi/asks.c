@@ -20,6 +20,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -569,6 +570,103 @@ static void kind_retired(void)
     report_appears("report.%d.2", (int)getpid());
 }
 
+/* ---- figures in a file ---- */
+
+/* Whose the file is, when it is whole; 0: it is not there. */
+static int metrics_of(const char *format, int pid)
+{
+    static char text[1 << 16];
+    char path[64];
+    snprintf(path, sizeof path, format, pid);
+    int fd = open(path, O_RDONLY);
+    if (fd < 0)
+        return 0;
+    ssize_t got = read(fd, text, sizeof text - 1);
+    CHECK(got > 6 && close(fd) == 0);
+    text[got] = 0;
+    CHECK(strcmp(text + got - 6, "# EOF\n") == 0);
+    char *info = strstr(text, "\ngcmalloc_info{pid=\"");
+    CHECK(info != NULL);
+    return atoi(info + strlen("\ngcmalloc_info{pid=\""));
+}
+
+static void metrics_appear(const char *format, int pid)
+{
+    for (int i = 0; i < PATIENCE && metrics_of(format, pid) == 0; i++)
+        nap();
+    CHECK(metrics_of(format, pid) == (int)getpid());
+}
+
+/* Another file each time, and never half of one. */
+static void metrics_appear_again(const char *format, int pid)
+{
+    char path[64];
+    struct stat before, now;
+    metrics_appear(format, pid);
+    snprintf(path, sizeof path, format, pid);
+    int fd = open(path, O_RDONLY);
+    CHECK(fd >= 0 && fstat(fd, &before) == 0);
+    for (int i = 0; i < PATIENCE && stat(path, &now) == 0 && now.st_ino == before.st_ino; i++)
+        nap();
+    CHECK(now.st_ino != before.st_ino && metrics_of(format, pid) == (int)getpid());
+    CHECK(close(fd) == 0);
+}
+
+static void kind_metrics(void)
+{
+    metrics_appear_again("metrics.%d", (int)getpid());
+}
+
+static void in_child(void (*body)(void))
+{
+    int status;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        body();
+        _exit(GOOD);
+    }
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+          WEXITSTATUS(status) == GOOD);
+}
+
+static void have_own_metrics(void)
+{
+    pressure(1 << 20, 0);
+    metrics_appear_again("metrics.%d", (int)getpid());
+}
+
+static void kind_metrics_forked(void)
+{
+    metrics_appear("metrics.%d", (int)getpid());
+    in_child(have_own_metrics);
+    CHECK(metrics_of("metrics.%d", (int)getpid()) == (int)getpid());
+}
+
+/* For two seconds, twice as long as until the next. */
+static void leave_metrics_alone(void)
+{
+    for (int i = 0; i < 200; i++) {
+        struct timespec ten_ms = {0, 10000000};
+        pressure(1 << 16, 0);
+        CHECK(metrics_of("metrics", 0) == (int)getppid());
+        nanosleep(&ten_ms, NULL);
+    }
+}
+
+static void kind_metrics_one(void)
+{
+    metrics_appear("metrics", 0);
+    in_child(leave_metrics_alone);
+}
+
+/* Long enough for it to be tried three times. */
+static void kind_metrics_nowhere(void)
+{
+    struct timespec time = {2, 500000000};
+    CHECK(nanosleep(&time, NULL) == 0);
+}
+
 static sigjmp_buf back;
 
 static void jump(int number)
@@ -654,7 +752,8 @@ static const struct kind kinds[] = {
     KIND(poll), KIND(epoll), KIND(read), KIND(sem_wait), KIND(nanosleep), KIND(computes),
     KIND(allocates), KIND(threads), KIND(storm), KIND(snapshot), KIND(collect), KIND(descriptors),
     KIND(sandbox), KIND(timeout), KIND(report_signal), KIND(report_every), KIND(daemon), KIND(retired),
-    KIND(jump), KIND(loses), KIND(reader),
+    KIND(jump), KIND(loses), KIND(reader), KIND(metrics), KIND(metrics_forked), KIND(metrics_one),
+    KIND(metrics_nowhere),
 };
 
 int main(int argc, char **argv)

@@ -436,6 +436,22 @@ def metrics_formats(place):
     return None
 
 
+def metrics_option(place):
+    """What a process writes by itself has the same lines as what the command prints of it."""
+    path = place.file('own.prom')
+    with place.leaker(0, f'report=off,metrics={path},metrics_every=1s') as leaker:
+        wait_until(lambda: os.path.exists(path), path)
+        printed = place.run('metrics', leaker.pid).out_text
+        with open(path, encoding='ascii') as file:
+            written = file.read()
+        names = [[line.rsplit(' ', 1)[0] if line[0] != '#' else line for line in text.splitlines()]
+                 for text in (printed, written)]
+        check(names[0] == names[1], f'{sorted(set(names[0]) ^ set(names[1]))}')
+        unnoticed(leaker)
+    left = [name for name in os.listdir(place.path) if name.startswith('own.prom')]
+    check(left == ['own.prom'], f'{left} remain')
+
+
 def metrics_file(place):
     """Again and again, whole at any time, until the process ends."""
     path = place.file('gcmalloc.prom')
@@ -640,7 +656,7 @@ def top_unknown_terminal(place):
 TESTS = [bad_numbers, no_process, zombie, thread_number, without_library, static,
          of_32_bits, another_user, bad_pages, other_signal, container, collect, snapshot,
          kept_files, bad_outputs, bad_profiles, real_collect, real_snapshot, real_metrics,
-         real_top, metrics, metrics_formats, metrics_file, top_batch, top_rates,
+         real_top, metrics, metrics_formats, metrics_option, metrics_file, top_batch, top_rates,
          top_lists, top_screen, top_signals, top_interrupt_key, top_end_of_process,
          top_chooses, top_unknown_terminal]
 
