@@ -143,6 +143,7 @@ static void read_suppressions(void)
 static struct {
     struct lock lock;   /* .inv.last */
     bool ended;         /* the last report is being written, or has been */
+    bool collects;      /* there is a collector */
     void (*ask_reasons)(struct report_reasons *out);
     /* The collector's thread's; times in ns since the start. */
     uint64_t next;         /* periodic report */
@@ -331,6 +332,14 @@ void report_answer(uint32_t commands)
     renew_page(mem_resident());
 }
 
+/* Whoever sends the signal expects a word, and that the process lives on. */
+static void say_no_report(void)
+{
+    const char *why = reasons().not_collected;
+    print_error("report_signal: there is no report: %s",
+                why != NULL ? why : "with mode=off nothing is recorded");
+}
+
 static void on_report_signal(int signal, siginfo_t *info, void *context)
 {
     (void)signal;
@@ -338,7 +347,10 @@ static void on_report_signal(int signal, siginfo_t *info, void *context)
     if (sandbox_on())
         return;
     world_excuse(context);
-    collector_ask(COLLECTOR_ASK_REPORT);
+    if (running.collects)
+        collector_ask(COLLECTOR_ASK_REPORT);
+    else
+        say_no_report();
 }
 
 /* Those of the library and of libc, and those that faults send: whoever comes back from their
@@ -359,9 +371,21 @@ static bool install_report_signal(int signal)
            signal_install(signal, SA_RESTART, mask, on_report_signal) == 0;
 }
 
-void report_start(void (*ask_reasons)(struct report_reasons *out))
+/* Wishes that would be forgotten without a word. */
+static void say_idle(void)
 {
+    const char *every = options.report_every.ns != 0 ? " report_every" : "";
+    const char *metrics = strcmp(options.metrics, "off") != 0 ? " metrics" : "";
+    if (every[0] != 0 || metrics[0] != 0)
+        print_error("mode=off: there is no collector, and nothing is done for%s%s", every, metrics);
+}
+
+void report_start(bool collects, void (*ask_reasons)(struct report_reasons *out))
+{
+    running.collects = collects;
     running.ask_reasons = ask_reasons;
+    if (options.mode == MODE_OFF)
+        say_idle();
     metrics_file_start();
     if (options.report_signal != 0 && !install_report_signal((int)options.report_signal))
         print_error("report_signal=%ld: no handler can be set for it", options.report_signal);

@@ -13,8 +13,8 @@ struct report_reasons {
 void report_init(void);
 /* Are leaks to be told at all: did anybody want sites and stacks at the start? */
 bool report_records(void);
-/* Once, when the collector has started. */
-void report_start(void (*ask_reasons)(struct report_reasons *out));
+/* Once, when the collector has started, if it `collects`. */
+void report_start(bool collects, void (*ask_reasons)(struct report_reasons *out));
 /* The program begins: a thread may be made. */
 void report_start_periodic(void);
 /* The process ends, and the last cycle has run. */

@@ -341,7 +341,6 @@ static void start_collector(void)
     if (!runtime.collects)
         collector_disable("no memory for the collector's own stack");
     world_on_ask(collector_ask);
-    report_start(reasons);
 }
 
 static void on_thread_end(void *value)
@@ -444,6 +443,7 @@ void runtime_start(void)
     start_guard();
     start_allocator();
     start_collector();
+    report_start(runtime.collects, reasons);
     runtime.have_key = pthread_key_create(&runtime.key, on_thread_end) == 0;
     pthread_atfork(lock_everything, unlock_in_parent, unlock_in_child);
 }
@@ -454,10 +454,16 @@ void runtime_begin(void)
         report_start_periodic();
 }
 
+/* Of signals that waits must not notice. */
+static bool may_interrupt(void)
+{
+    return runtime.collects || (options.report_signal != 0 && runtime.no_arena == NULL);
+}
+
 /* Not in vfork's child, whose place would be the parent's. */
 bool runtime_main_blocks(void)
 {
-    if (runtime.collects && !sandbox_on() && runtime.pid == (int32_t)syscall0(__NR_getpid))
+    if (may_interrupt() && !sandbox_on() && runtime.pid == (int32_t)syscall0(__NR_getpid))
         alloc_attach();
     return park_self != NULL;
 }

@@ -832,6 +832,16 @@ def dies_leaking(status):
     return judge
 
 
+def says_no_report(result, context):
+    """A line for each signal, and no other."""
+    spoken = leak_report.complaints(result.err_text)
+    if result.status != 0 or 'done' not in result.out_text:
+        return f'ended with {signal_name(result.status)}'
+    if not spoken or any('report_signal: there is no report' not in line for line in spoken):
+        return f'says {spoken[:3]}'
+    return None
+
+
 def asks_tests(long):
     """Asked from outside, with each way to collect; small programs that never had a cycle."""
     settings = [('', 'report=off'), ('full', 'report=off,barrier=full'),
@@ -848,6 +858,10 @@ def asks_tests(long):
     yield test('asks_timeout', 'asks timeout', f'{to_files},report_signal=10', ends_well('done'), True)
     yield test('asks_report_signal', 'asks report_signal', f'{to_files},report_signal=10',
                ends_well('done'), True)
+    for kind in ['timeout', 'signal_survived']:
+        yield test(f'asks_{kind}_off', f'asks {kind}', 'mode=off,report_signal=10', says_no_report, True)
+    yield test('asks_off', 'plain 1', 'mode=off,report_every=1,metrics=metrics',
+               names_options('report_every metrics'), True)
     for kind in ['report_every', 'daemon', 'retired']:
         yield test(f'asks_{kind}', f'asks {kind}', f'{to_files},report_every=1', ends_well('done'), True)
     for kind, path in [('metrics', 'metrics.%p'), ('metrics_forked', 'metrics.%p'), ('metrics_one', 'metrics')]:

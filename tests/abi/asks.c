@@ -513,6 +513,14 @@ static void kind_timeout(void)
     end_asker(asker);
 }
 
+/* Its default action is death. */
+static void kind_signal_survived(void)
+{
+    CHECK(raise(SIGUSR1) == 0);
+    pressure(1 << 20, 0);
+    CHECK(raise(SIGUSR1) == 0);
+}
+
 static void report_appears(const char *format, int pid)
 {
     char path[64], text[1 << 16];
@@ -753,7 +761,7 @@ static const struct kind kinds[] = {
     KIND(allocates), KIND(threads), KIND(storm), KIND(snapshot), KIND(collect), KIND(descriptors),
     KIND(sandbox), KIND(timeout), KIND(report_signal), KIND(report_every), KIND(daemon), KIND(retired),
     KIND(jump), KIND(loses), KIND(reader), KIND(metrics), KIND(metrics_forked), KIND(metrics_one),
-    KIND(metrics_nowhere),
+    KIND(metrics_nowhere), KIND(signal_survived),
 };
 
 int main(int argc, char **argv)
