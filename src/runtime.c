@@ -17,6 +17,7 @@
 #include "cycle/pacer.h"
 #include "cycle/probation.h"
 #include "gc/mark.h"
+#include "gc/own_stack.h"
 #include "gc/own_thread.h"
 #include "gc/protected.h"
 #include "gc/root_ranges.h"
@@ -496,6 +497,38 @@ void runtime_thread_begin(void)
         note_thread_stack(here);
 }
 
+/* For names and texts, which a thread with 16 KiB of stack has no room for. */
+enum { END_STACK = 256 << 10 };
+
+struct end {
+    int status; /* to exit with; 0: as the program likes */
+};
+
+static void tell_the_end(void *argument, uintptr_t low)
+{
+    (void)low;
+    struct end *end = argument;
+    struct report_reasons why;
+    sweep_finish();
+    reasons(&why);
+    report_at_exit(&why);
+    end->status = report_exit_status();
+}
+
+/* Whoever called exit() may have hardly any stack left. */
+static struct end end_on_own_stack(void)
+{
+    struct end end = {0};
+    char *stack = mem_map(END_STACK);
+    if (stack == NULL) {
+        tell_the_end(&end, 0);
+        return end;
+    }
+    call_on_stack(tell_the_end, &end, stack + END_STACK);
+    mem_release(stack, END_STACK);
+    return end;
+}
+
 void runtime_exit(void)
 {
     /* In a sandbox not a word: it would take system calls, and a report files. */
@@ -508,13 +541,10 @@ void runtime_exit(void)
      * what /bin/true takes. */
     if (heap_used() != 0)
         collector_run(CYCLE_EXIT);
-    sweep_finish();
-    struct report_reasons why;
-    reasons(&why);
-    report_at_exit(&why);
+    struct end end = end_on_own_stack();
     /* Not fflush and _exit: exit() waits for no stream that somebody holds, say to read from it. */
-    if (report_exit_status() != 0)
-        exit(report_exit_status());
+    if (end.status != 0)
+        exit(end.status);
 }
 
 bool runtime_has_collector(void)
