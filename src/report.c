@@ -157,6 +157,7 @@ void report_at_exit(const struct report_reasons *why)
     struct cycle_record last = cycle_last();
     lock_acquire(&running.lock);
     running.ended = true;
+    print_be_patient();
     leak_end_present();
     write_both(PROFILE_EXIT, why, &last);
     lock_release(&running.lock);

@@ -10,17 +10,25 @@
  *               that is gone must not cost a timeout per line.
  *   .inv.pipe   Our own write never raises a visible SIGPIPE. A program that never writes to its
  *               standard error survives a dead reader there; under the library it still does.
+ *   .inv.bound  No write waits for ever for a reader that does not read: neither the collector's
+ *               thread nor the program may hang because of what the library has to say. A pipe, a
+ *               socket or a terminal is waited for, within a bound, whether it is non-blocking
+ *               (node sets it so) or not; then the message is lost, and counted. While that lasts
+ *               nobody waits again; the first message that gets through says how many were lost.
  *
- * Traps. Standard error may be a non-blocking pipe (node sets it so): EAGAIN is waited out, within
- * a bound. A negative number's magnitude does not fit its type at the least value: negation is done
- * unsigned. A double of 2^64 or more prints its leading digits and zeros after them; below that, %f
- * is right to within one unit of the last of at most nine places.
+ * Traps. Two writers may have seen the same room in a pipe: where the kernel can (Linux 6.4) the
+ * write itself is told not to wait. In a sandbox only write(2) is made, as it is. A negative
+ * number's magnitude does not fit its type at the least value: negation is done unsigned. A double
+ * of 2^64 or more prints its leading digits and zeros after them; below that, %f is right to within
+ * one unit of the last of at most nine places.
  *
- * Thread safety: a printer belongs to one thread; there is no shared state. */
+ * Thread safety: a printer belongs to one thread. `unread` is a guess of whoever wrote last. */
 #include "sys/print.h"
 
+#include "base/atomic.h"
 #include "base/check.h"
 #include "sys/clock.h"
+#include "sys/sandbox.h"
 #include "sys/signal.h"
 #include "sys/syscall.h"
 
@@ -28,13 +36,18 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 enum {
-    /* Wait for a full non-blocking pipe, in all: a slow reader is served, a stuck one does not hold
+    /* Wait for a full pipe, for each buffer: a slow reader is served, a stuck one does not hold
      * the program for longer than a person would notice. By the clock, since signals cut waits
      * short. */
     PATIENCE_MS = 1000,
+    /* The same at the end, when nothing but the report is left to be done: somebody may page
+     * through it. */
+    LAST_PATIENCE_MS = 10000,
     /* Sign, 20 digits of 2^64, at most 308 - 18 zeros, point, nine places. */
     NUMBER_MAX = 340,
     KERNEL_SIGSET = 8,
@@ -71,26 +84,86 @@ static void pipe_guard_leave(const struct pipe_guard *guard, bool raised)
     signal_unblock(guard->blocked);
 }
 
-/* Waits until the descriptor may take more; false when *give_up, set at the first wait, is over. */
-static bool wait_writable(int fd, uint64_t *give_up)
+/* What is written to: no more is known of it than its kind and its number. */
+struct target {
+    int fd;
+    uint32_t kind;  /* S_IFMT's bits of its mode; 0: not known */
+    uint64_t inode;
+};
+
+static struct {
+    _Atomic uint64_t inode; /* of what nobody reads; 0: all are read */
+    _Atomic uint32_t lost;  /* messages since then */
+    _Atomic uint32_t last;  /* 1: the process ends */
+} unread;
+
+void print_be_patient(void)
+{
+    relaxed_store(&unread.last, 1);
+}
+
+static struct target target_of(int fd)
+{
+    struct target t = {fd, 0, 0};
+    struct stat st;
+    if (!sandbox_on() && syscall2(__NR_fstat, fd, (long)&st) == 0) {
+        t.kind = st.st_mode & S_IFMT;
+        t.inode = st.st_ino;
+    }
+    return t;
+}
+
+static uint64_t patience_ns(const struct target *t)
+{
+    if (t->inode != 0 && relaxed_load(&unread.inode) == t->inode)
+        return 0;
+    return (relaxed_load(&unread.last) ? LAST_PATIENCE_MS : PATIENCE_MS) * (uint64_t)1000000;
+}
+
+/* Waits until it may take more; false when *give_up, set at the first wait, is over. */
+static bool wait_writable(const struct target *t, uint64_t *give_up)
 {
     uint64_t now = clock_now_ns();
-    struct pollfd wait = {.fd = fd, .events = POLLOUT};
+    struct pollfd wait = {.fd = t->fd, .events = POLLOUT};
     if (*give_up == 0)
-        *give_up = now + PATIENCE_MS * (uint64_t)1000000;
+        *give_up = now + patience_ns(t);
     if (now >= *give_up)
         return false;
     syscall3(__NR_poll, (long)&wait, 1, (long)((*give_up - now) / 1000000 + 1));
     return true;
 }
 
+static long write_if_writable(int fd, const char *text, size_t length)
+{
+    struct pollfd look = {.fd = fd, .events = POLLOUT};
+    if (syscall3(__NR_poll, (long)&look, 1, 0) == 0)
+        return -EAGAIN;
+    return syscall3(__NR_write, fd, (long)text, (long)length);
+}
+
+/* What there is room for; -EAGAIN: there is none (.inv.bound). */
+static long write_some(const struct target *t, const char *text, size_t length)
+{
+    struct iovec piece = {(void *)(uintptr_t)text, length};
+    long wrote = -EOPNOTSUPP;
+    if (t->kind == S_IFSOCK)
+        return syscall6(__NR_sendto, t->fd, (long)text, (long)length, MSG_DONTWAIT, 0, 0);
+    if (t->kind == S_IFIFO)
+        wrote = syscall6(__NR_pwritev2, t->fd, (long)&piece, 1, -1, -1, RWF_NOWAIT);
+    if (wrote != -EOPNOTSUPP && wrote != -ENOSYS)
+        return wrote;
+    if (t->kind == S_IFIFO || t->kind == S_IFCHR)
+        return write_if_writable(t->fd, text, length);
+    return syscall3(__NR_write, t->fd, (long)text, (long)length);
+}
+
 /* Returns 0, or the error that stopped it. */
-static long write_all(int fd, const char *text, size_t length)
+static long write_all(const struct target *t, const char *text, size_t length)
 {
     uint64_t give_up = 0;
     while (length > 0) {
-        long wrote = syscall3(__NR_write, fd, (long)text, (long)length);
-        if (wrote == -EAGAIN && wait_writable(fd, &give_up))
+        long wrote = write_some(t, text, length);
+        if (wrote == -EAGAIN && wait_writable(t, &give_up))
             continue;
         if (wrote > 0) {
             text += wrote;
@@ -102,10 +175,33 @@ static long write_all(int fd, const char *text, size_t length)
     return 0;
 }
 
+/* In front of a message: how many were lost before it. False: this one is, too. */
+static bool tell_lost(const struct target *t)
+{
+    uint32_t lost = relaxed_load(&unread.lost);
+    struct printer note;
+    if (lost == 0 || t->inode == 0 || relaxed_load(&unread.inode) != t->inode)
+        return true;
+    printer_start(&note, -1);
+    printer_printf(&note, "libgcmalloc: %u message(s) were lost, or cut: nobody read them\n", lost);
+    if (write_all(t, note.text, note.used) != 0)
+        return false;
+    atomic_fetch_sub(&unread.lost, lost);
+    relaxed_store(&unread.inode, 0);
+    return true;
+}
+
+static void note_lost(const struct target *t)
+{
+    if (atomic_exchange(&unread.inode, t->inode) != t->inode)
+        atomic_store(&unread.lost, 0);
+    atomic_fetch_add(&unread.lost, 1);
+}
+
 void printer_start(struct printer *p, int fd)
 {
     p->fd = fd;
-    p->failed = false;
+    p->failed = p->begun = false;
     p->used = 0;
     p->text[0] = '\0';
 }
@@ -117,9 +213,14 @@ void printer_flush(struct printer *p)
         return;
     if (p->used > 0 && !p->failed) { /* .inv.once */
         struct pipe_guard guard = pipe_guard_enter();
-        long error = write_all(p->fd, p->text, p->used);
+        struct target target = target_of(p->fd);
+        long error = p->begun || tell_lost(&target) ? write_all(&target, p->text, p->used)
+                                                    : -EAGAIN;
         pipe_guard_leave(&guard, error == -EPIPE); /* .inv.pipe */
         p->failed = error != 0;
+        p->begun = true;
+        if (error == -EAGAIN)
+            note_lost(&target);
     }
     p->used = 0;
     p->text[0] = '\0';

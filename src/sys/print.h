@@ -16,6 +16,7 @@
 struct printer {
     int fd;          /* -1: keep what fits, drop the rest (a string builder) */
     bool failed;     /* a write returned an error, or text was dropped */
+    bool begun;      /* some of it has been written */
     size_t used;
     char text[1024]; /* always NUL-terminated */
 };
@@ -23,8 +24,11 @@ struct printer {
 void printer_start(struct printer *p, int fd);
 void printer_vprintf(struct printer *p, const char *format, va_list args);
 void printer_printf(struct printer *p, const char *format, ...) GC_PRINTF_LIKE(2, 3);
-/* Writes what is buffered, through partial writes and EINTR. */
+/* Writes what is buffered, through partial writes and EINTR. Waits a second for who does not read,
+ * and then drops it. */
 void printer_flush(struct printer *p);
+/* The process ends: from now on ten seconds. */
+void print_be_patient(void);
 
 /* Is standard error still what it was when the process began? A daemon may have closed it and
  * opened a data file under its number; what is printed then would land in that file. True also if

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -179,6 +180,66 @@ static void test_blocking_pipe(void)
 static void test_nonblocking_pipe(void)
 {
     through_pipe(O_NONBLOCK);
+}
+
+/* Until there is no room, whatever the kernel makes of single bytes. */
+static void fill_up(int fd)
+{
+    char some[4096];
+    memset(some, '.', sizeof some);
+    int flags = fcntl(fd, F_GETFL);
+    fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    for (size_t size = sizeof some; size > 0; size /= 2)
+        while (write(fd, some, size) > 0)
+            ;
+    fcntl(fd, F_SETFL, flags);
+}
+
+static void drain(int fd)
+{
+    char some[4096];
+    int flags = fcntl(fd, F_GETFL);
+    fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    while (read(fd, some, sizeof some) > 0)
+        ;
+    fcntl(fd, F_SETFL, flags);
+}
+
+/* .inv.bound: nobody reads. The alarm ends whoever waits for ever. */
+static void nobody_reads(int fds[2])
+{
+    char text[512];
+    struct printer p;
+    alarm(60);
+    fill_up(fds[1]);
+    printer_start(&p, fds[1]);
+    for (int i = 0; i < 500; i++)
+        printer_printf(&p, "%09d\n", i);
+    printer_flush(&p);
+    EXPECT(p.failed);
+    for (int i = 0; i < 200; i++) /* which would take three minutes, each with its own second */
+        print_fd(fds[1], "lost\n");
+    drain(fds[0]);
+    print_fd(fds[1], "seen\n");
+    print_fd(fds[1], "seen, too\n");
+    alarm(0);
+    ssize_t got = read(fds[0], text, sizeof text - 1);
+    text[got > 0 ? got : 0] = '\0';
+    EXPECT_TEXT(text, "libgcmalloc: 201 message(s) were lost, or cut: nobody read them\n"
+                      "seen\nseen, too\n");
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void test_nobody_reads(void)
+{
+    int fds[2];
+    EXPECT(pipe(fds) == 0 && fcntl(fds[1], F_SETPIPE_SZ, 4096) > 0);
+    nobody_reads(fds);
+    EXPECT(pipe2(fds, O_NONBLOCK) == 0);
+    nobody_reads(fds);
+    EXPECT(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    nobody_reads(fds);
 }
 
 static void test_errno_untouched(void)
@@ -358,5 +419,5 @@ static void test_unknown_formats(void)
 
 UNIT_MAIN(TEST(test_integers), TEST(test_strings), TEST(test_doubles), TEST(test_random_doubles),
           TEST(test_builder_drops), TEST(test_blocking_pipe), TEST(test_nonblocking_pipe),
-          TEST(test_errno_untouched), TEST(test_dead_reader), TEST(test_messages),
-          TEST(test_unknown_formats))
+          TEST(test_nobody_reads), TEST(test_errno_untouched), TEST(test_dead_reader),
+          TEST(test_messages), TEST(test_unknown_formats))
