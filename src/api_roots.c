@@ -192,7 +192,7 @@ static void print_why(struct text *text, const struct why *why)
 {
     struct symbol_reader reader;
     struct printer line;
-    symbol_reader_open(&reader);
+    symbol_reader_open(&reader, NULL);
     printer_start(&line, -1);
     print_place(&line, &why->place);
     add_text(text, &line);

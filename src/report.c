@@ -65,6 +65,18 @@ bool report_records(void)
     return records;
 }
 
+static struct {
+    struct lock lock;   /* .inv.last */
+    bool ended;         /* the last report is being written, or has been */
+    struct symbol_time naming; /* for the present report, or the last one */
+    bool collects;      /* there is a collector */
+    void (*ask_reasons)(struct report_reasons *out);
+    /* The collector's thread's; times in ns since the start. */
+    uint64_t next;         /* periodic report */
+    uint64_t next_metrics;
+    bool own_files;        /* it is there, with descriptors of its own */
+} running = {.lock = LOCK_INIT(REPORT)};
+
 /* C++ names are readable if libstdc++ is loaded. */
 static void find_demangler(void)
 {
@@ -74,6 +86,12 @@ static void find_demangler(void)
     } found = {.address = dlsym(RTLD_DEFAULT, "__cxa_demangle")};
     if (found.address != NULL)
         symbol_set_demangler(found.call, free);
+}
+
+/* REPORT lock held, and the last report not begun, or this one. */
+static void start_naming(void)
+{
+    running.naming = symbol_time_start(options.symbolize_seconds.ns);
 }
 
 static void write_report(const char *to, const char *not_collected,
@@ -90,6 +108,7 @@ static void write_report(const char *to, const char *not_collected,
         .withheld = withheld_counts().blocks,
         .touched = withheld_counts().touched,
         .max_groups = (unsigned)once(options.max_leaks),
+        .naming = &running.naming,
     };
     if (leak_any() && ends) /* it allocates */
         find_demangler();
@@ -140,23 +159,13 @@ static void read_suppressions(void)
     suppress_start(path);
 }
 
-static struct {
-    struct lock lock;   /* .inv.last */
-    bool ended;         /* the last report is being written, or has been */
-    bool collects;      /* there is a collector */
-    void (*ask_reasons)(struct report_reasons *out);
-    /* The collector's thread's; times in ns since the start. */
-    uint64_t next;         /* periodic report */
-    uint64_t next_metrics;
-    bool own_files;        /* it is there, with descriptors of its own */
-} running = {.lock = LOCK_INIT(REPORT)};
-
 void report_at_exit(const struct report_reasons *why)
 {
     read_suppressions();
     struct cycle_record last = cycle_last();
     lock_acquire(&running.lock);
     running.ended = true;
+    start_naming();
     print_be_patient();
     leak_end_present();
     write_both(PROFILE_EXIT, why, &last);
@@ -166,7 +175,7 @@ void report_at_exit(const struct report_reasons *why)
 int report_exit_status(void)
 {
     int status = (int)once(options.exitcode);
-    return status != 0 && leak_any_unsuppressed() ? status : 0;
+    return status != 0 && leak_any_unsuppressed(&running.naming) ? status : 0;
 }
 
 /* ---- while the program runs: the collector's thread ---- */
@@ -198,6 +207,7 @@ static void write_now(enum profile_reason reason)
     struct cycle_record last = cycle_last();
     lock_acquire(&running.lock);
     if (!running.ended) {
+        start_naming();
         count_leaks();
         write_both(reason, &why, &last);
     }
@@ -226,6 +236,7 @@ static int write_asked(void)
             return EIO;
     }
     destination_close(there);
+    start_naming();
     read_suppressions();
     count_leaks();
     if (asked.profile)

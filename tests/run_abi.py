@@ -207,6 +207,19 @@ def report_in_file(result, context):
         return None if leak_report.Report(report.read()).groups else 'the file has no report'
 
 
+def names_are_left_out(result, context):
+    """Modules and offsets only, and the line that says for how many frames."""
+    frames = [frame for group in leak_report.Report(result.err_text).groups for frame in group.frames]
+    if not frames or any(not re.match(r' \(/.*\+0x[0-9a-f]+\)', frame) for frame in frames):
+        return f'not all frames are a module and an offset: {frames[:3]}'
+    said = re.findall(r'\(symbolize_seconds\) was over: (\d+) frame', result.err_text)
+    return None if said == [str(len(frames))] else f'says {said}, has {len(frames)} frames'
+
+
+def silent_on_names(result, context):
+    return 'symbolize_seconds' in result.err_text and 'names are left out' or None
+
+
 def prints_options(result, context):
     missing = [key for key in ('mode', 'percent', 'stress', 'report') if key not in result.err_text]
     return f'help does not mention {missing}' if missing else None
@@ -707,6 +720,10 @@ def option_tests():
     yield test('options_default', 'plain 60', '', both(output_of_plain, reports_leaks), True)
     yield test('options_report_file', 'plain 5', f'{EAGER},report=SCRATCH/leaks.%p.txt',
                both(output_of_plain, report_in_file), True)
+    yield test('options_symbolize_none', 'plain 60', f'{EAGER},stacks=all,symbolize_seconds=1us',
+               both(output_of_plain, names_are_left_out), True)
+    yield test('options_symbolize_all', 'plain 60', f'{EAGER},stacks=all,symbolize_seconds=1h',
+               both(output_of_plain, reports_leaks, silent_on_names), True)
     yield test('options_report_nowhere', 'plain 5', f'{EAGER},report=/nonexistent/file', runs)
     for follow, answer in [(0, 'without\n'), (1, 'with\n')]:
         yield test(f'options_follow_{follow}', 'children', f'{EAGER},report=off,follow={follow}',

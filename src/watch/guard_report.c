@@ -57,7 +57,7 @@ static void say(struct printer *out, const uintptr_t *pcs, unsigned depth, const
     if (e->allocated.tid != 0)
         print_place(out, e);
     printer_printf(out, " by thread %d here:\n", (int)syscall0(__NR_gettid));
-    leak_report_print_stack(out, pcs, depth);
+    leak_report_print_stack(out, pcs, depth, NULL);
     print_trace(out, e, "deallocated", e->freed);
     print_trace(out, e, "allocated", e->allocated);
     printer_printf(out, "*** End GWP-ASan report ***\n");

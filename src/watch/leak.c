@@ -21,6 +21,7 @@
 #include "watch/leak_report.h"
 #include "watch/stack_table.h"
 #include "watch/suppress.h"
+#include "watch/symbol.h"
 
 #include <string.h>
 
@@ -198,7 +199,7 @@ static void print_contradictions(struct printer *p, const struct leak_summary *s
             continue;
         printer_printf(p, "%lu of them with blocks allocated from:\n", count);
         unsigned depth = stack_table_get(stack, &pcs);
-        leak_report_print_stack(p, pcs, depth);
+        leak_report_print_stack(p, pcs, depth, s->naming);
     }
 }
 
@@ -231,19 +232,28 @@ static void drop_copy(struct copy c)
         mem_release(c.groups, c.bytes);
 }
 
-bool leak_any_unsuppressed(void)
+bool leak_any_unsuppressed(struct symbol_time *naming)
 {
     struct copy all = copy_groups();
-    bool any = suppress_apply(all.groups, all.count) != 0;
+    bool any = suppress_apply(all.groups, all.count, naming) != 0;
     drop_copy(all);
     return any;
+}
+
+static void print_left_out(struct printer *p, const struct symbol_time *naming)
+{
+    if (naming == NULL || naming->left_out == 0)
+        return;
+    printer_printf(p, "libgcmalloc: the time for names (symbolize_seconds) was over: %lu frame(s) "
+                      "could not be looked up%s\n", naming->left_out,
+                   suppress_any() ? ", so suppressions may have missed some leaks." : ".");
 }
 
 static void write_report(const struct leak_summary *s, int fd)
 {
     struct printer p;
     struct copy all = copy_groups();
-    all.count = suppress_apply(all.groups, all.count);
+    all.count = suppress_apply(all.groups, all.count, s->naming);
     uint64_t dropped = leaks.judged.dropped + leaks.present.dropped;
     struct leak_report report = {
         .groups = all.groups,
@@ -253,6 +263,7 @@ static void write_report(const struct leak_summary *s, int fd)
         .still_reachable_blocks = s->reachable_blocks,
         .still_reachable_bytes = s->reachable_bytes,
         .max_groups = s->max_groups,
+        .naming = s->naming,
     };
     printer_start(&p, fd);
     leak_report_print(&report, &p);
@@ -267,6 +278,7 @@ static void write_report(const struct leak_summary *s, int fd)
     if (s->withheld != 0)
         printer_printf(&p, "libgcmalloc: %lu block(s) were withheld, %lu of them were used.\n",
                        s->withheld, s->touched);
+    print_left_out(&p, s->naming);
     printer_flush(&p);
     drop_copy(all);
 }

@@ -21,6 +21,7 @@ void leak_end_present(void);
 bool leak_any(void);
 /* Copies group `number`, from 0. False: there are not so many. Any thread. */
 struct leak_group;
+struct symbol_time;
 bool leak_group(size_t number, struct leak_group *out);
 
 struct leak_summary {
@@ -32,10 +33,11 @@ struct leak_summary {
     uint64_t written;             /* of these, pages that the barrier saw written */
     uint64_t withheld, touched;   /* blocks, by mode=shakedown */
     unsigned max_groups;          /* 0 = all */
+    struct symbol_time *naming;   /* how long functions may be named */
 };
 
 /* Are there leaks that are not suppressed (suppress.h)? */
-bool leak_any_unsuppressed(void);
+bool leak_any_unsuppressed(struct symbol_time *naming);
 /* Writes the report. A file that cannot be opened is named on standard error, and the report goes
  * there. */
 void leak_report_write(const struct leak_summary *summary);

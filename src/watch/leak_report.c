@@ -110,10 +110,11 @@ static void print_frame(struct printer *out, unsigned number, uintptr_t return_a
     printer_printf(out, "\n");
 }
 
-void leak_report_print_stack(struct printer *out, const uintptr_t *pcs, unsigned depth)
+void leak_report_print_stack(struct printer *out, const uintptr_t *pcs, unsigned depth,
+                             struct symbol_time *naming)
 {
     struct symbol_reader reader;
-    symbol_reader_open(&reader);
+    symbol_reader_open(&reader, naming);
     for (unsigned i = 0; i < depth; i++)
         print_frame(out, i, pcs[i], &reader);
     symbol_reader_close(&reader);
@@ -151,7 +152,7 @@ static void print_groups(struct printer *out, const struct leak_report *report)
     struct total rest = {0, 0};
     size_t most = report->max_groups ? report->max_groups : report->count, left_out = 0;
     uint32_t *order = order_make(report);
-    symbol_reader_open(&reader);
+    symbol_reader_open(&reader, report->naming);
     for (size_t i = 0; i < report->count; i++) {
         const struct leak_group *g = &report->groups[order ? order[i] : i];
         if (i < most) {

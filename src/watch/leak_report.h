@@ -5,6 +5,7 @@
 #include "base/base.h"
 
 struct printer;
+struct symbol_time;
 
 /* Leaked blocks of one allocation site. */
 struct leak_group {
@@ -23,14 +24,16 @@ struct leak_report {
     const char *not_collected_reason; /* or NULL */
     uint64_t still_reachable_blocks, still_reachable_bytes;
     unsigned max_groups; /* 0 = all */
+    struct symbol_time *naming; /* or NULL: for as long as it takes */
 };
 
 /* Prints the report: nothing at all without leaks and without a reason. Names functions, so not in
  * a signal handler and not while the world is stopped (symbol.h). The caller flushes. */
 void leak_report_print(const struct leak_report *report, struct printer *out);
 
-/* Return addresses, innermost first, a line each, in the report's form. Under the same conditions,
- * except that a handler of a fault in the program's own code may call it. */
-void leak_report_print_stack(struct printer *out, const uintptr_t *pcs, unsigned depth);
+/* Return addresses, innermost first, a line each, in the report's form; `naming` as above. Under
+ * the same conditions, except that a handler of a fault in the program's own code may call it. */
+void leak_report_print_stack(struct printer *out, const uintptr_t *pcs, unsigned depth,
+                             struct symbol_time *naming);
 
 #endif

@@ -133,5 +133,5 @@ void notice_print_stack(struct printer *out, const char *heading, uint32_t stack
     const uintptr_t *pcs;
     unsigned depth = stack_table_get(stack, &pcs);
     printer_printf(out, "%s\n", heading);
-    leak_report_print_stack(out, pcs, depth);
+    leak_report_print_stack(out, pcs, depth, NULL);
 }

@@ -32,7 +32,7 @@ static void say(struct printer *out, const uintptr_t *pcs, unsigned depth, const
                    "%zu bytes at %p, byte %lu\n",
                    done[t->access->how], block_requested(t->block), (void *)t->block->start,
                    t->access->address - t->block->start);
-    leak_report_print_stack(out, pcs, depth);
+    leak_report_print_stack(out, pcs, depth, NULL);
     print_allocation(out, block_stack(t->block));
     printer_printf(out, "  The block is as it was, and the program goes on.\n");
 }

@@ -109,7 +109,12 @@ static struct suppression *find(const struct leak_group *g, struct symbol_reader
     return NULL;
 }
 
-size_t suppress_apply(struct leak_group *groups, size_t count)
+bool suppress_any(void)
+{
+    return suppress.count != 0;
+}
+
+size_t suppress_apply(struct leak_group *groups, size_t count, struct symbol_time *naming)
 {
     struct symbol_reader reader;
     size_t kept = 0;
@@ -117,7 +122,7 @@ size_t suppress_apply(struct leak_group *groups, size_t count)
         return count;
     for (size_t p = 0; p < suppress.count; p++)
         suppress.patterns[p].blocks = suppress.patterns[p].bytes = 0;
-    symbol_reader_open(&reader);
+    symbol_reader_open(&reader, naming);
     for (size_t i = 0; i < count; i++) {
         struct suppression *s = find(&groups[i], &reader);
         if (s == NULL) {

@@ -42,7 +42,20 @@ struct symbol_file {
     size_t names_size;
 };
 
+/* How long names may be looked up, for all readers that share it. */
+struct symbol_time {
+    uint64_t give_up;   /* by the clock; 0: never */
+    uint64_t left_out;  /* frames that came too late */
+};
+/* From now on; 0: for as long as it takes. */
+struct symbol_time symbol_time_start(uint64_t ns);
+
 struct symbol_reader {
+    struct symbol_time *time;   /* or NULL */
+    struct {
+        uintptr_t start;        /* in memory; 0: none yet */
+        char path[SYMBOL_PATH_MAX], build_id[SYMBOL_BUILD_ID_MAX + 1];
+    } module;                   /* the last one asked about: the next frame is often in it, too */
     struct symbol_file files[SYMBOL_FILES]; /* the last modules asked about */
     unsigned next_file;
     struct {
@@ -60,10 +73,12 @@ void symbol_set_demangler(symbol_demangler *demangle, symbol_release *release);
  * of it. NULL: there is none. Any thread. */
 const uint8_t *symbol_build_id(const char *notes, size_t size, size_t *length);
 
-void symbol_reader_open(struct symbol_reader *reader);
+/* `time` may be NULL: for as long as it takes. */
+void symbol_reader_open(struct symbol_reader *reader, struct symbol_time *time);
 void symbol_reader_close(struct symbol_reader *reader);
 /* Fills *symbol for the instruction at `pc` (pass a return address - 1). False if it is in no
- * loaded module: then only *symbol's strings are set, to "". */
+ * loaded module: then only *symbol's strings are set, to "". When the time is up, the module and
+ * what belongs to it is all there is. */
 bool symbol_find(struct symbol_reader *reader, uintptr_t pc, struct symbol *symbol);
 
 #endif

@@ -75,7 +75,7 @@ static void apply(void)
     for (int again = 0; again < 2; again++) { /* counts are the last call's */
         struct leak_group copy[4];
         memcpy(copy, groups, sizeof(copy));
-        EXPECT(suppress_apply(copy, 4) == 2);
+        EXPECT(suppress_apply(copy, 4, NULL) == 2);
         EXPECT(copy[0].blocks == 5 && copy[1].blocks == 7);
         EXPECT_TEXT(printed(), "-----------------------------------------------------\n"
                                "Suppressions used:\n  count      bytes template\n"
@@ -90,14 +90,14 @@ static void modules(void)
     const char *path = file_with("leak:unit_watch_suppress\n");
     suppress_start(path);
     unlink(path);
-    EXPECT(suppress_apply(groups, 1) == 0);
+    EXPECT(suppress_apply(groups, 1, NULL) == 0);
 }
 
 static void none(void)
 {
     struct leak_group groups[] = {{.stack = stack_of(known_leak), .blocks = 1, .bytes = 8}};
     suppress_start("off");
-    EXPECT(suppress_apply(groups, 1) == 1 && printed()[0] == 0);
+    EXPECT(suppress_apply(groups, 1, NULL) == 1 && printed()[0] == 0);
 }
 
 static void missing(void)

@@ -1,6 +1,7 @@
 /* watch_symbol.c -- names against what we know of this program, and against dladdr. */
 #include "watch/symbol.h"
 
+#include "sys/clock.h"
 #include "unit.h"
 
 #include <dlfcn.h>
@@ -126,12 +127,37 @@ static void test_all_of_libc(void)
     }
 }
 
+/* What is cheap to know is there, and all that was too late is counted, by two readers too. */
+static void test_time_is_up(void)
+{
+    struct symbol_time time = symbol_time_start(1);
+    static struct symbol_reader late;
+    struct symbol s;
+    while (clock_now_ns() <= time.give_up)
+        ;
+    for (unsigned i = 1; i <= 4; i++) {
+        symbol_reader_open(&late, &time);
+        EXPECT(symbol_find(&late, (uintptr_t)hidden_function + 1, &s) && time.left_out == i);
+        symbol_reader_close(&late);
+    }
+    EXPECT(find((uintptr_t)hidden_function + 1));
+    EXPECT(s.function[0] == 0 && s.module_offset == found.module_offset);
+    EXPECT_TEXT(s.module, found.module);
+    EXPECT_TEXT(s.build_id, found.build_id);
+    time = symbol_time_start(3600000000000u);
+    symbol_reader_open(&late, &time);
+    EXPECT(symbol_find(&late, (uintptr_t)hidden_function + 1, &s) && time.left_out == 0);
+    EXPECT_TEXT(s.function, "hidden_function");
+    symbol_reader_close(&late);
+    EXPECT(symbol_time_start(0).give_up == 0);
+}
+
 static void test_cost(void)
 {
     struct timespec a, b;
     uintptr_t function = (uintptr_t)dlsym(RTLD_DEFAULT, "qsort");
     symbol_reader_close(&reader);
-    symbol_reader_open(&reader);
+    symbol_reader_open(&reader, NULL);
     clock_gettime(CLOCK_MONOTONIC, &a);
     for (int i = 0; i < 1000; i++)
         find(function + (uintptr_t)i * 16);
@@ -150,9 +176,10 @@ int main(void)
 {
     static const struct unit_test tests[] = {
         TEST(test_own),     TEST(test_library),  TEST(test_start),       TEST(test_vdso),
-        TEST(test_nowhere), TEST(test_demangle), TEST(test_all_of_libc), TEST(test_cost),
+        TEST(test_nowhere), TEST(test_demangle), TEST(test_all_of_libc), TEST(test_time_is_up),
+        TEST(test_cost),
     };
-    symbol_reader_open(&reader);
+    symbol_reader_open(&reader, NULL);
     int failed = unit_run(tests, sizeof tests / sizeof *tests);
     symbol_reader_close(&reader);
     return failed;
