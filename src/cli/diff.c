@@ -6,6 +6,9 @@
  *
  *   .inv.once   In a side every key occurs once: rows whose stacks are the same but for addresses
  *               (a module that was unloaded and loaded elsewhere) are added up.
+ *   .inv.alike  What is compared are estimates (usage.h) of all blocks of a stack: a block that was
+ *               sampled stands for others, and for how many depends on its size. The totals at the
+ *               end are of blocks that were counted one by one.
  *
  * A module that was built anew meanwhile has other offsets; that is said, for its stacks then seem
  * to be new. The words "new" and "increased" are valgrind's. */
@@ -32,6 +35,7 @@ struct side {
     struct symbolizer *symbolizer;
     struct keyed *rows; /* by key: .inv.once */
     size_t count;
+    bool sampled;
 };
 
 struct growth {
@@ -84,6 +88,8 @@ static void add_row(struct usage_row *sum, const struct usage_row *row)
     for (int kind = 0; kind < USAGE_COUNT; kind++) {
         sum->of[kind].blocks += row->of[kind].blocks;
         sum->of[kind].bytes += row->of[kind].bytes;
+        sum->estimated[kind].blocks += row->estimated[kind].blocks;
+        sum->estimated[kind].bytes += row->estimated[kind].bytes;
     }
 }
 
@@ -106,6 +112,7 @@ static enum status load(struct side *side, const char *path, double seconds)
         return status;
     side->symbolizer =
         symbolizer_open(side->profile.modules.items, side->profile.modules.count, seconds);
+    side->sampled = profile_is_sampled(&side->profile);
     struct usage usage = usage_make(&side->profile);
     side->rows = list_alloc(usage.count, sizeof(*side->rows));
     for (size_t i = 0; i < usage.count; i++)
@@ -136,11 +143,11 @@ static void compare(const struct side *before, const struct side *after, enum us
 {
     size_t at = 0;
     for (size_t i = 0; i < after->count; i++) {
-        struct usage_amount was = {0}, now = after->rows[i].row.of[kind];
+        struct usage_amount was = {0}, now = after->rows[i].row.estimated[kind];
         while (at < before->count && before->rows[at].key < after->rows[i].key)
             at++;
         if (at < before->count && before->rows[at].key == after->rows[i].key)
-            was = before->rows[at].row.of[kind];
+            was = before->rows[at].row.estimated[kind]; /* .inv.alike */
         if (larger(now, was))
             *LIST_ADD(&grown->list) = (struct growth){&after->rows[i], was, now};
     }
@@ -149,13 +156,13 @@ static void compare(const struct side *before, const struct side *after, enum us
 }
 
 static void print_growth(const struct side *after, const struct growth *g, const char *words,
-                         FILE *out)
+                         bool about, FILE *out)
 {
     const struct profile_stack *stack = g->after->row.stack;
     fprintf(out,
-            "%s: %" PRIu64 " (%+" PRId64 ") byte(s) in %" PRIu64 " (%+" PRId64
+            "%s: %s%" PRIu64 " (%+" PRId64 ") byte(s) in %" PRIu64 " (%+" PRId64
             ") object(s) are %s, allocated from:\n",
-            g->before.blocks == 0 ? "new" : "increased", g->now.bytes,
+            g->before.blocks == 0 ? "new" : "increased", about ? "about " : "", g->now.bytes,
             (int64_t)(g->now.bytes - g->before.bytes), g->now.blocks,
             (int64_t)(g->now.blocks - g->before.blocks), words);
     if (stack != NULL)
@@ -166,12 +173,12 @@ static void print_growth(const struct side *after, const struct growth *g, const
 }
 
 static void print_grown(const struct side *after, const struct grown *grown, const char *words,
-                        uint64_t most, FILE *out)
+                        bool about, uint64_t most, FILE *out)
 {
     size_t count = grown->list.count;
     size_t shown = most != 0 && most < count ? (size_t)most : count;
     for (size_t i = 0; i < shown; i++)
-        print_growth(after, &grown->list.items[i], words, out);
+        print_growth(after, &grown->list.items[i], words, about, out);
     if (shown < count)
         fprintf(out, "libgcmalloc: %zu more site(s) are not shown; --max 0 shows all.\n\n",
                 count - shown);
@@ -221,14 +228,16 @@ static void warn_of_builds(const struct profile *before, const struct profile *a
 static bool show(const struct side *before, const struct side *after, uint64_t most, FILE *out)
 {
     enum { COMPARED = sizeof(compared) / sizeof(compared[0]) };
-    bool any = false;
+    bool any = false, about = before->sampled || after->sampled;
     for (size_t i = 0; i < COMPARED; i++) {
         struct grown grown = {0};
         compare(before, after, compared[i].kind, &grown);
-        print_grown(after, &grown, compared[i].words, most, out);
+        print_grown(after, &grown, compared[i].words, about, most, out);
         any |= grown.list.count != 0;
         free(grown.list.items);
     }
+    if (about && any)
+        leak_text_estimates(after->sampled ? &after->profile : &before->profile, out);
     for (size_t i = 0; i < COMPARED; i++)
         print_total(before, after, &compared[i], out);
     return any;

@@ -203,6 +203,14 @@ static void print_summary(const struct profile *profile, FILE *out)
             reclaimed.bytes, reclaimed.blocks, remain.bytes, remain.blocks);
 }
 
+void leak_text_estimates(const struct profile *profile, FILE *out)
+{
+    fprintf(out,
+            "libgcmalloc: the numbers above are estimates: one allocation in %" PRIu64
+            " bytes had its stack recorded; GCMALLOC=stacks=all records every one.\n",
+            profile_size_option(profile, "sample"));
+}
+
 static void print_reachable(const struct profile *profile, FILE *out)
 {
     struct total t = {0, 0};

@@ -17,11 +17,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Larger than any (.inv.bounded). */
+#define NO_ESTIMATE UINT64_MAX
+/* As a double, of which a larger one would be .inv.bounded's end. */
+#define ESTIMATE_MOST 9.2e18
 #define FIRST_WORD "gcmalloc-profile"
 
 struct bytes {
@@ -211,6 +216,18 @@ static void read_site(struct profile *p, struct line *line)
     site->freed_bytes = take_number(line);
 }
 
+/* Older profiles have none: NO_ESTIMATE, until all options are known. */
+static void take_estimate(struct line *line, uint64_t *blocks, uint64_t *bytes)
+{
+    const char *digits = "0123456789", *rest = line->rest != NULL ? line->rest : "";
+    size_t first = strspn(rest, digits);
+    *blocks = *bytes = NO_ESTIMATE;
+    if (first == 0 || rest[first] != ' ' || strspn(rest + first + 1, digits) == 0)
+        return;
+    *blocks = take_number(line);
+    *bytes = take_number(line);
+}
+
 static void read_reach(struct profile *p, struct line *line)
 {
     struct profile_reach *reach = LIST_ADD(&p->reach);
@@ -218,6 +235,7 @@ static void read_reach(struct profile *p, struct line *line)
     reach->size = take_number(line);
     reach->blocks = take_number(line);
     reach->bytes = take_number(line);
+    take_estimate(line, &reach->for_blocks, &reach->for_bytes);
 }
 
 static void read_leak(struct profile *p, struct line *line)
@@ -231,6 +249,7 @@ static void read_leak(struct profile *p, struct line *line)
     leak->bytes = take_number(line);
     leak->youngest = take_number(line);
     leak->oldest = take_number(line);
+    take_estimate(line, &leak->for_blocks, &leak->for_bytes);
 }
 
 static void read_contradiction(struct profile *p, struct line *line)
@@ -436,10 +455,14 @@ static bool sums_bounded(const struct profile *p)
                add_bounded(&site.freed_bytes, p->sites.items[i].freed_bytes);
     for (size_t i = 0; i < p->reach.count && good; i++)
         good = add_bounded(&reach.blocks, p->reach.items[i].blocks) &&
-               add_bounded(&reach.bytes, p->reach.items[i].bytes);
+               add_bounded(&reach.bytes, p->reach.items[i].bytes) &&
+               add_bounded(&reach.for_blocks, p->reach.items[i].for_blocks) &&
+               add_bounded(&reach.for_bytes, p->reach.items[i].for_bytes);
     for (size_t i = 0; i < p->leaks.count && good; i++)
         good = add_bounded(&leak.blocks, p->leaks.items[i].blocks) &&
-               add_bounded(&leak.bytes, p->leaks.items[i].bytes);
+               add_bounded(&leak.bytes, p->leaks.items[i].bytes) &&
+               add_bounded(&leak.for_blocks, p->leaks.items[i].for_blocks) &&
+               add_bounded(&leak.for_bytes, p->leaks.items[i].for_bytes);
     for (size_t i = 0; i < p->contradictions.count && good; i++)
         good = add_bounded(&contradictions, p->contradictions.items[i].count);
     return good;
@@ -452,8 +475,35 @@ static int by_id(const void *one, const void *other)
     return a < b ? -1 : a > b;
 }
 
+/* Where the profile has none. It has the number and the bytes of a stack's blocks, not the sizes of
+ * their classes: their mean is taken, as pprof does for Go. */
+static void estimate(const struct profile *p, uint64_t stack, uint64_t blocks, uint64_t bytes,
+                     uint64_t *for_blocks, uint64_t *for_bytes)
+{
+    double sample = (double)profile_size_option(p, "sample"), weight = 1;
+    if (*for_blocks != NO_ESTIMATE)
+        return;
+    if (profile_is_sampled(p) && stack != 0 && bytes != 0 && blocks != 0 && sample > 0)
+        weight = 1 / -expm1(-(double)bytes / (double)blocks / sample);
+    *for_blocks = (uint64_t)fmin((double)blocks * weight + 0.5, ESTIMATE_MOST);
+    *for_bytes = (uint64_t)fmin((double)bytes * weight + 0.5, ESTIMATE_MOST);
+}
+
+static void estimate_missing(struct profile *p)
+{
+    for (size_t i = 0; i < p->reach.count; i++) {
+        struct profile_reach *r = &p->reach.items[i];
+        estimate(p, r->stack, r->blocks, r->bytes, &r->for_blocks, &r->for_bytes);
+    }
+    for (size_t i = 0; i < p->leaks.count; i++) {
+        struct profile_leak *l = &p->leaks.items[i];
+        estimate(p, l->stack, l->blocks, l->bytes, &l->for_blocks, &l->for_bytes);
+    }
+}
+
 static enum status finish(struct profile *profile)
 {
+    estimate_missing(profile);
     if (!sums_bounded(profile))
         return fault(STATUS_FOREIGN, "%s: the numbers are absurdly large", profile->path);
     if (profile->stacks.count != 0)
@@ -502,6 +552,22 @@ uint64_t profile_size_option(const struct profile *profile, const char *name)
     uint64_t size = strtoull(profile_option(profile, name), &end, 10);
     const char *suffixes = "KMGT", *suffix = *end != 0 ? strchr(suffixes, *end) : NULL;
     return suffix != NULL ? size << (10 * (suffix - suffixes + 1)) : size;
+}
+
+static bool any_stack(const struct profile *profile)
+{
+    for (size_t i = 0; i < profile->reach.count; i++)
+        if (profile->reach.items[i].stack != 0)
+            return true;
+    for (size_t i = 0; i < profile->leaks.count; i++)
+        if (profile->leaks.items[i].stack != 0)
+            return true;
+    return false;
+}
+
+bool profile_is_sampled(const struct profile *profile)
+{
+    return strcmp(profile_option(profile, "stacks"), "sampled") == 0 && any_stack(profile);
 }
 
 uint64_t profile_total(const struct profile *profile, const char *name)

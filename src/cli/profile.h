@@ -46,14 +46,15 @@ struct profile_site {
     uint64_t stack, allocated_blocks, allocated_bytes, freed_blocks, freed_bytes;
 };
 
+/* `for_blocks`, `for_bytes`: what those with a stack stand for; with stacks=all themselves. */
 struct profile_reach {
-    uint64_t stack, size, blocks, bytes;
+    uint64_t stack, size, blocks, bytes, for_blocks, for_bytes;
 };
 
 struct profile_leak {
     uint64_t stack, size;
     bool indirect, reclaimed;
-    uint64_t blocks, bytes, youngest, oldest;
+    uint64_t blocks, bytes, youngest, oldest, for_blocks, for_bytes;
 };
 
 struct profile_contradiction {
@@ -104,6 +105,8 @@ const struct profile_stack *profile_stack(const struct profile *profile, uint64_
 const char *profile_option(const struct profile *profile, const char *name);
 /* An option that is a number of bytes, which may have the suffix K, M, G or T. */
 uint64_t profile_size_option(const struct profile *profile, const char *name);
+/* Do blocks with a stack stand for those without one? */
+bool profile_is_sampled(const struct profile *profile);
 uint64_t profile_total(const struct profile *profile, const char *name);
 /* The word for a cycle's reason. */
 const char *profile_cycle_reason(uint64_t reason);

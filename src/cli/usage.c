@@ -33,18 +33,27 @@ static void add_sites(const struct usage *usage, const struct profile *profile)
         add(&row->of[USAGE_allocated], s->allocated_blocks, s->allocated_bytes);
         add(&row->of[USAGE_live], less(s->allocated_blocks, s->freed_blocks),
             less(s->allocated_bytes, s->freed_bytes));
+        row->estimated[USAGE_allocated] = row->of[USAGE_allocated];
+        row->estimated[USAGE_live] = row->of[USAGE_live];
     }
 }
 
 static void add_counted(const struct usage *usage, const struct profile *profile)
 {
+    bool sampled = profile_is_sampled(profile);
     for (size_t i = 0; i < profile->reach.count; i++) {
         const struct profile_reach *r = &profile->reach.items[i];
-        add(&row_of(usage, profile, r->stack)->of[USAGE_reachable], r->blocks, r->bytes);
+        struct usage_row *row = row_of(usage, profile, r->stack);
+        add(&row->of[USAGE_reachable], r->blocks, r->bytes);
+        if (r->stack != 0 || !sampled)
+            add(&row->estimated[USAGE_reachable], r->for_blocks, r->for_bytes);
     }
     for (size_t i = 0; i < profile->leaks.count; i++) {
         const struct profile_leak *l = &profile->leaks.items[i];
-        add(&row_of(usage, profile, l->stack)->of[USAGE_leaked], l->blocks, l->bytes);
+        struct usage_row *row = row_of(usage, profile, l->stack);
+        add(&row->of[USAGE_leaked], l->blocks, l->bytes);
+        if (l->stack != 0 || !sampled)
+            add(&row->estimated[USAGE_leaked], l->for_blocks, l->for_bytes);
     }
 }
 

@@ -26,6 +26,9 @@ struct usage_row {
     struct usage_amount {
         uint64_t blocks, bytes;
     } of[USAGE_COUNT];
+    /* Estimates of all of them, also where one stack in many was recorded: then nothing of those
+     * that have no stack, for the others stand for them. */
+    struct usage_amount estimated[USAGE_COUNT];
 };
 
 /* One row for each stack that has anything, and one for what has none. */

@@ -90,6 +90,11 @@ uint64_t alloc_parts(const struct block *block)
     return block->head->traced ? parts_of_class[block->head->size_class] : SAMPLER_PARTS;
 }
 
+uint64_t alloc_parts_of_size(uint32_t size)
+{
+    return size != 0 ? parts_of_class[size_class_of(size)] : SAMPLER_PARTS;
+}
+
 void alloc_set_trigger(int64_t bytes)
 {
     relaxed_store(&trigger, bytes);

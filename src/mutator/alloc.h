@@ -59,6 +59,8 @@ void alloc_interrupt(void);
 
 /* How many blocks this one stands for, in SAMPLER_PARTS, if its stack was recorded. */
 uint64_t alloc_parts(const struct block *block);
+/* The same by the size of its class; 0: a large block. */
+uint64_t alloc_parts_of_size(uint32_t size);
 
 void *alloc_malloc(size_t size);
 /* As alloc_malloc; no pointer is looked for in it, nor in what realloc makes of it. (Libc's blocks,

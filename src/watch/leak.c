@@ -13,6 +13,7 @@
 #include "gc/leak_graph.h"
 #include "heap/census.h"
 #include "heap/meta.h"
+#include "mutator/alloc.h"
 #include "sys/lock.h"
 #include "sys/mem.h"
 #include "sys/print.h"
@@ -89,7 +90,7 @@ static struct leak_group *find_or_add(struct table *t, const struct leak_group *
             return NULL;
         slot = slot_for(t, key);
         t->groups[t->count] = *key;
-        t->groups[t->count].bytes = 0;
+        t->groups[t->count].bytes = t->groups[t->count].parts = 0;
         *slot = (uint32_t)++t->count;
     }
     return &t->groups[*slot - 1];
@@ -105,6 +106,8 @@ static void note(struct table *t, const struct leak_group *key)
     }
     g->blocks += 1;
     g->bytes += key->bytes;
+    g->parts += key->parts;
+    g->byte_parts += key->parts * key->bytes;
     g->age_least = key->age_least < g->age_least ? key->age_least : g->age_least;
     g->age_most = key->age_most > g->age_most ? key->age_most : g->age_most;
     if (g->block_size != key->block_size)
@@ -115,7 +118,7 @@ void leak_note(const struct block *block, unsigned age, bool indirect, bool recl
 {
     struct leak_group key = {.stack = block_stack(block), .indirect = indirect,
                              .reclaimed = reclaimed, .age_least = age, .age_most = age,
-                             .bytes = block_requested(block),
+                             .bytes = block_requested(block), .parts = alloc_parts(block),
                              .block_size = (uint32_t)size_min(block_requested(block), UINT32_MAX)};
     lock_acquire(&leaks.lock);
     note(&leaks.judged, &key);
@@ -131,6 +134,7 @@ static void note_present(const struct census_entry *entry, void *data)
                              .indirect = leak_graph_is_indirect(entry->start),
                              .age_least = entry->age, .age_most = entry->age,
                              .bytes = entry->bytes,
+                             .parts = alloc_parts_of_size(entry->size),
                              .block_size = (uint32_t)size_min(entry->bytes, UINT32_MAX)};
     lock_acquire(&leaks.lock);
     if (!leaks.ended)

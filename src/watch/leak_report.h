@@ -13,6 +13,7 @@ struct leak_group {
     bool indirect;       /* reachable from another leaked block */
     bool reclaimed;      /* the collector has freed them already */
     uint64_t blocks, bytes;
+    uint64_t parts, byte_parts; /* what they stand for, in SAMPLER_PARTS, if their stack is known */
     uint32_t age_least, age_most; /* cycles for which the blocks have been unreachable */
     uint32_t block_size; /* usable bytes when all are equal, else 0 */
 };

@@ -11,6 +11,7 @@
 #include "gc/own_thread.h"
 #include "heap/census.h"
 #include "heap/size_class.h"
+#include "mutator/alloc.h"
 #include "mutator/sampler.h"
 #include "sys/clock.h"
 #include "sys/event.h"
@@ -199,7 +200,8 @@ static void write_site(uint32_t stack, void *data)
 static void forget_reached(uint32_t stack, void *data)
 {
     (void)data;
-    stack_table_account(stack)->reached_blocks = stack_table_account(stack)->reached_bytes = 0;
+    struct stack_account *a = stack_table_account(stack);
+    a->reached_blocks = a->reached_bytes = a->reached_parts = a->reached_byte_parts = 0;
 }
 
 static void count_reached(const struct census_entry *entry, void *data)
@@ -208,8 +210,12 @@ static void count_reached(const struct census_entry *entry, void *data)
     if (entry->unreached)
         return;
     if (stack_table_has(entry->stack)) {
-        stack_table_account(entry->stack)->reached_blocks++;
-        stack_table_account(entry->stack)->reached_bytes += entry->bytes;
+        struct stack_account *a = stack_table_account(entry->stack);
+        uint64_t parts = alloc_parts_of_size(entry->size);
+        a->reached_blocks++;
+        a->reached_bytes += entry->bytes;
+        a->reached_parts += parts;
+        a->reached_byte_parts += parts * entry->bytes;
     } else {
         unsigned class = entry->size == 0 ? 0 : size_class_of(entry->size);
         profile.reached[class].blocks++;
@@ -221,8 +227,8 @@ static void write_reached(uint32_t stack, void *data)
 {
     const struct stack_account *a = stack_table_account(stack);
     if (a->reached_blocks != 0)
-        line(data, "reach %u 0 %lu %lu", stack, a->reached_blocks,
-             a->reached_bytes);
+        line(data, "reach %u 0 %lu %lu %lu %lu", stack, a->reached_blocks, a->reached_bytes,
+             whole(a->reached_parts), whole(a->reached_byte_parts));
 }
 
 static void write_census(struct writer *w)
@@ -237,14 +243,22 @@ static void write_census(struct writer *w)
                  profile.reached[i].blocks, profile.reached[i].bytes);
 }
 
+static void write_leak(struct writer *w, const struct leak_group *g)
+{
+    add(w, "leak %u %u %s %s %lu %lu %u %u", g->stack, g->block_size,
+        g->indirect ? "indirect" : "direct", g->reclaimed ? "reclaimed" : "remaining", g->blocks,
+        g->bytes, g->age_least, g->age_most);
+    if (g->stack != 0)
+        add(w, " %lu %lu", whole(g->parts), whole(g->byte_parts));
+    end_line(w);
+}
+
 /* One by one: while it is written, which may take its time, nobody who has a leak to note waits. */
 static void write_leaks(struct writer *w)
 {
     struct leak_group g;
     for (size_t i = 0; leak_group(i, &g); i++)
-        line(w, "leak %u %u %s %s %lu %lu %u %u", g.stack, g.block_size,
-             g.indirect ? "indirect" : "direct", g.reclaimed ? "reclaimed" : "remaining", g.blocks,
-             g.bytes, g.age_least, g.age_most);
+        write_leak(w, &g);
 }
 
 static void write_contradictions(struct writer *w)

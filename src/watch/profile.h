@@ -27,12 +27,16 @@
  *   site STACK ALLOCATED_BLOCKS ALLOCATED_BYTES FREED_BLOCKS FREED_BYTES
  *                                     estimates of what was ever allocated there, and of what of it
  *                                     was freed by the program or reclaimed; exact with stacks=all
- *   reach STACK SIZE BLOCKS BYTES     blocks that the last mark reached, counted one by one. STACK
- *                                     0: no stack was recorded, SIZE is that of their class; else
- *                                     SIZE is 0
- *   leak STACK SIZE direct|indirect remaining|reclaimed BLOCKS BYTES YOUNGEST OLDEST
- *                                     blocks that were not reached, counted one by one, and for
- *                                     how many cycles (of remaining ones: at least)
+ *   reach STACK SIZE BLOCKS BYTES FOR_BLOCKS FOR_BYTES
+ *                                     blocks that the last mark reached, counted one by one, and
+ *                                     estimates of how many there are of which they are the ones
+ *                                     that have a stack. STACK 0: no stack was recorded, SIZE is
+ *                                     that of their class, and the estimates are missing; else SIZE
+ *                                     is 0
+ *   leak STACK SIZE direct|indirect remaining|reclaimed BLOCKS BYTES YOUNGEST OLDEST FOR_BLOCKS
+ *        FOR_BYTES
+ *                                     blocks that were not reached, counted one by one, for how
+ *                                     many cycles (of remaining ones: at least), and the same
  *   contradiction STACK COUNT
  *   cycle NUMBER REASON ...           the fields of struct stats_cycle in their order, for each of
  *                                     the last STATS_CYCLES
@@ -40,8 +44,9 @@
  *   event TIME THREAD KIND A B        KIND by its name in EVENT_KINDS
  *   end LINES
  *
- * Estimates: with stacks=sampled a block of n bytes has its stack recorded with the probability
- * 1 - exp(-n / sample), and stands for so many as that is the inverse of. */
+ * Estimates: with stacks=sampled a block has its stack recorded with the probability
+ * 1 - exp(-n / sample), where n is the size of its class, and stands for so many as that is the
+ * inverse of; those that are larger than every class always have one. */
 #ifndef GC_PROFILE_H
 #define GC_PROFILE_H
 

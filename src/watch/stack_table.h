@@ -17,8 +17,8 @@ enum {
  * SAMPLER_PARTS of a block and of a byte. */
 struct stack_account {
     _Atomic uint64_t allocated_blocks, allocated_bytes, freed_blocks, freed_bytes;
-    /* The census's (census.h), counted one by one. */
-    uint64_t reached_blocks, reached_bytes;
+    /* The census's (census.h), counted one by one; and what those stand for, as above. */
+    uint64_t reached_blocks, reached_bytes, reached_parts, reached_byte_parts;
 };
 
 struct stack_table_stats {

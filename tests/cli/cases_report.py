@@ -248,6 +248,25 @@ def diff_runs(stage):
     succeed(stage.call('diff', many, few))
 
 
+def diff_sampled(stage):
+    """Two samples of a program that leaks 20,000 blocks more: within six deviations."""
+    options = 'stacks=sampled,sample=4K,mode=report'
+    few, many = (stage.profile(f'sampled-{n}', stage.leaks(), str(n), options=options)
+                 for n in (10000, 30000))
+    text = succeed(stage.call('diff', few, many), 1)
+    more, = re.findall(r'^increased: about \d+ \(\+(\d+)\) byte\(s\) in \d+ \(\+(\d+)\) object\(s\) '
+                       r'are leaked', text, re.M)
+    chance = 1 - math.exp(-112 / 4096)
+    deviation = math.sqrt(40000 * (1 - chance) / chance)
+    expect(abs(int(more[1]) - 20000) < 6 * deviation, f'{more} more, deviation {deviation:.0f}')
+    expect(abs(int(more[0]) - 96 * int(more[1])) <= 96, f'{more}: not rounded')
+    expect(' in innermost ' in text, text)
+    expect('the numbers above are estimates: one allocation in 4096 bytes' in text, text)
+    expect(' in 30000 (+20000) allocation(s) are leaked.' in text, text)
+    expect('no stack' not in text, f'what others stand for is listed again: {text}')
+    expect(' in keep ' not in text, f'large blocks always have their stack: {text}')
+
+
 def reachable_sites(stage):
     """Largest first; with stacks=sampled it says that these are estimates."""
     text = succeed(stage.call('reachable', leaks_profile(stage)))
@@ -296,4 +315,4 @@ def trace_nested(stage):
 CASES = [report_inlined, report_cxx, report_plugins, report_stripped, report_rebuilt,
          report_seconds, report_json, report_pprof, report_pprof_tool, report_html,
          report_folded,
-         report_suppressed, report_max_leaks, diff_runs, reachable_sites, trace_nested]
+         report_suppressed, report_max_leaks, diff_runs, diff_sampled, reachable_sites, trace_nested]

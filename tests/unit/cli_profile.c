@@ -57,10 +57,28 @@ static void test_blocks(void)
     struct profile p = read_lines("leak 1 8 indirect reclaimed 2 16 3 4 new fields\n"
                                   "module 10 20 1 2 - /x y\nevent 1 2 STOP 3 4\n", 3);
     const struct profile_leak *leak = &p.leaks.items[0];
+    EXPECT(leak->for_blocks == 2 && leak->for_bytes == 16);
     EXPECT(leak->indirect && leak->reclaimed && leak->blocks == 2 && leak->oldest == 4);
     EXPECT(p.modules.items[0].build_id[0] == 0 && p.modules.items[0].end == 0x20);
     EXPECT(strcmp(p.modules.items[0].path, "/x y") == 0);
     EXPECT(p.events.items[0].kind == EVENT_STOP);
 }
 
-UNIT_MAIN(TEST(test_process), TEST(test_options), TEST(test_stacks), TEST(test_blocks))
+/* As they stand there; else by the blocks' mean, if the others are samples. */
+static void test_estimates(void)
+{
+    struct profile p = read_lines("leak 1 0 direct remaining 2 16 3 4 20 160\n"
+                                  "reach 1 0 3 30 9 99\n", 2);
+    EXPECT(p.leaks.items[0].for_blocks == 20 && p.leaks.items[0].for_bytes == 160);
+    EXPECT(p.reach.items[0].for_blocks == 9 && p.reach.items[0].for_bytes == 99);
+    p = read_lines("reach 1 0 10 200000\nreach 0 32 5 160\noption stacks sampled\n"
+                   "option sample 64K\n", 4); /* 1 / (1 - exp(-20000 / 65536)) is 3.8022 */
+    EXPECT(profile_is_sampled(&p));
+    EXPECT(p.reach.items[0].for_blocks == 38 && p.reach.items[0].for_bytes == 760438);
+    EXPECT(p.reach.items[1].for_blocks == 5 && p.reach.items[1].for_bytes == 160);
+    p = read_lines("reach 0 32 5 160\noption stacks sampled\n", 2);
+    EXPECT(!profile_is_sampled(&p));
+}
+
+UNIT_MAIN(TEST(test_process), TEST(test_options), TEST(test_stacks), TEST(test_blocks),
+          TEST(test_estimates))

@@ -7,9 +7,14 @@
 
 static struct profile_stack stacks[] = {{.id = 3}, {.id = 7}, {.id = 8}};
 static struct profile_site sites[] = {{3, 10, 1000, 4, 400}, {7, 1, 10, 2, 20}};
-static struct profile_reach reach[] = {{3, 0, 1, 100}, {0, 32, 2, 64}, {99, 0, 1, 6}};
-static struct profile_leak leaks[] = {{.stack = 3, .blocks = 1, .bytes = 5},
-                                      {.stack = 3, .reclaimed = true, .blocks = 2, .bytes = 7}};
+static struct profile_reach reach[] = {{3, 0, 1, 100, 50, 5000}, {0, 32, 2, 64, 2, 64},
+                                       {99, 0, 1, 6, 10, 60}};
+static struct profile_leak leaks[] = {
+    {.stack = 3, .blocks = 1, .bytes = 5, .for_blocks = 8, .for_bytes = 40},
+    {.stack = 3, .reclaimed = true, .blocks = 2, .bytes = 7, .for_blocks = 4, .for_bytes = 14},
+    {.stack = 0, .blocks = 9, .bytes = 90, .for_blocks = 9, .for_bytes = 90},
+};
+static struct profile_option sampled[] = {{"stacks", "sampled"}};
 
 static struct profile sample(void)
 {
@@ -21,7 +26,7 @@ static struct profile sample(void)
     p.reach.items = reach;
     p.reach.count = 3;
     p.leaks.items = leaks;
-    p.leaks.count = 2;
+    p.leaks.count = 3;
     return p;
 }
 
@@ -43,10 +48,30 @@ static void test_rows(void)
     free(usage.rows);
 }
 
+/* With samples those that have a stack stand for those that have none. */
+static void test_estimated(void)
+{
+    struct profile p = sample();
+    struct usage usage = usage_make(&p);
+    EXPECT(usage.rows[2].estimated[USAGE_leaked].bytes == 90);
+    free(usage.rows);
+    p.options.items = sampled;
+    p.options.count = 1;
+    usage = usage_make(&p);
+    const struct usage_row *three = &usage.rows[0], *none = &usage.rows[2];
+    EXPECT(three->of[USAGE_leaked].blocks == 3 && three->estimated[USAGE_leaked].blocks == 12);
+    EXPECT(three->estimated[USAGE_leaked].bytes == 54);
+    EXPECT(three->estimated[USAGE_reachable].bytes == 5000);
+    EXPECT(three->estimated[USAGE_live].bytes == 600);
+    EXPECT(none->of[USAGE_leaked].blocks == 9 && none->estimated[USAGE_leaked].blocks == 0);
+    EXPECT(none->of[USAGE_reachable].bytes == 70 && none->estimated[USAGE_reachable].bytes == 60);
+    free(usage.rows);
+}
+
 static void test_names(void)
 {
     EXPECT(usage_kind("leaked") == USAGE_leaked && usage_kind("live") == USAGE_live);
     EXPECT(usage_kind("leak") == USAGE_COUNT && usage_kind("") == USAGE_COUNT);
 }
 
-UNIT_MAIN(TEST(test_rows), TEST(test_names))
+UNIT_MAIN(TEST(test_rows), TEST(test_estimated), TEST(test_names))

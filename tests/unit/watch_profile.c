@@ -187,14 +187,14 @@ static void exact(void)
     expect_line("site %u 40 1600 10 400", sites[1]);
     expect_line("site %u 7 7000 0 0", sites[2]);
     expect_line("site %u 5 899100 1 300000", sites[3]);
-    expect_line("reach %u 0 30 1200", sites[1]);
-    expect_line("reach %u 0 1 299000", sites[3]);
-    expect_line("leak %u 1000 direct remaining 7 7000 1 1", sites[2]);
-    expect_line("leak %u 50 indirect remaining 2 100 1 1", sites[3]);
-    expect_line("leak %u 300000 direct remaining 1 300000 1 1", sites[3]);
+    expect_line("reach %u 0 30 1200 30 1200", sites[1]);
+    expect_line("reach %u 0 1 299000 1 299000", sites[3]);
+    expect_line("leak %u 1000 direct remaining 7 7000 1 1 7 7000", sites[2]);
+    expect_line("leak %u 50 indirect remaining 2 100 1 1 2 100", sites[3]);
+    expect_line("leak %u 300000 direct remaining 1 300000 1 1 1 300000", sites[3]);
     EXPECT(count_lines("leak") == 3 && count_lines("reach") == 2);
     take(no_notes); /* once more: nothing was counted twice */
-    expect_line("reach %u 0 30 1200", sites[1]);
+    expect_line("reach %u 0 30 1200 30 1200", sites[1]);
     EXPECT(count_lines("leak") == 3 && count_lines("reach") == 2);
     leak_end_present();
     leak_count_present();
@@ -215,9 +215,9 @@ static void reclaimed(void)
     expect_line("site %u 40 1600 10 400", sites[1]);
     expect_line("site %u 7 7000 7 7000", sites[2]);
     expect_line("site %u 5 899100 4 600100", sites[3]);
-    expect_line("leak %u 1000 direct reclaimed 7 7000 1 1", sites[2]);
-    expect_line("leak %u 50 indirect reclaimed 2 100 1 1", sites[3]);
-    expect_line("leak %u 300000 direct reclaimed 1 300000 1 1", sites[3]);
+    expect_line("leak %u 1000 direct reclaimed 7 7000 1 1 7 7000", sites[2]);
+    expect_line("leak %u 50 indirect reclaimed 2 100 1 1 2 100", sites[3]);
+    expect_line("leak %u 300000 direct reclaimed 1 300000 1 1 1 300000", sites[3]);
     EXPECT(count_lines("leak") == 3);
 }
 
@@ -269,12 +269,49 @@ static void unbiased(void)
     }
 }
 
+HIDDEN_STEP void lose_two_sizes(void)
+{
+    for (int i = 0; i < EACH; i++) {
+        hidden_new(24);
+        hidden_new(2000);
+    }
+    hidden_new(300000); /* always has its stack, and stands for itself */
+}
+
+/* What a line of a site stands for: weights are those of its blocks' sizes, not of their mean. */
+static void stand_for(void)
+{
+    unsigned long blocks = 0, bytes = 0, for_blocks = 0, for_bytes = 0;
+    char start[64];
+    begin(MODE_REPORT, 2, ALLOC_SAMPLE_SOME);
+    site = 1;
+    lose_two_sizes();
+    wipe_stack();
+    EXPECT(collector_run(CYCLE_REQUEST));
+    leak_count_present();
+    take(no_notes);
+    snprintf(start, sizeof start, "\nleak %u 0 direct remaining ", sites[1]);
+    const char *at = strstr(text, start);
+    if (!EXPECT(at != NULL && sscanf(at + strlen(start), "%lu %lu 1 1 %lu %lu", &blocks, &bytes,
+                                     &for_blocks, &for_bytes) == 4))
+        return;
+    double small = -expm1(-(double)size_classes[size_class_of(25)].size / SAMPLE);
+    double medium = -expm1(-(double)size_classes[size_class_of(2001)].size / SAMPLE);
+    double v = EACH * (1 - small) / small, w = EACH * (1 - medium) / medium;
+    EXPECT(fabs((double)for_blocks - 2 * EACH - 1) <= 5 * sqrt(v + w));
+    EXPECT(fabs((double)for_bytes - EACH * 2024.0 - 300000) <=
+           5 * sqrt(v * 24 * 24 + w * 2000 * 2000));
+    if (!EXPECT(blocks < EACH && bytes < EACH * 1000))
+        printf("    %lu blocks, %lu bytes, for %lu, %lu\n", blocks, bytes, for_blocks, for_bytes);
+}
+
 IN_CHILD(form)
 IN_CHILD(cut_short)
 IN_CHILD(exact)
 IN_CHILD(reclaimed)
 IN_CHILD(no_stacks)
 IN_CHILD(unbiased)
+IN_CHILD(stand_for)
 
 UNIT_MAIN(TEST(test_form), TEST(test_cut_short), TEST(test_exact), TEST(test_reclaimed),
-          TEST(test_no_stacks), TEST(test_unbiased))
+          TEST(test_no_stacks), TEST(test_unbiased), TEST(test_stand_for))
