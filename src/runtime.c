@@ -144,7 +144,7 @@ static uint32_t capture_stack(void)
         return 0;
     tell_main_stack();
     unsigned depth = unwind_capture(pcs, STACK_DEPTH);
-    return depth == 0 ? 0 : stack_table_intern(pcs, depth);
+    return depth == 0 ? 0 : stack_table_intern(pcs, depth, modules_tenants(pcs, depth));
 }
 
 /* The table of descriptors is the program's, unless the thread is ours: then nobody meets what is

@@ -20,6 +20,7 @@
 #include "base/check.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
+#include "watch/modules.h"
 #include "watch/stack_table.h"
 #include "watch/symbol.h"
 
@@ -91,13 +92,28 @@ static uint32_t *order_make(const struct leak_report *report)
 
 /* ---- groups ---------------------------------------------------------------------------------- */
 
+/* Whatever is there now has other names. */
+static void print_gone(struct printer *out, const struct module *m, uintptr_t pc)
+{
+    printer_printf(out, " (%s+0x%lx)", m->path, pc - m->start);
+    for (unsigned i = 0; i < m->build_id_size; i++)
+        printer_printf(out, "%s%02x", i == 0 ? " (BuildId: " : "", m->build_id[i]);
+    printer_printf(out, "%s\n", m->build_id_size != 0 ? ")" : "");
+}
+
+/* `time`: when it was called. */
 static void print_frame(struct printer *out, unsigned number, uintptr_t return_address,
-                        struct symbol_reader *reader)
+                        uint64_t time, struct symbol_reader *reader)
 {
     struct symbol s;
     uintptr_t pc = return_address - 1; /* in the call, not behind it */
-    bool found = symbol_find(reader, pc, &s);
+    const struct module *gone = modules_gone(pc, time);
     printer_printf(out, "    #%u 0x%012lx ", number, pc);
+    if (gone != NULL) {
+        print_gone(out, gone, pc);
+        return;
+    }
+    bool found = symbol_find(reader, pc, &s);
     if (s.function[0])
         printer_printf(out, "in %s", s.function);
     if (!found) {
@@ -116,7 +132,7 @@ void leak_report_print_stack(struct printer *out, const uintptr_t *pcs, unsigned
     struct symbol_reader reader;
     symbol_reader_open(&reader, naming);
     for (unsigned i = 0; i < depth; i++)
-        print_frame(out, i, pcs[i], &reader);
+        print_frame(out, i, pcs[i], UINT64_MAX, &reader);
     symbol_reader_close(&reader);
 }
 
@@ -139,7 +155,7 @@ static void print_group(struct printer *out, const struct leak_group *g,
     printer_printf(out, "%s leak of %lu byte(s) in %lu object(s) allocated from:\n",
                    kind[g->reclaimed][g->indirect], g->bytes, g->blocks);
     for (unsigned i = 0; i < depth; i++)
-        print_frame(out, i, pcs[i], reader);
+        print_frame(out, i, pcs[i], stack_table_time(g->stack), reader);
     if (depth == 0)
         print_unsampled(out, g);
     printer_printf(out, "    (unreachable for %u to %u cycles)\n\n", g->age_least, g->age_most);

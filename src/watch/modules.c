@@ -10,10 +10,18 @@
  *   .inv.place   Where a module was unloaded from, whatever is there later was loaded later: its
  *                `loaded` is that time. So an address and a time name one module.
  *
+ *   .inv.first   A place is a range that a module went from, with the identity of who was there
+ *                first when it was noted. An identity is of path and layout: reading more (the
+ *                build id) while somebody allocates would cost more than it tells, for where the
+ *                layout is the same the offsets mean the same. It depends on nothing else, so a
+ *                plugin that comes and goes for ever is one tenant, and its stacks are few.
+ *
  * A mapping is a module's if it begins with an ELF header at offset 0 of a file, and some mapping
  * of the same file behind it can be executed. */
 #include "watch/modules.h"
 
+#include "base/atomic.h"
+#include "base/rng.h"
 #include "heap/meta.h"
 #include "sys/clock.h"
 #include "sys/lock.h"
@@ -22,12 +30,14 @@
 #include "sys/proc_mem.h"
 #include "watch/symbol.h"
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
 #include <string.h>
 
 enum {
     CLOSED_MOST = 4096,      /* more are forgotten */
+    PLACES_MOST = 256,       /* the same; each is looked at for each frame of a capture near them */
     CHUNK = 64,              /* of them, in one piece of memory */
     SEEN_MOST = 1024,        /* by one dlclose */
     HEADERS_MOST = 64,
@@ -35,10 +45,18 @@ enum {
     MAPS_BUFFER = 16 << 10,
 };
 
+struct place {
+    uintptr_t start, end;
+    uint32_t first; /* identity: .inv.first */
+};
+
 static struct {
     struct lock lock;
     struct module *closed[CLOSED_MOST / CHUNK];
-    uint32_t closed_count;
+    _Atomic uint32_t closed_count;
+    struct place places[PLACES_MOST];
+    _Atomic uint32_t place_count;
+    _Atomic uintptr_t places_low, places_high; /* all are between; before the count */
 } modules = {.lock = LOCK_INIT(MODULES)};
 
 /* ---- what stands in a module's memory ---- */
@@ -105,11 +123,80 @@ static struct module *closed_at(uint32_t i)
     return &modules.closed[i / CHUNK][i % CHUNK];
 }
 
+/* 1: nobody's. */
+static uint32_t identity_at(uintptr_t address)
+{
+    struct dl_find_object found;
+    if (_dl_find_object((void *)address, &found) != 0)
+        return 1;
+    uint64_t h = (uintptr_t)found.dlfo_map_end - (uintptr_t)found.dlfo_map_start;
+    h = mix64(h ^ ((uintptr_t)found.dlfo_eh_frame - (uintptr_t)found.dlfo_map_start) << 32);
+    for (const char *c = found.dlfo_link_map->l_name; *c != 0; c++)
+        h = (h ^ (unsigned char)*c) * 0x100000001b3u;
+    return (uint32_t)(mix64(h) >> 32) | 2;
+}
+
+static uint32_t tenant_at(uintptr_t address, uint32_t places)
+{
+    for (uint32_t i = 0; i < places; i++) {
+        const struct place *p = &modules.places[i];
+        if (address - p->start >= p->end - p->start)
+            continue;
+        uint32_t now = identity_at(address);
+        return now == p->first ? 0 : now;
+    }
+    return 0;
+}
+
+uint32_t modules_tenants(const uintptr_t *addresses, unsigned count)
+{
+    uint32_t places = acquire_load(&modules.place_count);
+    uint64_t tenants = 0;
+    if (places == 0)
+        return 0;
+    uintptr_t low = relaxed_load(&modules.places_low);
+    uintptr_t span = relaxed_load(&modules.places_high) - low;
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t tenant = addresses[i] - low < span ? tenant_at(addresses[i], places) : 0;
+        if (tenant != 0)
+            tenants = mix64(tenants ^ tenant ^ (uint64_t)i << 32);
+    }
+    return tenants == 0 ? 0 : (uint32_t)(tenants >> 32) | 1;
+}
+
+const struct module *modules_gone(uintptr_t address, uint64_t time)
+{
+    uint32_t count = acquire_load(&modules.closed_count);
+    for (uint32_t i = 0; i < count; i++) { /* .inv.append */
+        const struct module *m = closed_at(i);
+        if (address - m->start < m->end - m->start && m->loaded <= time && time < m->unloaded)
+            return identity_at(address) != m->identity ? m : NULL;
+    }
+    return NULL;
+}
+
+/* MODULES lock held. */
+static void add_place(const struct module *m)
+{
+    uint32_t count = relaxed_load(&modules.place_count);
+    for (uint32_t i = 0; i < count; i++)
+        if (modules.places[i].start == m->start && modules.places[i].end == m->end)
+            return; /* .inv.first */
+    if (count == PLACES_MOST)
+        return;
+    modules.places[count] = (struct place){m->start, m->end, m->identity};
+    if (count == 0 || m->start < relaxed_load(&modules.places_low))
+        relaxed_store(&modules.places_low, m->start);
+    if (m->end > relaxed_load(&modules.places_high))
+        relaxed_store(&modules.places_high, m->end);
+    release_store(&modules.place_count, count + 1);
+}
+
 /* .inv.place. MODULES lock held. */
 static uint64_t when_free(const struct module *m)
 {
     uint64_t since = 0;
-    for (uint32_t i = 0; i < modules.closed_count; i++) {
+    for (uint32_t i = 0; i < relaxed_load(&modules.closed_count); i++) {
         const struct module *c = closed_at(i);
         if (c->start < m->end && m->start < c->end && c->unloaded > since)
             since = c->unloaded;
@@ -119,7 +206,7 @@ static uint64_t when_free(const struct module *m)
 
 static void add_closed(const struct module *m)
 {
-    uint32_t i = modules.closed_count;
+    uint32_t i = relaxed_load(&modules.closed_count);
     if (i == CLOSED_MOST)
         return;
     if (modules.closed[i / CHUNK] == NULL)
@@ -129,7 +216,8 @@ static void add_closed(const struct module *m)
     *closed_at(i) = *m;
     closed_at(i)->loaded = when_free(m);
     closed_at(i)->unloaded = clock_uptime_ns();
-    modules.closed_count++;
+    release_store(&modules.closed_count, i + 1);
+    add_place(m);
 }
 
 static void set_loaded(struct module *m)
@@ -137,14 +225,6 @@ static void set_loaded(struct module *m)
     lock_acquire(&modules.lock);
     m->loaded = when_free(m);
     lock_release(&modules.lock);
-}
-
-static uint32_t count_closed(void)
-{
-    lock_acquire(&modules.lock);
-    uint32_t count = modules.closed_count;
-    lock_release(&modules.lock);
-    return count;
 }
 
 /* The modules before an unload, in a mapping of their own. */
@@ -167,6 +247,7 @@ static int see_module(struct dl_phdr_info *info, size_t size, void *data)
     m->start = info->dlpi_addr + align_down(low, PAGE_SIZE);
     set_path(m, info->dlpi_name);
     read_headers(info->dlpi_phdr, info->dlpi_phnum, m);
+    m->identity = identity_at(m->start);
     return seen->count == SEEN_MOST;
 }
 
@@ -240,7 +321,7 @@ bool modules_each(modules_visit_fn *visit, void *data)
     char *buffer = mem_map(MAPS_BUFFER);
     if (buffer == NULL)
         return false;
-    uint32_t closed = count_closed();
+    uint32_t closed = acquire_load(&modules.closed_count);
     for (uint32_t i = 0; i < closed; i++) /* .inv.append */
         visit(closed_at(i), data);
     bool whole = maps_open(&reader, buffer, MAPS_BUFFER);

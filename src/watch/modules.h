@@ -12,6 +12,7 @@ struct module {
     uintptr_t start, end;        /* all of its segments */
     uint64_t loaded, unloaded;   /* ns since the start; loaded 0: since before that was of interest;
                                   * unloaded 0: not yet */
+    uint32_t identity;           /* modules.c's */
     uint32_t build_id_size;
     uint8_t build_id[MODULE_BUILD_ID_MAX];
     char path[MODULE_PATH_MAX];  /* "[vdso]" has no file */
@@ -26,6 +27,15 @@ void modules_after_unload(struct modules_seen *seen);
  * could not be read, and the latter are missing. Opens it; calls nothing of libc's loader. */
 typedef void modules_visit_fn(const struct module *module, void *data);
 bool modules_each(modules_visit_fn *visit, void *data);
+
+/* A number for those modules, among those that these addresses are in now, which lie where others
+ * had been before; 0: each is the first one at its place. So it tells stacks of the same addresses
+ * apart, and a module that comes back to its own place has its own stacks. Any thread, also in
+ * signal handlers; no lock. */
+uint32_t modules_tenants(const uintptr_t *addresses, unsigned count);
+/* The module whose code this address was at that time, if it has gone since, and not come back;
+ * else NULL. It stays where it is. No lock. */
+const struct module *modules_gone(uintptr_t address, uint64_t time);
 
 struct lock *modules_lock(void);
 

@@ -42,7 +42,7 @@ struct record {
     uint32_t next; /* the record behind this one in its bucket, or 0 */
     uint32_t hash;
     uint32_t depth;
-    uint32_t unused;
+    uint32_t tenants;
     uint64_t time;
     struct stack_account account;
     uintptr_t pcs[];
@@ -59,9 +59,9 @@ static struct record *record_at(uint32_t number)
     return chunk ? (struct record *)(void *)(chunk + (number % CHUNK_UNITS) * UNIT) : NULL;
 }
 
-static uint32_t hash_of(const uintptr_t *pcs, unsigned depth)
+static uint32_t hash_of(const uintptr_t *pcs, unsigned depth, uint32_t tenants)
 {
-    uint64_t h = depth;
+    uint64_t h = (uint64_t)tenants << 32 | depth;
     for (unsigned i = 0; i < depth; i++)
         h = (h ^ pcs[i]) * 0x9e3779b97f4a7c15u + (h >> 32);
     return (uint32_t)(mix64(h) >> 32);
@@ -107,28 +107,36 @@ static uint32_t units_of(unsigned depth)
     return (uint32_t)(align_up(sizeof(struct record) + depth * sizeof(uintptr_t), UNIT) / UNIT);
 }
 
-static uint32_t record_new(const uintptr_t *pcs, unsigned depth, uint32_t hash)
+/* What tells it from others. */
+struct key {
+    const uintptr_t *pcs;
+    unsigned depth;
+    uint32_t tenants, hash;
+};
+
+static uint32_t record_new(const struct key *key)
 {
-    uint32_t units = units_of(depth), number = cut(units);
+    uint32_t units = units_of(key->depth), number = cut(units);
     if (number == 0)
         return 0;
     struct record *r = record_at(number);
     GC_ASSERT(r && r->depth == 0 && number % CHUNK_UNITS + units <= CHUNK_UNITS);
-    r->hash = hash;
-    r->depth = depth;
+    r->hash = key->hash;
+    r->depth = key->depth;
+    r->tenants = key->tenants;
     r->time = clock_uptime_ns();
-    memcpy(r->pcs, pcs, depth * sizeof *pcs);
+    memcpy(r->pcs, key->pcs, key->depth * sizeof *key->pcs);
     relaxed_add(&bytes, (uint64_t)units * UNIT);
     return number;
 }
 
 /* Looks through a chain from `number` up to, not including, `end`. */
-static uint32_t find(uint32_t number, uint32_t end, const uintptr_t *pcs, unsigned depth,
-                     uint32_t hash)
+static uint32_t find(uint32_t number, uint32_t end, const struct key *key)
 {
     while (number != end) {
         const struct record *r = record_at(number);
-        if (r->hash == hash && r->depth == depth && !memcmp(r->pcs, pcs, depth * sizeof *pcs))
+        if (r->hash == key->hash && r->depth == key->depth && r->tenants == key->tenants &&
+            !memcmp(r->pcs, key->pcs, key->depth * sizeof *key->pcs))
             return number;
         number = r->next;
     }
@@ -141,19 +149,19 @@ static uint32_t drop(void)
     return 0;
 }
 
-uint32_t stack_table_intern(const uintptr_t *pcs, unsigned depth)
+uint32_t stack_table_intern(const uintptr_t *pcs, unsigned depth, uint32_t tenants)
 {
     depth = depth < STACK_DEPTH_MAX ? depth : STACK_DEPTH_MAX;
     if (depth == 0)
         return 0;
-    uint32_t hash = hash_of(pcs, depth), made, twin;
-    _Atomic uint32_t *bucket = bucket_of(hash);
+    struct key key = {pcs, depth, tenants, hash_of(pcs, depth, tenants)};
+    _Atomic uint32_t *bucket = bucket_of(key.hash);
     if (!bucket)
         return drop();
-    uint32_t head = acquire_load(bucket), seen;
-    if ((twin = find(head, 0, pcs, depth, hash)) != 0)
+    uint32_t head = acquire_load(bucket), seen, made, twin;
+    if ((twin = find(head, 0, &key)) != 0)
         return twin;
-    if ((made = record_new(pcs, depth, hash)) == 0)
+    if ((made = record_new(&key)) == 0)
         return drop();
     struct record *r = record_at(made);
     for (seen = head;; seen = head) {
@@ -161,7 +169,7 @@ uint32_t stack_table_intern(const uintptr_t *pcs, unsigned depth)
         if (atomic_compare_exchange_strong_explicit(bucket, &head, made, memory_order_release,
                                                     memory_order_acquire))
             break;
-        if ((twin = find(head, seen, pcs, depth, hash)) != 0) /* .inv.once */
+        if ((twin = find(head, seen, &key)) != 0) /* .inv.once */
             return twin;
     }
     relaxed_add(&stacks, 1);
@@ -184,7 +192,7 @@ bool stack_table_has(uint32_t stack)
     const struct record *r = record_at(stack);
     return r && r->depth != 0 && r->depth <= STACK_DEPTH_MAX &&
            stack % CHUNK_UNITS + units_of(r->depth) <= CHUNK_UNITS &&
-           r->hash == hash_of(r->pcs, r->depth);
+           r->hash == hash_of(r->pcs, r->depth, r->tenants);
 }
 
 struct stack_account *stack_table_account(uint32_t stack)

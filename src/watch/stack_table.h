@@ -26,9 +26,10 @@ struct stack_table_stats {
     uint64_t dropped;       /* captures that got 0 because the table was full or memory short */
 };
 
-/* The number of this stack: the same for the same return addresses, never reused; 0 = none (depth
- * 0, table full, or no memory). At most STACK_DEPTH_MAX addresses count. */
-uint32_t stack_table_intern(const uintptr_t *pcs, unsigned depth);
+/* The number of this stack: the same for the same return addresses in the same modules
+ * (modules_tenants), never reused; 0 = none (depth 0, table full, or no memory). At most
+ * STACK_DEPTH_MAX addresses count. */
+uint32_t stack_table_intern(const uintptr_t *pcs, unsigned depth, uint32_t tenants);
 /* The addresses of a stack, innermost first; they stay where they are for ever. Returns how many:
  * 0 for 0. Only numbers that were given out may be asked. */
 unsigned stack_table_get(uint32_t stack, const uintptr_t **pcs);

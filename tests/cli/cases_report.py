@@ -66,7 +66,8 @@ def report_cxx(stage):
 
 
 def report_plugins(stage):
-    """Two plugins, one after the other at the same place, both gone: each keeps its names."""
+    """Two plugins, one after the other at the same place, called from the same place, both gone: each
+    keeps its names, and its stack. In the process's own report they are modules and offsets."""
     path = stage.profile('plugins', stage.leaks(), '0', *stage.plugins())
     with open(path, encoding='utf-8') as lines:
         starts = {line.split()[-1].rpartition('/')[2]: line.split()[1] for line in lines
@@ -77,6 +78,13 @@ def report_plugins(stage):
     named = sorted(frame.split()[1] for group in groups if group.size == 160
                    for frame in group.frames if '_place ' in frame)
     expect(named == ['first_place', 'other_place'], f'named: {named}')
+    first, other = stage.plugins()
+    result = stage.call('run', '--output', stage.path('again.profile'), stage.leaks(), '0', first, other, first,
+                        env={'GCMALLOC': 'stacks=all,mode=report,report=stderr'})
+    text = result.err_text[:result.err_text.index('SUMMARY')]
+    groups = [g for g in leak_report.Report(text).groups if g.frames and '_place.so+0x' in g.frames[0]]
+    told = sorted((os.path.basename(g.frames[0].split('+')[0]), g.objects, g.size) for g in groups)
+    expect(told == [('first_place.so', 2, 320), ('other_place.so', 1, 160)], f'told: {told}')
 
 
 def report_stripped(stage):

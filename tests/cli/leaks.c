@@ -51,23 +51,14 @@ static int use(const char *path)
     return dlclose(plugin);
 }
 
-/* From another place: a stack of its own, though the plugin may lie where the last one lay. */
-static __attribute__((noinline)) int use_another(const char *path)
-{
-    int wrong = use(path);
-    STAY();
-    return wrong;
-}
-
 int main(int argc, char **argv)
 {
     keep();
     for (int i = argc > 1 ? atoi(argv[1]) : 0; i > 0; i--)
         outer();
-    if (argc > 2 && use(argv[2]) != 0)
-        return 1;
-    if (argc > 3 && use_another(argv[3]) != 0)
-        return 1;
+    for (int i = 2; i < argc; i++) /* from one place, and they lie at one place, too */
+        if (use(argv[i]) != 0)
+            return 1;
     wipe();
     puts("done");
     return 0;

@@ -14,14 +14,14 @@ static char text[32768];
 static __attribute__((noinline)) uint32_t allocation_site(void)
 {
     uintptr_t pcs[STACK_DEPTH];
-    return stack_table_intern(pcs, unwind_capture(pcs, STACK_DEPTH));
+    return stack_table_intern(pcs, unwind_capture(pcs, STACK_DEPTH), 0);
 }
 
 /* Not the same code, or it would be the same function. */
 static __attribute__((noinline)) uint32_t free_site(void)
 {
     uintptr_t pcs[STACK_DEPTH];
-    return stack_table_intern(pcs, unwind_capture(pcs, STACK_DEPTH - 1));
+    return stack_table_intern(pcs, unwind_capture(pcs, STACK_DEPTH - 1), 0);
 }
 
 static __attribute__((noinline)) void use_site(const struct guard_error *error)

@@ -84,7 +84,7 @@ static bool are(struct totals t, unsigned groups, unsigned long blocks, unsigned
 
 static uint32_t stack_number(uintptr_t pc)
 {
-    return stack_table_intern(&pc, 1);
+    return stack_table_intern(&pc, 1, 0);
 }
 
 static void by_site(void)

@@ -113,7 +113,7 @@ static void test_frames(void)
     char want[4096];
     void *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     uintptr_t pcs[] = {(uintptr_t)test_frames + 1, (uintptr_t)page + 1};
-    struct leak_group group = {.stack = stack_table_intern(pcs, 2), .blocks = 1, .bytes = 10};
+    struct leak_group group = {.stack = stack_table_intern(pcs, 2, 0), .blocks = 1, .bytes = 10};
     struct leak_report report = {.groups = &group, .count = 1, .pid = 42};
     symbol_reader_open(&reader, NULL);
     symbol_find(&reader, pcs[0] - 1, &s);

@@ -110,6 +110,48 @@ static void test_same_place(void)
     EXPECT(module_of(second, clock_uptime_ns()) == NULL);
 }
 
+static uint32_t tenants_with(uintptr_t address)
+{
+    uintptr_t stack[] = {(uintptr_t)test_present, address, (uintptr_t)dlopen};
+    return modules_tenants(stack, 3);
+}
+
+/* .inv.first: another one at the place is told from the first; each is the same when it comes back.
+ * Nobody was told of a place before test_same_place. */
+static void test_tenants(void)
+{
+    void *plugin;
+    uint32_t seen_of[2] = {0, 0};
+    for (int round = 0; round < 3; round++)
+        for (int which = 0; which < 2; which++) {
+            uintptr_t at = load(which, &plugin);
+            uint32_t tenants = tenants_with(at);
+            EXPECT(round == 0 || tenants == seen_of[which]);
+            EXPECT((tenants == 0) == (which == 0));
+            EXPECT(tenants_with(at + 1) == tenants && tenants_with((uintptr_t)test_present) == 0);
+            seen_of[which] = tenants;
+            unload(plugin);
+            EXPECT(tenants_with(at) != seen_of[0] && tenants_with(at) != seen_of[1]);
+        }
+}
+
+/* It has gone, and comes back. */
+static void test_gone(void)
+{
+    void *plugin;
+    uintptr_t at = load(0, &plugin);
+    uint64_t then = clock_uptime_ns();
+    EXPECT(modules_gone(at, then) == NULL);
+    unload(plugin);
+    const struct module *gone = modules_gone(at, then);
+    EXPECT(gone != NULL && strcmp(gone->path, plugin_path[0]) == 0);
+    EXPECT(modules_gone(at, clock_uptime_ns()) == NULL);
+    EXPECT(load(1, &plugin) == at && modules_gone(at, then) == gone);
+    unload(plugin);
+    EXPECT(load(0, &plugin) == at && modules_gone(at, then) == NULL);
+    unload(plugin);
+}
+
 /* It stays, for another holds it. */
 static void test_still_held(void)
 {
@@ -164,6 +206,7 @@ static void test_nobody_waits(void)
 int main(int argc, char **argv)
 {
     static const struct unit_test tests[] = {TEST(test_present), TEST(test_same_place),
+                                             TEST(test_tenants), TEST(test_gone),
                                              TEST(test_still_held), TEST(test_nobody_waits)};
     if (argc != 3)
         return 2;

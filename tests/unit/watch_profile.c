@@ -64,7 +64,7 @@ static void begin(int mode, unsigned confirm, enum alloc_sampling sampling)
     EXPECT(collector_start(&s));
     for (uint32_t i = 0; i < SITES; i++) {
         uintptr_t pcs[2] = {0x1000 + i, 0x2000};
-        sites[i] = stack_table_intern(pcs, 2);
+        sites[i] = stack_table_intern(pcs, 2, 0);
     }
 }
 

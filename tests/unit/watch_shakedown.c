@@ -17,7 +17,7 @@ static const struct block block = {0x7f0000400000, 4096, &head, 0};
 static __attribute__((noinline)) uint32_t allocation_site(void)
 {
     uintptr_t pcs[STACK_DEPTH];
-    return stack_table_intern(pcs, unwind_capture(pcs, STACK_DEPTH));
+    return stack_table_intern(pcs, unwind_capture(pcs, STACK_DEPTH), 0);
 }
 
 static __attribute__((noinline)) void touch_site(const struct withheld_access *access)

@@ -38,7 +38,7 @@ static uint32_t intern(uint32_t n)
 {
     uintptr_t pcs[STACK_DEPTH_MAX];
     unsigned depth = stack_of(n, pcs);
-    return stack_table_intern(pcs, depth);
+    return stack_table_intern(pcs, depth, 0);
 }
 
 static void test_no_memory(void)
@@ -57,16 +57,22 @@ static void test_identity(void)
     EXPECT(a != 0 && b != 0 && a != b);
     EXPECT(intern(5) == a && intern(6) == b);
     EXPECT(is_stack(a, 5) && is_stack(b, 6));
-    EXPECT(stack_table_intern(pcs, 0) == 0);
+    EXPECT(stack_table_intern(pcs, 0, 0) == 0);
     EXPECT(stack_table_get(0, &got) == 0);
     EXPECT(stack_table_get(UINT32_MAX, &got) == 0); /* beyond the last one */
+    /* The same addresses in other modules. */
+    uintptr_t place = 0x1234;
+    uint32_t first = stack_table_intern(&place, 1, 0), tenant = stack_table_intern(&place, 1, 7);
+    EXPECT(first != 0 && tenant != 0 && first != tenant && stack_table_has(tenant));
+    EXPECT(stack_table_intern(&place, 1, 7) == tenant && stack_table_intern(&place, 1, 0) == first);
+    EXPECT(stack_table_intern(&place, 1, 8) != tenant);
     /* A prefix is another stack; what is beyond the limit does not count. */
     for (unsigned i = 0; i < 100; i++)
         pcs[i] = 0x1000 + i;
-    uint32_t whole = stack_table_intern(pcs, 100);
+    uint32_t whole = stack_table_intern(pcs, 100, 0);
     EXPECT(stack_table_get(whole, &got) == STACK_DEPTH_MAX);
-    EXPECT(stack_table_intern(pcs, STACK_DEPTH_MAX) == whole);
-    EXPECT(stack_table_intern(pcs, STACK_DEPTH_MAX - 1) != whole);
+    EXPECT(stack_table_intern(pcs, STACK_DEPTH_MAX, 0) == whole);
+    EXPECT(stack_table_intern(pcs, STACK_DEPTH_MAX - 1, 0) != whole);
 }
 
 static void test_many(void)

@@ -65,7 +65,7 @@ static void test_cycles(void)
 static void test_stacks(void)
 {
     uintptr_t pcs[] = {1, 2, 3};
-    EXPECT(stack_table_intern(pcs, 3) != 0 && stack_table_intern(pcs, 2) != 0);
+    EXPECT(stack_table_intern(pcs, 3, 0) != 0 && stack_table_intern(pcs, 2, 0) != 0);
     stats_read(&after, 0);
     EXPECT(after.stacks == 2 && after.stack_table_bytes == stack_table_stats().bytes);
 }

@@ -33,7 +33,7 @@ __attribute__((noinline)) static void other_leak(void)
 static uint32_t stack_of(void (*function)(void))
 {
     uintptr_t pcs[] = {(uintptr_t)function + 2, (uintptr_t)__builtin_return_address(0)};
-    return stack_table_intern(pcs, 2);
+    return stack_table_intern(pcs, 2, 0);
 }
 
 static const char *file_with(const char *text)
