@@ -17,8 +17,10 @@
  *                  for some microseconds, or until whoever looks has the processor again. So of a
  *                  program with few descriptors the list is made in the pause (2 us each).
  *   .inv.untouched Nothing is taken: not the data, not a socket's pending error (recvmsg would,
- *                  when it finds nothing to read, or at once where messages are kept apart), and
- *                  the socket's own offset for peeking is put back.
+ *                  when it finds nothing to read, or at once where messages are kept apart).
+ *   .inv.moved     Where the program itself has set a socket's offset for peeking (SO_PEEK_OFF) it
+ *                  is not touched, and what is in there counts as unread: a thread that was in
+ *                  recv() already moves it while the world stands still.
  *   .inv.alone     The processes that fork() has made share their sockets, and that offset: a
  *                  collector that moves it holds a record lock on the socket meanwhile. It ends
  *                  with the process. Who peeks meanwhile at a shared socket, another process or a
@@ -484,24 +486,30 @@ static bool lock_offset(int fd)
 /* Message by message, by the socket's offset. */
 static bool peek_further(int fd, bool counted, int total)
 {
-    int offset;
     if (!lock_offset(fd))
         return false;
-    bool whole = socket_option(fd, SO_PEEK_OFF, &offset) && set_offset(fd, 0);
+    bool whole = set_offset(fd, 0);
     if (whole) {
         whole = peek_all(fd, counted, total);
-        set_offset(fd, offset);
+        set_offset(fd, -1);
     }
     set_lock(fd, F_UNLCK);
     return whole;
 }
 
-/* .inv.passed. *offset: the socket's. */
-static bool await_reader(int fd, int *offset)
+/* .inv.moved. False: it has an offset, or cannot be asked. */
+static bool has_no_offset(int fd)
+{
+    int offset;
+    return socket_option(fd, SO_PEEK_OFF, &offset) && offset < 0;
+}
+
+/* .inv.passed */
+static bool await_reader(int fd)
 {
     if (!lock_offset(fd))
         return false;
-    bool done = socket_option(fd, SO_PEEK_OFF, offset) && set_offset(fd, *offset);
+    bool done = has_no_offset(fd) && set_offset(fd, -1);
     set_lock(fd, F_UNLCK);
     return done;
 }
@@ -509,10 +517,10 @@ static bool await_reader(int fd, int *offset)
 /* .inv.untouched */
 static bool read_messages(int fd, bool counted)
 {
-    int offset, total = 0;
+    int total = 0;
     struct pollfd p = {.fd = fd, .events = POLLIN};
     struct timespec now = {0};
-    if (!await_reader(fd, &offset))
+    if (!await_reader(fd))
         return false;
     if (syscall6(__NR_ppoll, (long)&p, 1, (long)&now, 0, sizeof(uint64_t), 0) != 1 ||
         !(p.revents & POLLIN))
@@ -521,7 +529,7 @@ static bool read_messages(int fd, bool counted)
         return true; /* it listens; or is at its end */
     if (p.revents & POLLERR)
         return false;
-    if (!counted || offset >= 0) /* a program that uses it would see it move */
+    if (!counted)
         return peek_further(fd, counted, total);
     long got = peek(fd);
     if (got > 0)
@@ -532,12 +540,12 @@ static bool read_messages(int fd, bool counted)
 /* The same; here data come before an error. */
 static bool read_stream(int fd)
 {
-    int offset, total = 0;
+    int total = 0;
     if (syscall3(__NR_ioctl, fd, FIONREAD, (long)&total) != 0 || total == 0)
         return true;
-    if (!socket_option(fd, SO_PEEK_OFF, &offset))
+    if (!has_no_offset(fd) && !await_reader(fd)) /* perhaps it was another collector's */
         return false;
-    long got = offset < 0 ? peek(fd) : 0;
+    long got = peek(fd);
     if (got > 0)
         mark_text(0, (size_t)got);
     /* Descriptors between the bytes part them. */
