@@ -204,6 +204,13 @@ def startup_text(result):
     return ['## Start and end of /bin/true', ''] + table(header, rows) if rows else []
 
 
+def interface_text(result):
+    rows = [(label.removeprefix('interface.'), cell)
+            for label, cell in result.get('interface', {}).items() if not label.endswith('peak_rss')]
+    return (['## gcmalloc.h: one call, or one pair of calls', '']
+            + absolute_table(with_units(rows), ['gcmalloc'])) if rows else []
+
+
 def mark_figures(entries):
     """Of the runs of one shape: milliseconds, million objects a second, GB a second."""
     times = [statistics.median(c['total_ms'] for c in e['cycles']) for e in entries]
@@ -264,7 +271,8 @@ def markdown(result, pictures):
     lines = heading(result['about'])
     lines += [f'![{p.rsplit(".", 1)[0].rsplit("-", 1)[1]}]({p})' for p in pictures] + ['']
     for part in (summary_text, workloads_text, redis_text, scale_text, phases_text,
-                 after_free_text, startup_text, render_gc.text, marks_text, stream_text, leak_text):
+                 after_free_text, startup_text, interface_text, render_gc.text, marks_text,
+                 stream_text, leak_text):
         lines += part(result)
     if result['failures']:
         lines += ['## Failed', '']

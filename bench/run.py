@@ -102,8 +102,14 @@ WORKLOADS = [
     ('scale.64', 'scale', '64', '64 1000000'),
     ('phases', 'phases', '', '32'),
     ('tail', 'tail', '', '20000 500000'),
-    ('api_stats', 'api_stats', '1 200000', '1 20000'),
-    ('api_stats.8', 'api_stats', '8 200000', '8 20000'),
+]
+# What gcmalloc.h costs: under the library alone.
+INTERFACE = [
+    ('interface.stats.1', 'api_stats', '1 200000', '1 20000'),
+    ('interface.stats.8', 'api_stats', '8 200000', '8 20000'),
+    ('interface.stats.64', 'api_stats', '64 50000', '64 5000'),
+    ('interface.pool.1', 'pool', '1', '1 200000'),
+    ('interface.pool.2', 'pool', '2', '2 200000'),
 ]
 # Started with 64 MiB live, and with next to nothing; `bare` is the hardest: a megabyte counts.
 AFTER_FREE = [
@@ -205,16 +211,23 @@ class Bench:
         return {(row if program == 'tail' else key, metric): figure
                 for (row, metric), figure in rows.items()}
 
-    def workloads(self):
+    def run_all(self, title, workloads, names):
         table = {}
-        chosen = [w for w in WORKLOADS if self.wanted(w[0])]
+        chosen = [w for w in workloads if self.wanted(w[0])]
         for turn in range(self.args.runs if chosen else 0):
-            self.say(f'workloads, run {turn + 1} of {self.args.runs}')
+            self.say(f'{title}, run {turn + 1} of {self.args.runs}')
             for key, program, full, quick in chosen:
                 arguments = quick if self.args.quick else full
-                for name in self.order(turn):
+                for name in self.order(turn, names):
                     self.keep(table, name, turn, self.workload(key, program, arguments, name))
         return table
+
+    def workloads(self):
+        return self.run_all('workloads', WORKLOADS, self.allocators)
+
+    def interface(self):
+        names = [n for n in ('gcmalloc',) if n in self.allocators]
+        return self.run_all('interface', INTERFACE, names) if names else {}
 
     def beside(self, key, program, arguments):
         """[(allocator, figures)], all allocators at the same time."""
@@ -316,6 +329,7 @@ class Bench:
     def all(self):
         return {'workloads': self.workloads(), 'programs': programs.Programs(self).all(),
                 'after_free': self.after_free(), 'startup': self.startup(),
+                'interface': self.interface(),
                 'marks': self.marks(), 'leak': self.leak(), 'gc': collect.Collect(self).all(),
                 'failures': self.failures}
 
