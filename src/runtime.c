@@ -515,11 +515,17 @@ static void tell_the_end(void *argument, uintptr_t low)
     end->status = report_exit_status();
 }
 
+/* Nothing was ever allocated, or a little that is free again: there is hardly a word to say. */
+static bool was_idle(void)
+{
+    return heap_used() == 0 && cycle_last().number == 0 && strcmp(options.profile, "off") == 0;
+}
+
 /* Whoever called exit() may have hardly any stack left. */
 static struct end end_on_own_stack(void)
 {
     struct end end = {0};
-    char *stack = mem_map(END_STACK);
+    char *stack = was_idle() ? NULL : mem_map(END_STACK);
     if (stack == NULL) {
         tell_the_end(&end, 0);
         return end;

@@ -13,7 +13,7 @@ bool heap_init(size_t most, bool past_end)
 {
     hot.pad = past_end;
     sweep_init(&(struct sweepers){central_sweep_span, large_sweep});
-    return arena_init(most) && page_heap_init();
+    return arena_init(most);
 }
 
 void heap_lock_all(void)

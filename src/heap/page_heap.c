@@ -209,14 +209,17 @@ static void take_run(uint32_t head, uint32_t slabs)
 }
 
 /* Extends the used part of the arena so that its last `slabs` slabs are ours, reusing a free run
- * at its end. */
+ * at its end. Slab 0 stays empty for good: its address is the arena's, which our own variables and
+ * registers hold, and a conservative scan would take for a reference to its first block. */
 static uint32_t grow(uint32_t slabs)
 {
     uint32_t top = relaxed_load(&arena.top);
     uint32_t before = run_before(top);
-    uint32_t head = before == NO_SLAB ? top : before;
+    uint32_t head = before == NO_SLAB ? (uint32_t)size_max(top, 1) : before;
     if (slabs > arena.slab_count - head || !arena_commit(head + slabs))
         return NO_SLAB;
+    if (top == 0)
+        set_kind(0, 1, SLAB_TAKEN);
     if (before != NO_SLAB)
         tree_remove(before);
     set_kind(head, slabs, SLAB_TAKEN);
@@ -254,20 +257,6 @@ static bool make_dirty(uint32_t head, uint32_t slabs)
     bool zeroed = count_dirty(head, slabs) == 0;
     memset(&arena.slab_dirty[head], 1, slabs);
     return zeroed;
-}
-
-/* Slab 0 stays empty for good: its address is the arena's, which our own variables and registers
- * hold, and a conservative scan would take for a reference to its first block. */
-bool page_heap_init(void)
-{
-    lock_acquire(&heap.lock);
-    bool committed = arena_commit(1);
-    if (committed) {
-        set_kind(0, 1, SLAB_TAKEN);
-        release_store(&arena.top, 1);
-    }
-    lock_release(&heap.lock);
-    return committed;
 }
 
 uint32_t page_heap_alloc(uint32_t slabs, uint32_t alignment, bool *zeroed)

@@ -19,8 +19,6 @@ struct page_heap_stats {
     uint64_t released;      /* bytes given back to the kernel so far */
 };
 
-/* False: no memory for the first slabs. */
-bool page_heap_init(void);
 /* Takes a run of `slabs` slabs whose address is a multiple of `alignment` (a power of two, in
  * slabs). *zeroed: all its pages read as zeros. NO_SLAB when there is no room or no memory. */
 uint32_t page_heap_alloc(uint32_t slabs, uint32_t alignment, bool *zeroed);

@@ -56,9 +56,14 @@ def expect_status(name, result, status):
 
 
 def python_leak(stage, size):
-    """Leaks 1 or 10 million blocks of 64 bytes: 61 or 610 MB."""
+    """Leaks 1 or 10 million blocks of 64 bytes: 61 or 610 MB (76 or 760 in blocks of 80 bytes).
+
+    With probation nothing is reclaimed until the fifth cycle, at 150 MiB of heap, and while the two million
+    leaks that this one finds are told apart for the report, the program goes on: 175 to 210 MB resident.
+    """
     count = 1000000 if size == 1 else 10000000
-    result = stage.program(['/usr/bin/python3', stage.input('python_leak.py'), str(count), '64', '150'],
+    bound = '150' if 'probation=0' in stage.options else '250'
+    result = stage.program(['/usr/bin/python3', stage.input('python_leak.py'), str(count), '64', bound],
                            timeout=300)
     if result.status != 0 or result.out_text != 'bounded\n':
         raise Trouble(f'not bounded: {result.out_text.strip()}', result.err_text)

@@ -15,9 +15,12 @@ static void start(void)
 {
     struct heap_census census;
     EXPECT(heap_init(8 * MIB, true));
-    EXPECT(hot.pad == 1 && hot.granules == 4 * MIB / GRANULE && heap_used() == 0);
+    EXPECT(hot.pad == 1 && hot.granules == 0 && heap_used() == 0);
     EXPECT(relaxed_load(&hot.epoch) == EPOCH_FIRST && relaxed_load(&hot.window) == 0);
-    EXPECT(heap_check("new", &census) && census.taken == 1 && census.free_runs == 0);
+    EXPECT(heap_check("new", &census) && census.taken == 0 && census.free_runs == 0);
+    void *block;
+    EXPECT(central_fetch(1, &block, 1) == 1 && hot.granules == 4 * MIB / GRANULE);
+    EXPECT(heap_check("used", &census) && census.taken == 1 && census.free_runs == 0);
 }
 
 static void start_without_pad(void)

@@ -226,10 +226,11 @@ static void test_meta_alloc(void)
 
 static void check_contains(void)
 {
-    EXPECT(arena_init(MIB) && !arena_contains(arena.base));
-    EXPECT(page_heap_init() && relaxed_load(&arena.top) == 1);
-    EXPECT(arena_contains(arena.base) && arena_contains(arena.base + SLAB_SIZE - 1));
-    EXPECT(!arena_contains(arena.base + SLAB_SIZE) && !arena_contains(arena.base - 1));
+    bool zeroed;
+    EXPECT(arena_init(MIB) && !arena_contains(arena.base) && relaxed_load(&hot.granules) == 0);
+    EXPECT(page_heap_alloc(1, 1, &zeroed) == 1 && relaxed_load(&arena.top) == 2);
+    EXPECT(arena_contains(arena.base) && arena_contains(arena.base + 2 * SLAB_SIZE - 1));
+    EXPECT(!arena_contains(arena.base + 2 * SLAB_SIZE) && !arena_contains(arena.base - 1));
     EXPECT(!arena_contains(0) && !arena_contains(UINTPTR_MAX));
     EXPECT(slab_index_of(slab_address(7) + 12345) == 7);
 }

@@ -249,7 +249,7 @@ static void least_arena(void)
 {
     bool zeroed = false;
     EXPECT(heap_init(MIB, false));
-    EXPECT(page_heap_alloc(16, 1, &zeroed) == NO_SLAB && relaxed_load(&arena.top) == 1);
+    EXPECT(page_heap_alloc(16, 1, &zeroed) == NO_SLAB && relaxed_load(&arena.top) == 0);
     EXPECT(page_heap_alloc(15, 1, &zeroed) == 1 && zeroed);
     EXPECT(page_heap_alloc(1, 1, &zeroed) == NO_SLAB && !page_heap_extend(16, 1));
     memset((void *)slab_address(1), 7, 15 * SLAB_SIZE);
