@@ -26,7 +26,12 @@
  * blocked: known, and not mended.
  *
  * Our stacks are ordinary anonymous memory, so that the roots' scan finds the registers of a task
- * that was stopped on one. */
+ * that was stopped on one.
+ *
+ *   .inv.worn       What frames have left on one is no longer anybody's: it is given to the kernel
+ *                   when the next phase begins, or at least one in which its task does not run on
+ *                   it. Else what a task had in its registers at its last fault would be reached
+ *                   for as long as it sleeps. */
 #include "gc/veil.h"
 
 #include "base/atomic.h"
@@ -61,6 +66,7 @@ enum {
 struct veiled_task {
     int32_t tid;
     bool alive, inside;
+    bool worn;                /* `stack` may hold old frames */
     uint64_t hidden;          /* VEILED signals that the program believes blocked */
     uintptr_t entered_at;     /* its stack pointer then */
     char *stack;              /* ours, or NULL: made when it is needed */
@@ -145,6 +151,12 @@ static bool is_wanting(const stack_t *s)
     return is_disabled(s) || s->ss_size < STACK_LEAST;
 }
 
+/* .inv.worn */
+static void wipe_stack(struct veiled_task *t)
+{
+    t->worn = !mem_discard(t->stack + PAGE_SIZE, STACK_SIZE - PAGE_SIZE);
+}
+
 static bool give_stack(struct veiled_task *t, stack_t *in_frame)
 {
     if (is_ours(t, in_frame))
@@ -159,6 +171,7 @@ static bool give_stack(struct veiled_task *t, stack_t *in_frame)
             return false;
     }
     keep_stack_open(t);
+    t->worn = true;
     t->own = *in_frame;
     t->own.ss_flags &= ~SS_ONSTACK;
     *in_frame = (stack_t){.ss_sp = t->stack + PAGE_SIZE, .ss_size = STACK_SIZE - PAGE_SIZE};
@@ -209,6 +222,28 @@ static struct veiled_task *task_add(int32_t tid)
     return &veil.tasks[count];
 }
 
+/* World stopped: some task runs on it, or would. In fork's child that may be one whose record was
+ * another's. */
+static bool is_used(const char *stack)
+{
+    size_t count;
+    uintptr_t start = (uintptr_t)stack;
+    const struct stopped_task *stopped = world_tasks(&count);
+    bool used = false;
+    for (size_t i = 0; i < count; i++)
+        used |= stopped[i].stack_pointer - start < STACK_SIZE ||
+                stopped[i].alternate - start < STACK_SIZE;
+    return used;
+}
+
+static void spare_stack(struct veiled_task *t)
+{
+    if (t->worn)
+        wipe_stack(t);
+    if (veil.spares < TASKS_MOST)
+        veil.spare[veil.spares++] = t->stack;
+}
+
 /* Records of tasks that are gone make room. */
 static void forget_dead(void)
 {
@@ -217,10 +252,22 @@ static void forget_dead(void)
         struct veiled_task *t = &veil.tasks[i];
         if (t->alive)
             veil.tasks[kept++] = *t;
-        else if (t->stack != NULL && veil.spares < TASKS_MOST)
-            veil.spare[veil.spares++] = t->stack;
+        else if (t->stack != NULL && !is_used(t->stack))
+            spare_stack(t);
     }
     relaxed_store(&veil.count, kept);
+}
+
+/* Its frame for the stop is on it, too, if it runs there. In the kernel's eyes it may still have
+ * it, by a frame of the last phase: then it stays worn. */
+static void wipe_if_left(struct veiled_task *t, const struct stopped_task *s)
+{
+    uintptr_t start = (uintptr_t)t->stack;
+    bool runs_there = s->stack_pointer - start < STACK_SIZE || s->frame - start < STACK_SIZE;
+    if (!t->worn || runs_there)
+        return;
+    wipe_stack(t);
+    t->worn |= s->alternate == start + PAGE_SIZE;
 }
 
 static bool know_tasks(void)
@@ -236,6 +283,7 @@ static bool know_tasks(void)
         if (t == NULL)
             return false;
         t->alive = true;
+        wipe_if_left(t, &stopped[i]);
         keep_stack_open(t);
         shield_keep_stack(stopped[i].stack_pointer);
         shield_keep_open(stopped[i].alternate, stopped[i].alternate_size);
@@ -392,16 +440,20 @@ bool veil_ignores(void)
            (uintptr_t)veil.program[1].handler == (uintptr_t)SIG_IGN;
 }
 
-/* The task has its parent's number in the table, and its frame. */
+/* The task has its parent's number in the table, and its frame; all others are gone. Who runs on
+ * such a stack goes on there: it is nobody's from now on. */
 void veil_after_fork(ucontext_t *context)
 {
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
     veil_end();
-    for (uint32_t i = 0; context != NULL && i < relaxed_load(&veil.count); i++) {
-        const struct veiled_task *t = &veil.tasks[i];
-        if (t->stack == NULL || context->uc_stack.ss_sp != t->stack + PAGE_SIZE)
+    for (uint32_t i = 0; i < relaxed_load(&veil.count); i++) {
+        struct veiled_task *t = &veil.tasks[i];
+        if (t->stack == NULL)
             continue;
-        take_stack(t, &context->uc_stack);
-        break;
+        if (context != NULL && context->uc_stack.ss_sp == t->stack + PAGE_SIZE)
+            take_stack(t, &context->uc_stack);
+        if (here - (uintptr_t)t->stack >= STACK_SIZE)
+            spare_stack(t);
     }
     relaxed_store(&veil.count, 0);
 }

@@ -1079,6 +1079,40 @@ static void check_small_stack(void)
     EXPECT(!used);
 }
 
+static const uint64_t mark = 0x6c65667462656869; /* nothing else is like it */
+
+/* In memory of nobody's own: alternate stacks are there, the program's stack is not. */
+static unsigned marks_left(void)
+{
+    static char buffer[64 << 10];
+    struct maps_reader reader;
+    struct mapping m;
+    unsigned found = 0;
+    EXPECT(maps_open(&reader, buffer, sizeof buffer));
+    while (maps_next(&reader, &m))
+        for (uintptr_t at = m.start;
+             m.writable && m.kind == MAP_KIND_ANONYMOUS && m.name[0] == 0 && at < m.end;
+             at += WORD_SIZE)
+            found += *(const uint64_t *)at == mark;
+    maps_close(&reader);
+    return found;
+}
+
+/* .inv.worn */
+static void check_worn(void)
+{
+    begin_armed();
+    __asm__ volatile("mov %0, %%r12\n\t"
+                     "movb $1, (%1)"
+                     : : "r"(mark), "r"(unit(3)) : "r12", "memory");
+    EXPECT(take(true) == 1 && !shield_broken());
+    end();
+    EXPECT(marks_left() != 0);
+    begin();
+    EXPECT(marks_left() == 0);
+    end();
+}
+
 /* ---- mappings ---- */
 
 static bool has_protection(void *at, const char *want)
@@ -1244,10 +1278,11 @@ static void check_cost(void)
     }
 CHECK(writes) CHECK(random) CHECK(budget) CHECK(calls) CHECK(libc) CHECK(vfork) CHECK(masks)
 CHECK(put_off) CHECK(handlers) CHECK(own_faults) CHECK(sent) CHECK(interrupted) CHECK(sleeper)
-CHECK(coroutine) CHECK(small_stack) CHECK(mappings) CHECK(refused) CHECK(life) CHECK(cost)
+CHECK(coroutine) CHECK(small_stack) CHECK(worn) CHECK(mappings) CHECK(refused) CHECK(life) CHECK(cost)
 
 UNIT_MAIN(TEST(test_writes), TEST(test_random), TEST(test_budget), TEST(test_calls),
           TEST(test_libc), TEST(test_vfork), TEST(test_masks), TEST(test_handlers),
           TEST(test_own_faults), TEST(test_sent), TEST(test_put_off), TEST(check_death),
           TEST(test_interrupted), TEST(test_sleeper), TEST(test_coroutine), TEST(test_small_stack),
-          TEST(test_mappings), TEST(test_refused), TEST(test_life), TEST(test_cost))
+          TEST(test_worn), TEST(test_mappings), TEST(test_refused), TEST(test_life),
+          TEST(test_cost))
