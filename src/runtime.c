@@ -86,6 +86,7 @@ static struct {
 enum { DESTRUCTOR_ROUNDS = 3 };
 
 static __thread unsigned destructor_round;
+static __thread uint32_t stops_before; /* the thread began */
 
 struct environment {
     char *const *envp;
@@ -344,11 +345,19 @@ static void start_collector(void)
     world_on_ask(collector_ask);
 }
 
+static void end_thread(void)
+{
+    uintptr_t low = park_self == NULL ? 0 : park_self->stack_low;
+    thread_detach();
+    if (low != 0 && world_stops() != stops_before && !sandbox_on())
+        world_wipe_stack(low);
+}
+
 static void on_thread_end(void *value)
 {
     if (destructor_round++ < DESTRUCTOR_ROUNDS && pthread_setspecific(runtime.key, value) == 0)
         return;
-    thread_detach();
+    end_thread();
 }
 
 /* A handler that forks on top of one of our slow paths takes no locks (.inv.handler in alloc.c): in
@@ -479,6 +488,7 @@ static void note_thread_stack(uintptr_t here)
     uintptr_t low = here, high = here;
     bool known = thread_stack(&low, &high);
     park_self->stack_low = low;
+    stops_before = world_stops();
     if (known && wants_stacks())
         unwind_set_stack(low, high);
 }

@@ -538,6 +538,7 @@ void trap_on_signal(int signal, siginfo_t *info, void *context)
                  (uint64_t)r[REG_R10], (uint64_t)r[REG_R8], (uint64_t)r[REG_R9]},
     };
     (void)signal;
+    r[REG_CR2] = 0; /* as in on_stop (world.c) */
     if (info->si_code != USER_DISPATCH) {
         on_others(info, &c);
     } else if (info->si_arch != AUDIT_ARCH_X86_64) { /* int $0x80 */

@@ -25,6 +25,11 @@
  *                   good, but for the two of libc's own. Who is silent because of that is sent
  *                   libc's second one, with a value by which our handler, in front of libc's, knows
  *                   it.
+ *   .inv.wiped      A signal frame holds all registers, and whole batches of blocks among them:
+ *                   they were copied by way of vector registers. What lies below a stack pointer
+ *                   is no root; but libc keeps the stacks of threads that ended, and those are any
+ *                   memory of the program's. So a thread that may have been stopped wipes what is
+ *                   below it as it ends, as far as libc does not give it back.
  *   .inv.late       A signal that arrives after its stop was given up finds no stop under way, or
  *                   answers the next one: both are harmless.
  *
@@ -66,6 +71,10 @@ enum {
     DEAF_MOST = 64,
     /* First wait before asking the kernel what a silent task is doing. */
     PATIENCE_NS = 2000000,
+    /* libc keeps PTHREAD_STACK_MIN, 16 KiB or two of the largest frames (11 KiB), and a page. */
+    WIPED = 32 << 10,
+    /* Of that, what the wiping function may use itself: its red zone. */
+    UNWIPED = 256,
 };
 
 static struct {
@@ -198,7 +207,8 @@ static void on_stop(int signal, siginfo_t *info, void *context)
     if (task != NULL && task->place != NULL)
         relaxed_store(&task->place->woken, 1);
     if (generation != 0 && task != NULL && relaxed_load(&task->here) != generation) {
-        const ucontext_t *uc = context;
+        ucontext_t *uc = context;
+        uc->uc_mcontext.gregs[REG_CR2] = 0; /* of the last fault, perhaps long ago: no register */
         task->stack_pointer = (uintptr_t)uc->uc_mcontext.gregs[REG_RSP];
         task->frame = (uintptr_t)__builtin_frame_address(0);
         task->alternate = (uintptr_t)uc->uc_stack.ss_sp;
@@ -511,6 +521,40 @@ enum world_result world_stop(enum world_who who, uint64_t timeout_ns)
         return result;
     world_start();
     return try_stop(true, deadline);
+}
+
+uint32_t world_stops(void)
+{
+    return relaxed_load(&world.generation);
+}
+
+/* The lowest address from which on all pages up to `high` exist. */
+static uintptr_t lowest_touched(uintptr_t low, uintptr_t high)
+{
+    unsigned char there[WIPED / PAGE_SIZE + 2];
+    uintptr_t first = align_down(low, PAGE_SIZE), page = align_down(high, PAGE_SIZE);
+    if (syscall3(__NR_mincore, (long)first, (long)(page + PAGE_SIZE - first), (long)there) != 0)
+        return high;
+    while (page > first && (there[(page - first) / PAGE_SIZE - 1] & 1))
+        page -= PAGE_SIZE;
+    return size_max(page, low);
+}
+
+/* .inv.wiped. Upward, in one instruction: a handler that comes in between has its frame where it
+ * is wiped, and is done with it when that goes on. */
+GC_NOINLINE void world_wipe_stack(uintptr_t low)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+    uintptr_t from = lowest_touched(size_max(low, here - WIPED), here);
+    __asm__ volatile("lea %c1(%%rsp), %%rcx\n\t"
+                     "xor %%eax, %%eax\n\t"
+                     "sub %0, %%rcx\n\t"
+                     "jbe 1f\n\t"
+                     "rep stosb\n"
+                     "1:"
+                     : "+D"(from)
+                     : "i"(-UNWIPED)
+                     : "rax", "rcx", "cc", "memory");
 }
 
 void world_start(void)

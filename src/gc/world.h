@@ -61,6 +61,11 @@ enum world_result world_stop(enum world_who who, uint64_t timeout_ns);
 void world_start(void);
 /* Waits until every task has left the last stop's handler. */
 void world_await_left(void);
+/* How many there were; wraps. Any thread. */
+uint32_t world_stops(void);
+/* The calling thread is about to end, and its stack, whose lowest address is `low`, may be kept:
+ * what signal frames have left below here is wiped. */
+void world_wipe_stack(uintptr_t low);
 /* The stopped tasks; valid until world_start. */
 const struct stopped_task *world_tasks(size_t *count);
 /* In the child of fork. */

@@ -644,6 +644,93 @@ static void after_fork(void)
     dismiss_actors();
 }
 
+/* ---- what a stop leaves behind ---- */
+
+static const uint64_t mark = 0x6c65667462656869; /* nothing else is like it */
+
+/* From `low` up to here, which is all that is free of the calling thread's stack. */
+static GC_NOINLINE unsigned marks_below(const char *low)
+{
+    const char *here = __builtin_frame_address(0);
+    unsigned found = 0;
+    for (const char *at = low; at < here; at += WORD_SIZE)
+        found += *(const uint64_t *)(const void *)at == mark;
+    return found;
+}
+
+/* In a register, for as long as it spins. */
+static GC_NOINLINE void spin_marked(struct actor *a)
+{
+    register uint64_t kept __asm__("r12") = mark;
+    enter(a);
+    while (!acquire_load(&quit)) {
+        __asm__ volatile("" : "+r"(kept));
+        relaxed_add(&a->beats, 1);
+    }
+}
+
+static unsigned marks_before, marks_after;
+
+static void *leave_marks(void *data)
+{
+    struct actor *a = data;
+    spin_marked(a);
+    marks_before = marks_below(a->stack);
+    world_wipe_stack((uintptr_t)a->stack);
+    marks_after = marks_below(a->stack);
+    return NULL;
+}
+
+/* .inv.wiped */
+static void test_wiped(void)
+{
+    uint32_t stops = world_stops();
+    add_actor(leave_marks);
+    stop_and_look(PATIENT_NS);
+    expect_still();
+    dismiss_actors();
+    EXPECT(world_stops() == stops + 1 && marks_before != 0 && marks_after == 0);
+}
+
+static char *volatile fault_at;
+
+static void past_fault(int signal, siginfo_t *info, void *context)
+{
+    ucontext_t *uc = context;
+    (void)signal;
+    EXPECT(info->si_addr == fault_at);
+    uc->uc_mcontext.gregs[REG_RIP] += 3; /* see below */
+}
+
+static void *fault_and_spin(void *data)
+{
+    __asm__ volatile("movb $0, (%%rax)" : : "a"(fault_at) : "memory"); /* of three bytes */
+    __asm__ volatile("xor %%eax, %%eax" : : : "rax", "cc");
+    return spin(data);
+}
+
+static unsigned fault_seen;
+
+/* Of a task whose last fault was there, the frame does not say so. */
+static void test_fault_is_forgotten(void)
+{
+    struct sigaction action = {.sa_sigaction = past_fault, .sa_flags = SA_SIGINFO}, old;
+    fault_at = mmap(NULL, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    EXPECT(sigaction(SIGSEGV, &action, &old) == 0);
+    struct actor *a = add_actor(fault_and_spin);
+    lock_acquire(&cycle_lock);
+    if (EXPECT(stop_world(who, PATIENT_NS) == WORLD_STOPPED)) {
+        const struct stopped_task *task = task_of(a);
+        for (uintptr_t at = task->frame; at < task->stack_pointer; at += WORD_SIZE)
+            fault_seen += *(char **)at == fault_at;
+        resume_world();
+    }
+    lock_release(&cycle_lock);
+    EXPECT(fault_seen == 0);
+    dismiss_actors();
+    sigaction(SIGSEGV, &old, NULL);
+}
+
 static void test_child_of_fork(void)
 {
     EXPECT(child_passes(after_fork));
@@ -691,4 +778,5 @@ UNIT_MAIN(TEST(test_asked), TEST(test_alone), TEST(test_parked), TEST(test_every
           TEST(test_busy_threads), TEST(test_alternate_is_told),
           TEST(test_undisturbed), TEST(test_blocks_for_a_while), TEST(test_blocks_for_good), TEST(test_deaf),
           TEST(test_births_and_deaths), TEST(test_no_births_while_stopped), TEST(test_vfork),
-          TEST(test_raw_clone), TEST(test_zombie_main), TEST(test_child_of_fork))
+          TEST(test_raw_clone), TEST(test_zombie_main), TEST(test_wiped),
+          TEST(test_fault_is_forgotten), TEST(test_child_of_fork))
