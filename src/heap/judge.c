@@ -248,6 +248,16 @@ struct judge_counts judge_count(struct slab *head, struct unreached what, unsign
     return c.counts;
 }
 
+/* Of two, the judge and a free(), one wins (.inv.verdict): true if it was this one. */
+static bool reclaim(const struct block *block, uint8_t value)
+{
+    if (!turn(slot_of(block->start), value, SLOT_FREE))
+        return false;
+    if (judge.reclaimed != NULL)
+        judge.reclaimed(block);
+    return true;
+}
+
 static void judge_slot(const struct block *block, uint8_t value, void *data)
 {
     uint32_t *freed = data;
@@ -255,7 +265,7 @@ static void judge_slot(const struct block *block, uint8_t value, void *data)
     unsigned age = slot_age(relaxed_load(&judge.epoch), value);
     if (judge.reclaim && age >= judge.confirm && !judge_is_newborn(block->start)) {
         if (judge.reclaiming == NULL || judge.reclaiming(block, age))
-            *freed += turn(byte, value, SLOT_FREE);
+            *freed += reclaim(block, value);
         else
             turn(byte, value, SLOT_KEPT);
     } else if (age >= JUDGE_KEEP_AGE) {

@@ -35,6 +35,9 @@ struct judge {
      * the block is then kept for good. Called with a central lock held. NULL: nobody wants to know,
      * which is three times as fast. */
     bool (*reclaiming)(const struct block *block, unsigned age);
+    /* The block is free now, and nobody else's before this returns: the program may have used it
+     * after the above. Called like that; NULL: nobody wants to know, or `reclaiming` is NULL. */
+    void (*reclaimed)(const struct block *block);
 };
 
 /* Written by the collector between the mark and the sweep. */

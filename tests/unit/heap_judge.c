@@ -199,6 +199,36 @@ static void test_veto(void)
     asked = 0;
 }
 
+static unsigned told_free;
+
+static void note_free(const struct block *block)
+{
+    told_free += relaxed_load(slot_of(block->start)) == SLOT_FREE && block->start == last_asked;
+}
+
+/* The program uses it between the question and the deed. */
+static bool permit_too_late(const struct block *block, unsigned age)
+{
+    relaxed_store(slot_of(block->start), 9);
+    return permit(block, age);
+}
+
+/* Told of what was reclaimed, when it was; of nothing else. */
+static void test_reclaimed(void)
+{
+    set_terms(true, 2);
+    judge.reclaiming = permit;
+    judge.reclaimed = note_free;
+    EXPECT(judged(9, 7) == SLOT_FREE && told_free == 1);
+    EXPECT(judged(9, 8) == 8 && told_free == 1);
+    judge.reclaiming = veto;
+    EXPECT(judged(9, 7) == SLOT_KEPT && told_free == 1);
+    judge.reclaiming = permit_too_late;
+    EXPECT(judged(9, 7) == 9 && told_free == 1);
+    judge.reclaimed = NULL;
+    asked = 0;
+}
+
 /* .inv.newborn: passed over this time; the filter rarely takes one block for another. */
 static void test_newborn(void)
 {
@@ -280,4 +310,4 @@ static void test_race(void)
 }
 
 UNIT_MAIN(TEST(test_start), TEST(test_visit), TEST(test_visit_large), TEST(test_terms),
-          TEST(test_kept), TEST(test_veto), TEST(test_newborn), TEST(test_race))
+          TEST(test_kept), TEST(test_veto), TEST(test_reclaimed), TEST(test_newborn), TEST(test_race))
