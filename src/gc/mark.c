@@ -74,7 +74,7 @@ void marker_start(struct marker *m, struct pagemap *pagemap)
     choose(m);
     m->pagemap = pagemap;
     m->work.count = 0;
-    m->work.overflowed = false;
+    m->work.overflowed = m->work.dropped = false;
     m->count = m->fed = 0;
     m->epoch = relaxed_load(&hot.epoch);
     m->marked_blocks = m->marked_bytes = m->scanned_bytes = 0;
@@ -134,6 +134,21 @@ void mark_word(struct marker *m, uintptr_t word)
     word = scan_untag(word);
     if (arena_contains(word))
         feed(m, word);
+}
+
+void mark_contents(struct marker *m, uintptr_t block)
+{
+    struct found found;
+    if (mark_find(block, &found))
+        mark_list(m, found);
+}
+
+void mark_alone(struct marker *m, uintptr_t block)
+{
+    struct found found;
+    uint8_t seen;
+    if (mark_find(block, &found) && mark_claim(relaxed_load(&hot.epoch), found.start, &seen))
+        mark_count(m, found.size);
 }
 
 static void feed_all(struct marker *m, const uintptr_t *hits, size_t found)

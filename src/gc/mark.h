@@ -70,6 +70,11 @@ void mark_code(struct marker *m, const uintptr_t *words, size_t count);
 void mark_word(struct marker *m, uintptr_t word);
 /* Tests the words that the two above still hold back. */
 void mark_flush(struct marker *m);
+/* The block that begins there is read, as if it were marked, and is not. If a list drops it (`work.
+ * dropped`), nobody will find it again. */
+void mark_contents(struct marker *m, uintptr_t block);
+/* It is marked, by this epoch, and not read. All else is done. */
+void mark_alone(struct marker *m, uintptr_t block);
 /* Scans again the words of [start, end) that lie in blocks of the current epoch; page aligned, in
  * the arena. */
 void mark_dirty_range(struct marker *m, uintptr_t start, uintptr_t end);

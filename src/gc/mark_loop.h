@@ -99,16 +99,22 @@ GC_INLINE void mark_count(struct marker *m, size_t bytes)
     m->marked_bytes += bytes;
 }
 
-/* It has just been marked, and is to be read. */
-GC_INLINE void mark_push(struct marker *m, struct found found)
+/* The block is to be read. */
+GC_INLINE void mark_list(struct marker *m, struct found found)
 {
-    mark_count(m, found.size);
     if (found.leaf)
         return;
     struct work work = {found.start, align_down(found.size, WORD_SIZE)};
     if (work.size >= SPARSE_LEAST && m->pagemap != NULL)
         work.start |= WORK_SPARSE;
     worklist_push(&m->work, work);
+}
+
+/* It has just been marked, and is to be read. */
+GC_INLINE void mark_push(struct marker *m, struct found found)
+{
+    mark_count(m, found.size);
+    mark_list(m, found);
 }
 
 #ifdef LOOP_NAME

@@ -456,6 +456,14 @@ bool team_drain(uint64_t deadline)
     return done;
 }
 
+bool team_dropped(void)
+{
+    bool dropped = false;
+    for (unsigned i = 0; i < MEMBERS; i++)
+        dropped |= team.members[i].m.work.dropped;
+    return dropped;
+}
+
 void team_abort(void)
 {
     atomic_store(&team.aborted, 1);

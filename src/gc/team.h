@@ -40,6 +40,9 @@ struct marker *team_leader(void);
  * workers may take some 20 us to stop. */
 bool team_drain(uint64_t deadline);
 void team_abort(void);
+/* Some list could not take what it was given in this phase. After a team_drain that returned true:
+ * every block that was marked has been read all the same. */
+bool team_dropped(void);
 /* The phase is over: returns when no worker and no guest marks any more. */
 void team_end(void);
 

@@ -22,7 +22,7 @@ bool worklist_grow(struct worklist *list)
         list->committed = want / sizeof(struct work);
         return true;
     }
-    list->overflowed = true;
+    list->overflowed = list->dropped = true;
     return false;
 }
 

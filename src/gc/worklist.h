@@ -17,6 +17,7 @@ struct worklist {
     struct work *items;
     size_t count, committed, most; /* in items */
     bool overflowed;
+    bool dropped;                  /* it was, in this phase */
 };
 
 /* Uses [memory, memory + bytes), which is reserved, and holds nothing. */

@@ -97,7 +97,7 @@ static void begin(enum list_kind kind)
     worklist_init(&marker.work, memory, kind == ROOMY ? LIST_BYTES : 0);
     if (kind == FEW)
         marker.work = (struct worklist){few_items, 0, GC_COUNT(few_items), GC_COUNT(few_items),
-                                        false};
+                                        false, false};
     relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
     marker_start(&marker, NULL);
 }
