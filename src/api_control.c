@@ -15,6 +15,7 @@
 #define GCMALLOC_IMPLEMENTATION
 #include "gcmalloc.h"
 
+#include "final_thread.h"
 #include "report.h"
 #include "runtime.h"
 
@@ -78,9 +79,16 @@ int collect_behind(void)
     return done ? 0 : failed(EAGAIN);
 }
 
+/* What is due then is called by a thread, which in fork's child may not be there. */
 int gcmalloc_collect(void)
 {
-    return is_there() ? collect_stub() : failed(ENOSYS);
+    if (!is_there())
+        return failed(ENOSYS);
+    if (final_thread_is_here())
+        return failed(EDEADLK);
+    int result = collect_stub();
+    final_thread_poll();
+    return result;
 }
 
 int gcmalloc_collect_soon(void)
@@ -110,7 +118,9 @@ int give_back_behind(void)
 int gcmalloc_give_back(void)
 {
     runtime_start();
-    return give_back_stub();
+    int result = give_back_stub();
+    final_thread_poll();
+    return result;
 }
 
 int change_behind(void)

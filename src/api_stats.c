@@ -10,6 +10,7 @@
 
 #include "base/base.h"
 #include "cycle/collector.h"
+#include "cycle/finalizer.h"
 #include "heap/heap_stats.h"
 #include "heap/size_class.h"
 #include "mutator/pins.h"
@@ -70,6 +71,13 @@ static void fill_heap(struct gcmalloc_stats *s, const struct totals *t)
     s->threads = (uint32_t)t->threads;
 }
 
+static void fill_attached(struct gcmalloc_stats *s)
+{
+    s->finalizers = registration_count(REGISTRATION_FINALIZER);
+    s->weak_references = registration_count(REGISTRATION_WEAK);
+    s->finalizers_in_cycles = finalizer_cyclic();
+}
+
 static double processor_share(uint64_t collector_time)
 {
     uint64_t up = clock_uptime_ns();
@@ -125,6 +133,7 @@ int gcmalloc_read_stats(struct gcmalloc_stats *out)
     fill_sizes(&stats);
     fill_heap(&stats, &totals);
     fill_cycles(&stats, &totals);
+    fill_attached(&stats);
     stats.size = size_min(out->size, sizeof stats);
     memcpy(out, &stats, stats.size);
     lock_release(&lock);

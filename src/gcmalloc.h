@@ -128,6 +128,7 @@ struct gcmalloc_stats {
     uint32_t reclaiming;      /* 1: leaks are reclaimed */
     uint64_t cached;          /* bytes of free blocks in caches: alloc + cached is what mallinfo2
                                * calls uordblks + hblkhd */
+    uint64_t finalizers_in_cycles; /* of `finalizers`, as far as is known: see section 3 */
 };
 /* Fills *stats up to stats->size. Some microseconds, and one for each thread; stops nothing, but
  * waits while the world is stopped. EINVAL: no stats, or a size below that of its first field.
@@ -178,6 +179,53 @@ GCMALLOC_FUNCTION(int, gcmalloc_set_option, (const char *name, const char *value
  * such thread. Stacks are there as far as they are recorded (see gcmalloc_set_option). */
 GCMALLOC_FUNCTION(int, gcmalloc_report, (const char *path), (path), (void)path; GCMALLOC_ABSENT)
 GCMALLOC_FUNCTION(int, gcmalloc_profile, (const char *path), (path), (void)path; GCMALLOC_ABSENT)
+
+/* ---- 3. finalizers, cleanups, weak references ------------------------------------------------ */
+
+/* Go's runtime.SetFinalizer. When the block is no longer reachable, finalizer(block, data) is
+ * called on a thread of its own ("gcmalloc-final"), one after the other; the block lives again for
+ * that call, and is a block like others afterwards, without a finalizer. If A points to B, A's is
+ * called first, and B's only when A is gone. A cycle of blocks with finalizers, or a block with one
+ * that points to itself, is never collected: finalizers_in_cycles counts those, and at exit they
+ * are leaks. None is called unless blocks are reclaimed at all (mode=collect, probation passed, no
+ * interlock; not those that guard=N has chosen), nor before `confirm` cycles in a row found the
+ * block unreachable; until then it counts as reachable. None is called at exit, at the latest when
+ * exit() comes to what was set by atexit() before the first of these calls. NULL: takes it off. One
+ * per block: another call replaces it. `data` is kept reachable until the call. free() and
+ * realloc() of the block take it off, too, wherever the block then is.
+ * A finalizer that does not return holds up all others; what it forks ends when it returns; it may
+ * leave by pthread_exit. The thread is made by the first call, and anew in fork's child; a process
+ * that must have one thread only (unshare, setns) should not call this before. Without the library:
+ * -1, ENOSYS; it is never called. */
+typedef void gcmalloc_finalizer(void *block, void *data);
+GCMALLOC_FUNCTION(int, gcmalloc_set_finalizer,
+                  (void *block, gcmalloc_finalizer *finalizer, void *data),
+                  (block, finalizer, data), (void)block;
+                  (void)finalizer; (void)data; GCMALLOC_ABSENT)
+
+/* Go's runtime.AddCleanup: cleanup(data) is called, on the same thread, after the block was
+ * reclaimed; it does not bring the block back. Any number per block, in no order. If `data` holds
+ * the block, that is for ever. Returns a number, or 0 with errno; remove: 0 if it had not run, and
+ * never will; ENOENT: it has, or there is none. free() and realloc() of the block take them off. */
+typedef void gcmalloc_cleanup(void *data);
+GCMALLOC_FUNCTION(uint64_t, gcmalloc_add_cleanup,
+                  (void *block, gcmalloc_cleanup *cleanup, void *data), (block, cleanup, data),
+                  (void)block;
+                  (void)cleanup; (void)data; return (errno = ENOSYS, (uint64_t)0))
+GCMALLOC_FUNCTION(int, gcmalloc_remove_cleanup, (uint64_t cleanup), (cleanup), (void)cleanup;
+                  GCMALLOC_ABSENT)
+
+/* A reference that does not keep its block: get() returns the block, or NULL once it was found
+ * unreachable (before its finalizer is called, and not before one would be), or was given to free()
+ * or realloc(). It stays valid until drop(), and is not itself collected. new: NULL with errno. Any
+ * number per block. get() may wait, some ms at most as a rule: while a cycle decides about the
+ * block. With mode=off only free() and realloc() are seen. Without the library it keeps nothing
+ * either, and get() returns what was put in: free() is not seen there. */
+typedef struct gcmalloc_weak gcmalloc_weak;
+GCMALLOC_FUNCTION(gcmalloc_weak *, gcmalloc_weak_new, (void *block), (block),
+                  return ((void)(block == NULL ? errno = EINVAL : 0), (gcmalloc_weak *)block))
+GCMALLOC_FUNCTION(void *, gcmalloc_weak_get, (gcmalloc_weak *weak), (weak), return (void *)weak)
+GCMALLOC_ACTION(gcmalloc_weak_drop, (gcmalloc_weak *weak), (weak), (void)weak)
 
 /* ---- 4. roots -------------------------------------------------------------------------------- */
 

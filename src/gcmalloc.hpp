@@ -46,7 +46,6 @@ private:
     void *held;
 };
 
-#ifdef GCMALLOC_HAS_WEAK
 /* A reference that does not keep its block. T: what lies at its beginning. */
 template <typename T> class weak {
 public:
@@ -74,7 +73,6 @@ public:
 private:
     gcmalloc_weak *reference;
 };
-#endif
 
 }
 

@@ -11,9 +11,11 @@
 #include "runtime.h"
 
 #include "api_stats.h"
+#include "final_thread.h"
 #include "report.h"
 
 #include "cycle/collector.h"
+#include "cycle/finalizer.h"
 #include "cycle/pacer.h"
 #include "cycle/probation.h"
 #include "gc/mark.h"
@@ -227,15 +229,29 @@ static void start_guard(void)
     signal_unblock(SIGNAL_BIT(SIGSEGV)); /* as some parents leave it */
 }
 
+/* Before a block is taken, with no lock held: .inv.poll of alloc.c. */
+static void on_interrupt(void)
+{
+    collector_on_interrupt();
+    final_thread_poll();
+}
+
+static void on_stress(void)
+{
+    final_thread_poll();
+    collector_on_stress();
+}
+
 static void start_allocator(void)
 {
     bool collects = options.mode != MODE_OFF && runtime.no_arena == NULL;
     struct alloc_settings s = {
         .hooks = {.pressure = collects ? collector_on_pressure : NULL,
-                  .interrupted = collects ? collector_on_interrupt : NULL,
-                  .stress = collects ? collector_on_stress : NULL,
+                  .interrupted = collects ? on_interrupt : NULL,
+                  .stress = collects ? on_stress : NULL,
                   .exhausted = collects ? collector_on_exhausted : NULL,
                   .contradiction = on_contradiction,
+                  .ended = finalizer_block_ended,
                   .capture = capture_stack,
                   .born = on_born,
                   .died = on_died},
@@ -343,11 +359,14 @@ static void start_collector(void)
     if (!runtime.collects)
         collector_disable("no memory for the collector's own stack");
     world_on_ask(collector_ask);
+    finalizer_on_ready(final_thread_wake);
 }
 
 static void end_thread(void)
 {
     uintptr_t low = park_self == NULL ? 0 : park_self->stack_low;
+    if (final_thread_is_here())
+        final_thread_ended();
     thread_detach();
     if (low != 0 && world_stops() != stops_before && !sandbox_on())
         world_wipe_stack(low);
@@ -357,7 +376,10 @@ static void on_thread_end(void *value)
 {
     if (destructor_round++ < DESTRUCTOR_ROUNDS && pthread_setspecific(runtime.key, value) == 0)
         return;
-    end_thread();
+    if (park_self != NULL && relaxed_load(&park_self->tid) == runtime.pid)
+        final_thread_main_ended(); /* its cache stays: few programs go on without it */
+    else
+        end_thread();
 }
 
 /* A handler that forks on top of one of our slow paths takes no locks (.inv.handler in alloc.c): in
@@ -430,6 +452,7 @@ static void unlock_in_child(void)
         report_resume_periodic();
     }
     thread_after_fork();
+    final_thread_after_fork();
 }
 
 void runtime_start(void)
@@ -460,6 +483,8 @@ void runtime_start(void)
 
 void runtime_begin(void)
 {
+    if (runtime.have_key) /* pthread_exit of the main thread is noticed; no other end of it */
+        pthread_setspecific(runtime.key, &runtime);
     if (runtime.collects)
         report_start_periodic();
 }

@@ -565,6 +565,44 @@ def guard_tests(long):
                    both(ends_well('done'), silent))
 
 
+FINALIZER_KINDS = ['once', 'used', 'order', 'rings', 'resurrected', 'again', 'frees', 'quits', 'asks', 'sizes',
+                   'reused', 'bad', 'handed', 'cache', 'lost', 'weaks', 'many', 'forked', 'forks', 'blocks', 'leaves', 'exits']
+# These ask for their cycles.
+FINALIZER_ASKING = ['confirmed', 'child', 'pinned', 'stats']
+FINALIZER_UNCOUNTED = ['handed', 'cache', 'lost', 'reused', 'bad', 'leaves']  # guarded blocks are never finalized
+
+
+def finalizer_tests(long):
+    """gcmalloc.h, with the library in several modes; `never` says that nothing may be called."""
+    barriers = ['uffd', 'mprotect', 'full']
+    settings = [('inline', 'stress=200')] + [(b, f'stress=1000,barrier={b}') for b in barriers]
+    often = [('thrice', 'stress=100,confirm=3')] + [(f'often_{b}', f'stress=100,barrier={b}') for b in barriers]
+    for kind in FINALIZER_KINDS:
+        for name, options in settings + (often if long else []):
+            yield test(f'finalizers_{kind}_{name}', f'finalizers {kind}', f'{EAGER},report=off,{options}',
+                       ends_well('done'), True)
+    for kind in FINALIZER_ASKING:
+        for barrier in ['auto'] + barriers:
+            yield test(f'finalizers_{kind}_{barrier}', f'finalizers {kind}',
+                       f'{EAGER},{"confirm=3," if kind == "confirmed" else ""}report=off,barrier={barrier}',
+                       ends_well('done'), True)
+    for kind in FINALIZER_UNCOUNTED:
+        yield test(f'finalizers_{kind}_guard', f'finalizers {kind}', f'{EAGER},report=off,stress=300,guard=10',
+                   ends_well('done'), True)
+    never = {'off': 'mode=off', 'report': f'mode=report,{EAGER},stress=1000',
+             'probation': 'confirm=1,probation=1000,min_heap=0,stress=1000'}
+    for kind in FINALIZER_KINDS + FINALIZER_ASKING:
+        for name, options in never.items():
+            if (kind, name) != ('asks', 'probation'):
+                yield test(f'finalizers_{kind}_{name}', f'finalizers {kind} never', f'{options},report=off',
+                           ends_well('done'))
+    for name, options, text in [('collect', 'confirm=1,probation=0', 'most are gone now'), ('off', 'mode=off', 'they stay')]:
+        yield test(f'finalizers_example_{name}', '../../examples/example_weak_cache', f'{options},report=off',
+                   both(ends_well('100 pages made for 200 readings'), ends_well(text)), True)
+    yield test('finalizers_crashes', 'finalizers crashes', f'{EAGER},report=off,stress=200',
+               dies_of(signal.SIGSEGV, 'crashing'), True)
+
+
 def sandbox_tests():
     for how in ['prctl', 'syscall']:
         for name, options in [('defaults', 'min_heap=0'), ('stress', f'{EAGER},stress=500'),
@@ -827,6 +865,7 @@ def all_tests(long):
     yield from own_limit_tests(long)
     yield from sandbox_tests()
     yield from guard_tests(long)
+    yield from finalizer_tests(long)
     yield from hidden_tests()
     yield from kernel_held_tests(long)
     yield from refusing_tests(long)

@@ -21,7 +21,8 @@
  *                      `unfinished` is set, and the next cycle begins by taking every live block as
  *                      reached. Until then `window` stays 1, for blocks may carry the epoch before.
  *   .inv.registry      The REGISTRY lock is taken before the stop, since a stopped thread might
- *                      hold it. No other lock is taken while the world is stopped.
+ *                      hold it; and WATCHES before one in which all is marked and decided. No other
+ *                      lock is taken while the world is stopped.
  *   .inv.window        `window` is set before the epoch advances, and cleared while the world is
  *                      stopped: a free() never sees a new epoch with an old window.
  *
@@ -30,6 +31,7 @@
 
 #include "base/atomic.h"
 #include "base/check.h"
+#include "cycle/finalizer.h"
 #include "cycle/pacer.h"
 #include "cycle/probation.h"
 #include "gc/armed.h"
@@ -157,6 +159,11 @@ static bool on_judged(const struct block *block, unsigned age)
     return reclaim;
 }
 
+static void on_reclaimed(const struct block *block)
+{
+    finalizer_block_reclaimed(block->start);
+}
+
 static void set_plan(struct pacer_plan plan)
 {
     relaxed_store(&cycle.not_before, plan.rest == 0 ? 0 : clock_now_ns() + plan.rest);
@@ -199,12 +206,18 @@ static void take_all_as_reached(void)
 
 /* ---- stops ---- */
 
-static const char *stop_world(enum world_who who)
+/* `too`: a lock that is needed in the stop as well, or NULL. Who has stopped the world releases it.
+ * */
+static const char *stop_world(enum world_who who, struct lock *too)
 {
     lock_acquire(thread_registry_lock());
+    if (too != NULL)
+        lock_acquire(too);
     enum world_result stopped = world_stop(who, cycle.settings.stop_timeout_ns);
     if (stopped == WORLD_STOPPED)
         return NULL;
+    if (too != NULL)
+        lock_release(too);
     lock_release(thread_registry_lock());
     return stopped == WORLD_LATE ? "a thread did not stop in time"
                                  : "/proc/self/task cannot be read";
@@ -229,7 +242,7 @@ static void note_pause(uint64_t begun)
 static const char *begin_barrier(const struct barrier *barrier)
 {
     uint64_t begun = clock_now_ns();
-    const char *reason = barrier->stops ? stop_world(WORLD_EVERYBODY) : NULL;
+    const char *reason = barrier->stops ? stop_world(WORLD_EVERYBODY, NULL) : NULL;
     if (reason != NULL)
         return reason;
     if (barrier->begin != NULL)
@@ -248,7 +261,7 @@ static bool stop_for_end(uint64_t *begun)
     _Atomic uint32_t nothing = 0;
     for (int i = 0; i < END_TRIES; i++) {
         *begun = clock_now_ns();
-        if (stop_world(WORLD_EVERYBODY) == NULL)
+        if (stop_world(WORLD_EVERYBODY, NULL) == NULL)
             return true;
         futex_wait_for(&nothing, 0, END_PAUSE_NS);
     }
@@ -298,6 +311,57 @@ static const char *scan_roots(enum roots_pass pass, const struct cycle_order *or
     return roots_scan(team_leader(), &request, &cycle.roots);
 }
 
+/* ---- what is attached to blocks ---- */
+
+static bool may_reclaim(void)
+{
+    return probation_passed() && cycle.roots.interlock == NULL;
+}
+
+static struct finalizer_terms finalizer_terms(void)
+{
+    bool may_call = cycle.settings.mode == MODE_COLLECT && may_reclaim();
+    return (struct finalizer_terms){cycle.settings.confirm, may_call};
+}
+
+/* What is to be read, and is not marked, is found by nobody if a list could not take it. */
+static bool hold_contents(void)
+{
+    if (!team_drain(0))
+        return false;
+    if (!team_dropped())
+        return true;
+    finalizer_hold_all(team_leader());
+    return team_drain(0);
+}
+
+/* The mark has ended, and nothing is swept yet. False: given up; nobody can be judged then. At exit
+ * nothing is called, and all that is not reachable is a leak. */
+static bool settle_finalizers(bool stopped)
+{
+    struct finalizer_terms terms = finalizer_terms();
+    if (cycle.record.reason == CYCLE_EXIT)
+        return true;
+    finalizer_sift(stopped);
+    if (finalizer_hold(team_leader()) && !hold_contents())
+        return false;
+    if (finalizer_keep(team_leader(), &terms) && !team_drain(0))
+        return false;
+    finalizer_decide(team_leader(), &terms);
+    return true;
+}
+
+/* Beside the program, for whose weak references the gate is closed. What was not reached must not
+ * look so when it opens, if it is not known what becomes of it. */
+static const char *settle_beside(void)
+{
+    bool settled = settle_finalizers(false);
+    if (!settled)
+        take_all_as_reached();
+    finalizer_open();
+    return settled ? NULL : "given up";
+}
+
 /* What the sweep finds is what the program leaked. World stopped or not. */
 static void judge_mark(const struct cycle_order *order)
 {
@@ -314,8 +378,7 @@ static void judge_mark(const struct cycle_order *order)
     if ((r->interlock == NULL) != (cycle.roots.interlock == NULL))
         event_note(EVENT_INTERLOCK, cycle.roots.interlock != NULL, 0);
     r->interlock = cycle.roots.interlock;
-    r->reclaiming = cycle.settings.mode >= MODE_COLLECT && probation_passed() &&
-                    r->interlock == NULL;
+    r->reclaiming = cycle.settings.mode >= MODE_COLLECT && may_reclaim();
     bool tells = at_exit || (r->reclaiming && cycle.settings.withhold == NULL);
     if (cycle.settings.classify && (asked ? counts.blocks != 0 : tells && counts.due_blocks != 0))
         leak_graph_build(&team_leader()->work, &order->files->pagemap);
@@ -328,9 +391,11 @@ static void set_terms(void)
     judge.reclaim = at_exit || cycle.record.reclaiming;
     judge.confirm = at_exit ? 1 : cycle.settings.confirm;
     judge.least = at_exit ? SLOT_KEPT : EPOCH_FIRST;
+    bool registered = registration_top() != 0;
     bool told = at_exit || cycle.settings.judged != NULL || cycle.settings.withhold != NULL ||
-                probation_has_pins();
+                probation_has_pins() || registered;
     judge.reclaiming = told ? on_judged : NULL;
+    judge.reclaimed = registered ? on_reclaimed : NULL;
     release_store(&judge.epoch, relaxed_load(&hot.epoch));
     sweep_begin(); /* last: who takes a slab from the sweep's cursor judges it by that epoch */
 }
@@ -357,14 +422,15 @@ static const char *mark_all(const struct cycle_order *order)
     begin_epoch();
     team_start(cycle.settings.workers, &order->files->pagemap);
     const char *reason = scan_roots(ROOTS_ALL, order);
+    finalizer_queued(team_leader(), true);
     team_drain(0);
     cycle.record.root_bytes = cycle.roots.other_bytes;
     cycle.unfinished = reason != NULL;
     if (reason != NULL)
         return reason;
     end_mark(order);
+    GC_CHECK(settle_finalizers(true) && "nobody runs who could give it up");
     judge_mark(order);
-    set_terms();
     return NULL;
 }
 
@@ -387,12 +453,15 @@ static const char *open_and_mark_all(const struct cycle_order *order)
 static const char *mark_in_one_stop(const struct cycle_order *order)
 {
     uint64_t begun = clock_now_ns();
-    const char *reason = stop_world(WORLD_RUNNING);
+    const char *reason = stop_world(WORLD_RUNNING, registration_lock());
     if (reason != NULL)
         return reason;
     cycle.record.stopping = clock_now_ns() - begun;
     enter(CYCLE_FINAL_PHASE);
     reason = open_and_mark_all(order);
+    lock_release(registration_lock()); /* before the sweep is open, whose locks come first */
+    if (reason == NULL)
+        set_terms();
     resume_world();
     note_pause(begun);
     return reason;
@@ -442,6 +511,7 @@ static void end_watched_mark(const struct cycle_order *order)
     end_mark(order);
     if (cycle.roots.interlock == NULL)
         touched_end(probation_written);
+    finalizer_close();
 }
 
 /* One stop. True: the mark has ended. */
@@ -450,7 +520,7 @@ static bool stop_and_finish(const struct cycle_order *order, unsigned stops, boo
 {
     uint64_t begun = clock_now_ns();
     bool ends_here = ends_in_pause(order->barrier);
-    *reason = stop_world(ends_here ? WORLD_EVERYBODY : WORLD_RUNNING);
+    *reason = stop_world(ends_here ? WORLD_EVERYBODY : WORLD_RUNNING, NULL);
     if (*reason != NULL)
         return false;
     enter(CYCLE_FINAL_PHASE);
@@ -611,10 +681,13 @@ static const char *mark_concurrently(const struct cycle_order *order)
     team_start(cycle.settings.workers, &order->files->pagemap);
     enter(CYCLE_MARK_PHASE);
     reason = scan_roots(ROOTS_CONCURRENT, order);
+    finalizer_queued(team_leader(), false);
     cycle.record.root_bytes = cycle.roots.other_bytes;
     if (reason == NULL && drain(barrier)) {
         enter(CYCLE_RESCAN_PHASE);
         reason = finish_mark(order);
+        if (reason == NULL)
+            reason = settle_beside();
     } else if (reason == NULL) {
         reason = "given up";
     }
@@ -756,7 +829,7 @@ const char *cycle_inspect(const struct cycle_order *order,
     sweep_finish();
     const char *reason = roots_prepare();
     if (reason == NULL)
-        reason = stop_world(WORLD_RUNNING);
+        reason = stop_world(WORLD_RUNNING, NULL);
     if (reason != NULL)
         return reason;
     reason = roots_open(&files);
@@ -782,6 +855,7 @@ void cycle_after_fork_in_child(void)
     relaxed_store(&cycle.waiting, 0);
     kernel_roots_end();
     queues_end();
+    finalizer_open();
     /* Whoever marked or judged is not here to finish it. */
     cycle.unfinished = relaxed_load(&judge.epoch) != relaxed_load(&hot.epoch);
     set_plan(pacer_retry(heap_net(), heap_used()));

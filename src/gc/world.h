@@ -63,8 +63,8 @@ void world_start(void);
 void world_await_left(void);
 /* How many there were; wraps. Any thread. */
 uint32_t world_stops(void);
-/* The calling thread is about to end, and its stack, whose lowest address is `low`, may be kept:
- * what signal frames have left below here is wiped. */
+/* Wipes what signal frames, and calls, have left of the calling thread's stack below here, down to
+ * `low`, its lowest address. For a thread that is about to end, or to sleep. */
 void world_wipe_stack(uintptr_t low);
 /* The stopped tasks; valid until world_start. */
 const struct stopped_task *world_tasks(size_t *count);

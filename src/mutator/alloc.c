@@ -521,14 +521,32 @@ static void overwrite(const struct block *b)
         memset((void *)end, 0, b->start + b->size - end);
 }
 
+/* It, or another one of its slab. */
+static bool is_watched(const struct block *b)
+{
+    return slab_at(slab_index_of(b->start))->watched != 0;
+}
+
+static void tell_ended(uintptr_t block)
+{
+    if (settings.hooks.ended != NULL)
+        settings.hooks.ended(block);
+}
+
+static void end_watches(uintptr_t block)
+{
+    pins_end(block);
+    tell_ended(block);
+}
+
 static void free_block(const char *call, const struct block *b)
 {
     bool large = slab_kind(b->head) == SLAB_LARGE;
     if (lock_any_held()) /* .inv.handler: it stays, and a later cycle finds it */
         return;
     end_life(call, b, large ? SLOT_FREE : SLOT_CACHED);
-    if (slab_at(slab_index_of(b->start))->watched != 0) /* nobody watches it anew: it is free */
-        pins_end(b->start);
+    if (is_watched(b)) /* nobody watches it anew: it is free */
+        end_watches(b->start);
     note_death(block_stack(b), block_requested(b), alloc_parts(b));
     if (hot.slow_free)
         overwrite(b);
@@ -554,7 +572,7 @@ static void free_guarded(const char *call, void *p)
 {
     struct guard_error error;
     if (!lock_any_held())
-        pins_end((uintptr_t)p);
+        end_watches((uintptr_t)p);
     if (guard_free(p, capture(), &error) != GUARD_NOTHING)
         report_guarded(call, &error);
     relaxed_add(&tally_counters.guarded_freed, 1);
@@ -672,6 +690,8 @@ static void *realloc_own(struct block *b, void *p, size_t size)
 {
     size_t before = block_requested(b);
     if (fits_in_place(b, size)) {
+        if (is_watched(b))
+            tell_ended(b->start);
         note_size(b, before, size);
         return p;
     }

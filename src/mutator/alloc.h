@@ -31,6 +31,9 @@ struct alloc_hooks {
     void (*died)(uint32_t stack, uint64_t bytes, uint64_t parts);
     /* The program used a block that the last cycle found unreachable. */
     void (*contradiction)(const struct block *block);
+    /* The block that begins there has been freed, and nobody has got it yet; or it is resized. Of
+     * watched slabs (slab_watch), and guarded ones. */
+    void (*ended)(uintptr_t block);
 };
 
 enum alloc_sampling { ALLOC_SAMPLE_NONE, ALLOC_SAMPLE_SOME, ALLOC_SAMPLE_ALL };

@@ -174,6 +174,8 @@ enum pins_result pins_remove(uintptr_t block)
 
 void pins_end(uintptr_t block)
 {
+    if (relaxed_load(&pins.table) == NULL) /* watched for something else */
+        return;
     lock_acquire(&pins.lock);
     struct entry *e = find(block);
     if (e != NULL) {

@@ -25,7 +25,7 @@
     X(MODULES)   /* modules that were unloaded */ \
     X(ROOTS)     /* ranges that the program adds to the roots, or takes away */ \
     X(POOLS)     /* the list of object pools, and what they share between threads */ \
-    X(WATCHES)   /* blocks whose free() is watched: pins */ \
+    X(WATCHES)   /* blocks whose free() is watched: pins, finalizers. Over a stop, too */ \
     X(META)      /* metadata memory */ \
     X(UNWIND)    /* libunwind's interpreter */
 

@@ -1,0 +1,65 @@
+/* api_finalizer.c -- gcmalloc.h, section 3: finalizers and cleanups, as the program calls them. */
+#define GCMALLOC_IMPLEMENTATION
+#include "gcmalloc.h"
+
+#include "cycle/finalizer.h"
+#include "final_thread.h"
+#include "mutator/alloc.h"
+#include "runtime.h"
+#include "sys/lock.h"
+
+#include <errno.h>
+
+/* 0, or what is wrong with a call that attaches something to the block. There is a thread first:
+ * the one that would make it later may hold a lock of libc's which that takes once (atexit's). */
+static int check(const void *block)
+{
+    if (!runtime_has_collector())
+        return ENOSYS;
+    if (lock_any_held()) /* a signal handler on top of the allocator */
+        return EAGAIN;
+    if (alloc_use(block) != ALLOC_BLOCK)
+        return EINVAL;
+    final_thread_start();
+    return 0;
+}
+
+static int fail(int error)
+{
+    errno = error;
+    return -1;
+}
+
+int gcmalloc_set_finalizer(void *block, gcmalloc_finalizer *finalizer, void *data)
+{
+    int error = check(block);
+    if (error != 0)
+        return fail(error);
+    if (finalizer == NULL)
+        finalizer_clear((uintptr_t)block);
+    else if (!finalizer_set((uintptr_t)block, (finalizer_call_fn *)finalizer, data))
+        return fail(ENOMEM);
+    return 0;
+}
+
+uint64_t gcmalloc_add_cleanup(void *block, gcmalloc_cleanup *cleanup, void *data)
+{
+    int error = cleanup == NULL ? EINVAL : check(block);
+    uint64_t number = 0;
+    if (error == 0) {
+        number = finalizer_add_cleanup((uintptr_t)block, (finalizer_call_fn *)cleanup, data);
+        error = number == 0 ? ENOMEM : 0;
+    }
+    if (error != 0)
+        errno = error;
+    return number;
+}
+
+int gcmalloc_remove_cleanup(uint64_t cleanup)
+{
+    if (!runtime_has_collector())
+        return fail(ENOSYS);
+    if (lock_any_held())
+        return fail(EAGAIN);
+    return finalizer_remove_cleanup(cleanup) ? 0 : fail(ENOENT);
+}

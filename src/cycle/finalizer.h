@@ -1,0 +1,73 @@
+/* finalizer.h -- what is called when a block is no longer reachable, and what reads NULL then.
+ *
+ * In a mark:
+ *
+ *     finalizer_queued(m, stopped)        at the beginning: what waits to be called is a root
+ *     finalizer_close()                   in the last stop, if it is not all of the mark
+ *     finalizer_sift(stopped)             all is marked, and nothing is swept until the end of
+ *                                         this: who has not been reached?
+ *     finalizer_hold(m)                   what such blocks with finalizers hold lives on. True:
+ *                                         there is more to mark
+ *     finalizer_hold_all(m)               … a list could not take that: they live on, too
+ *     finalizer_keep(m, terms)            all is marked again: what only weak references know lives
+ *                                         on, until its time has come. True: as above
+ *     finalizer_decide(m, terms)          all is marked again: who is ready?
+ *     finalizer_open()                    if it was closed
+ *
+ * Thread safety: the functions of a mark are the collector's, with registration_lock() held by it
+ * if the world is stopped, and not else. The program's: any thread that holds no lock. */
+#ifndef GC_FINALIZER_H
+#define GC_FINALIZER_H
+
+#include "base/base.h"
+#include "cycle/registration.h"
+#include "gc/mark.h"
+
+typedef void finalizer_call_fn(void);
+
+/* Sets, or replaces, the block's finalizer. False: no memory. */
+bool finalizer_set(uintptr_t block, finalizer_call_fn *call, void *data);
+void finalizer_clear(uintptr_t block);
+/* A number that names the cleanup; 0: no memory. */
+uint64_t finalizer_add_cleanup(uintptr_t block, finalizer_call_fn *call,
+                               void *data);
+/* False: it has run, or runs, or there is none. */
+bool finalizer_remove_cleanup(uint64_t number);
+struct registration *finalizer_weak_new(uintptr_t block);
+/* The block, or NULL. False: that is no weak reference. */
+bool finalizer_weak_get(const void *weak, void **block);
+bool finalizer_weak_drop(void *weak);
+
+/* The program frees or resizes the block, which is live until this returns. */
+void finalizer_block_ended(uintptr_t block);
+/* It has been reclaimed, and its place is nobody else's yet: its cleanups are due. A central lock
+ * may be held. */
+void finalizer_block_reclaimed(uintptr_t block);
+
+struct finalizer_terms {
+    unsigned confirm;          /* marks in a row that must not have reached it */
+    bool may_call;             /* unreachable blocks are reclaimed now */
+};
+void finalizer_queued(struct marker *m, bool stopped);
+void finalizer_close(void);
+void finalizer_sift(bool stopped);
+bool finalizer_hold(struct marker *m);
+void finalizer_hold_all(struct marker *m);
+bool finalizer_keep(struct marker *m, const struct finalizer_terms *terms);
+void finalizer_decide(struct marker *m, const struct finalizer_terms *terms);
+void finalizer_open(void);
+
+/* Told when the queue is no longer empty: any thread, a central lock held, or the world stopped. */
+void finalizer_on_ready(void (*ready)(void));
+struct finalizer_call {
+    enum registration_kind kind;
+    finalizer_call_fn *call;
+    void *block, *data;        /* no block: a cleanup */
+};
+/* The next call to be made; it was taken off. False: there is none. A thread of the program's. */
+bool finalizer_take(struct finalizer_call *out);
+bool finalizer_is_due(void);
+/* Blocks with finalizers that are in cycles, or behind them: nobody will ever call those. */
+uint32_t finalizer_cyclic(void);
+
+#endif
