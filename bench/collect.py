@@ -8,7 +8,8 @@ a run.
   gc.spin      the same, the mutator reading the clock all the time: stops without anyone's word
   gc.leaks     100 MB/s lost beside 1 GiB live: rate and resident memory; the same, freed
   gc.sleepers  stops beside 0, 100 and 1,000 sleeping threads and 2 and 8 running ones
-  gc.cost      a program that frees, and one that leaks: the collector on against mode=off
+  gc.cost      a program that frees, and one that leaks: the collector on against mode=off;
+               a million finalizers
   gc.trees     binary trees of depth 20 without a free
   gc.marks     run.py's marks
 
@@ -50,6 +51,7 @@ ITEMS = [
     ('gc.cost', 'cost.churn', 'churn', '5000000 1024', '200000 64', 'off on'),
     ('gc.cost', 'cost.leaking', 'churn', '1000000 1024 100', '200000 64 100',
      'glibc off on on.at_once'),
+    ('gc.cost', 'finalizers.called', 'finalizers', 'called 1000000', 'called 50000', 'on.at_once'),
     ('gc.trees', 'trees', 'binary_trees', '20', '14',
      'trees trees.exact boehm.default go.default'),
     ('gc.trees', 'trees.freed', 'binary_trees', '20 free', '14 free', 'glibc off'),

@@ -110,6 +110,7 @@ INTERFACE = [
     ('interface.stats.64', 'api_stats', '64 50000', '64 5000'),
     ('interface.pool.1', 'pool', '1', '1 200000'),
     ('interface.pool.2', 'pool', '2', '2 200000'),
+    ('interface.attached', 'finalizers', 'attach', 'attach 20000'),
 ]
 # Started with 64 MiB live, and with next to nothing; `bare` is the hardest: a megabyte counts.
 AFTER_FREE = [
