@@ -316,20 +316,26 @@ static void set(struct blocking_target *t, void *found, bool parks)
     *(void *volatile *)&t->function = found;
 }
 
+static void set_found(struct blocking_target *t, void *found)
+{
+    struct dl_find_object object;
+    set(t, found, _dl_find_object(found, &object) == 0 && is_libc(object.dlfo_link_map->l_name));
+}
+
 /* Several threads may come here for the same one; they find the same. */
 void blocking_look_up(struct blocking_target *t)
 {
-    struct dl_find_object object;
-    void *found = real_find(t->name);
-    set(t, found, _dl_find_object(found, &object) == 0 && is_libc(object.dlfo_link_map->l_name));
+    set_found(t, real_find(t->name));
 }
 
 /* What this libc does not have stays unknown, unless it is called. */
 static void set_others(void)
 {
-    for (size_t i = 0; i < GC_COUNT(targets); i++)
-        if (targets[i]->function == NULL && dlsym(RTLD_NEXT, targets[i]->name) != NULL)
-            blocking_look_up(targets[i]);
+    for (size_t i = 0; i < GC_COUNT(targets); i++) {
+        void *found = targets[i]->function == NULL ? dlsym(RTLD_NEXT, targets[i]->name) : NULL;
+        if (found != NULL)
+            set_found(targets[i], found);
+    }
 }
 
 void blocking_start(void)

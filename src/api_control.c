@@ -15,6 +15,7 @@
 #define GCMALLOC_IMPLEMENTATION
 #include "gcmalloc.h"
 
+#include "api.h"
 #include "final_thread.h"
 #include "report.h"
 #include "runtime.h"
@@ -46,12 +47,6 @@ ENTRY_STUB(give_back_stub, give_back_behind);
 ENTRY_STUB(report_stub, report_behind);
 ENTRY_STUB(change_stub, change_behind);
 
-static int failed(int error)
-{
-    errno = error;
-    return -1;
-}
-
 static bool is_there(void)
 {
     runtime_start();
@@ -76,16 +71,16 @@ int collect_behind(void)
     int saved = errno;
     bool done = collector_run_to_end();
     errno = saved;
-    return done ? 0 : failed(EAGAIN);
+    return done ? 0 : api_fail(EAGAIN);
 }
 
 /* What is due then is called by a thread, which in fork's child may not be there. */
 int gcmalloc_collect(void)
 {
     if (!is_there())
-        return failed(ENOSYS);
+        return api_fail(ENOSYS);
     if (final_thread_is_here())
-        return failed(EDEADLK);
+        return api_fail(EDEADLK);
     int result = collect_stub();
     final_thread_poll();
     return result;
@@ -94,9 +89,9 @@ int gcmalloc_collect(void)
 int gcmalloc_collect_soon(void)
 {
     if (!runtime_has_collector())
-        return failed(ENOSYS);
+        return api_fail(ENOSYS);
     if (!runtime_collects() || collector_is_inhibited())
-        return failed(EAGAIN);
+        return api_fail(EAGAIN);
     int saved = errno;
     uint64_t blocked = signal_block(~world_signals()); /* in a handler, none interrupts this */
     collector_ask(COLLECTOR_ASK_SOON);
@@ -108,11 +103,11 @@ int gcmalloc_collect_soon(void)
 int give_back_behind(void)
 {
     if (lock_any_held())
-        return failed(EAGAIN);
+        return api_fail(EAGAIN);
     int error = !runtime_has_collector() ? ENOSYS : collector_run_to_end() ? 0 : EAGAIN;
     if (relaxed_load(&hot.granules) != 0)
         heap_trim();
-    return error == 0 ? 0 : failed(error);
+    return error == 0 ? 0 : api_fail(error);
 }
 
 int gcmalloc_give_back(void)
@@ -125,7 +120,7 @@ int gcmalloc_give_back(void)
 
 int change_behind(void)
 {
-    return runtime_options_changed() ? 0 : failed(EAGAIN);
+    return runtime_options_changed() ? 0 : api_fail(EAGAIN);
 }
 
 int64_t gcmalloc_set_percent(int64_t percent)
@@ -165,12 +160,12 @@ void gcmalloc_enable(void)
 long gcmalloc_get_option(const char *name, char *buffer, size_t room)
 {
     if (name == NULL || (buffer == NULL && room != 0))
-        return failed(EINVAL);
+        return api_fail(EINVAL);
     if (lock_any_held())
-        return failed(EAGAIN);
+        return api_fail(EAGAIN);
     runtime_start();
     long length = options_get(name, buffer, room);
-    return length >= 0 ? length : failed(EINVAL);
+    return length >= 0 ? length : api_fail(EINVAL);
 }
 
 enum change { CHANGES_NEVER, CHANGES_COLLECTOR, CHANGES_FREELY, CHANGES_IF_RECORDED };
@@ -196,18 +191,18 @@ static enum change how_it_changes(const char *name)
 int gcmalloc_set_option(const char *name, const char *value)
 {
     if (name == NULL || value == NULL)
-        return failed(EINVAL);
+        return api_fail(EINVAL);
     if (!is_there())
-        return failed(ENOSYS);
+        return api_fail(ENOSYS);
     if (lock_any_held())
-        return failed(EAGAIN);
+        return api_fail(EAGAIN);
     enum change how = how_it_changes(name);
     if (how == CHANGES_NEVER)
-        return failed(options_get(name, NULL, 0) < 0 ? EINVAL : EPERM);
+        return api_fail(options_get(name, NULL, 0) < 0 ? EINVAL : EPERM);
     if (how == CHANGES_IF_RECORDED && !report_records())
-        return failed(EPERM);
+        return api_fail(EPERM);
     if (options_set(name, value) != OPTION_SET)
-        return failed(EINVAL);
+        return api_fail(EINVAL);
     return how == CHANGES_COLLECTOR ? change_stub() : 0;
 }
 
@@ -215,17 +210,17 @@ int report_behind(const char *path, bool profile)
 {
     int saved = errno, error = report_to(path, profile);
     errno = saved;
-    return error == 0 ? 0 : failed(error);
+    return error == 0 ? 0 : api_fail(error);
 }
 
 static int tell(const char *path, bool profile)
 {
     if (path == NULL)
-        return failed(EINVAL);
+        return api_fail(EINVAL);
     if (!is_there())
-        return failed(ENOSYS);
+        return api_fail(ENOSYS);
     if (lock_any_held() || !runtime_collects())
-        return failed(EAGAIN);
+        return api_fail(EAGAIN);
     return report_stub(path, profile);
 }
 

@@ -2,6 +2,7 @@
 #define GCMALLOC_IMPLEMENTATION
 #include "gcmalloc.h"
 
+#include "api.h"
 #include "cycle/finalizer.h"
 #include "final_thread.h"
 #include "mutator/alloc.h"
@@ -24,21 +25,15 @@ static int check(const void *block)
     return 0;
 }
 
-static int fail(int error)
-{
-    errno = error;
-    return -1;
-}
-
 int gcmalloc_set_finalizer(void *block, gcmalloc_finalizer *finalizer, void *data)
 {
     int error = check(block);
     if (error != 0)
-        return fail(error);
+        return api_fail(error);
     if (finalizer == NULL)
         finalizer_clear((uintptr_t)block);
     else if (!finalizer_set((uintptr_t)block, (finalizer_call_fn *)finalizer, data))
-        return fail(ENOMEM);
+        return api_fail(ENOMEM);
     return 0;
 }
 
@@ -58,8 +53,8 @@ uint64_t gcmalloc_add_cleanup(void *block, gcmalloc_cleanup *cleanup, void *data
 int gcmalloc_remove_cleanup(uint64_t cleanup)
 {
     if (!runtime_has_collector())
-        return fail(ENOSYS);
+        return api_fail(ENOSYS);
     if (lock_any_held())
-        return fail(EAGAIN);
-    return finalizer_remove_cleanup(cleanup) ? 0 : fail(ENOENT);
+        return api_fail(EAGAIN);
+    return finalizer_remove_cleanup(cleanup) ? 0 : api_fail(ENOENT);
 }

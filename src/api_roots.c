@@ -7,6 +7,7 @@
 #define GCMALLOC_IMPLEMENTATION
 #include "gcmalloc.h"
 
+#include "api.h"
 #include "cycle/collector.h"
 #include "gc/root_ranges.h"
 #include "gc/why.h"
@@ -27,12 +28,6 @@ void *leaf_slow(size_t size);
 
 ENTRY_STUB(leaf_miss, leaf_slow);
 
-static int fail(int error)
-{
-    errno = error;
-    return -1;
-}
-
 /* ---- ranges ---- */
 
 static int change_range(const void *start, size_t size, enum root_ranges_kind kind,
@@ -45,13 +40,13 @@ static int change_range(const void *start, size_t size, enum root_ranges_kind ki
     runtime_start();
     if (start == NULL || size == 0 || range.end < range.start ||
         range.end > UINTPTR_MAX - PAGE_SIZE)
-        return fail(EINVAL);
+        return api_fail(EINVAL);
     if (!runtime_has_collector())
         return 0;
     if (lock_any_held())
-        return fail(EAGAIN);
+        return api_fail(EAGAIN);
     enum root_ranges_result result = change(kind, range);
-    return result == ROOT_RANGES_DONE ? 0 : fail(errors[result]);
+    return result == ROOT_RANGES_DONE ? 0 : api_fail(errors[result]);
 }
 
 int gcmalloc_add_roots(const void *start, size_t size)
@@ -91,16 +86,16 @@ static int change_pin(void *block, enum pins_result (*change)(uintptr_t block))
     static const int errors[] = {[PINS_UNKNOWN] = EINVAL, [PINS_FULL] = ENOMEM};
     runtime_start();
     if (block == NULL)
-        return fail(EINVAL);
+        return api_fail(EINVAL);
     if (!runtime_has_collector())
         return 0;
     if (lock_any_held())
-        return fail(EAGAIN);
+        return api_fail(EAGAIN);
     enum alloc_use use = alloc_use(block);
     if (use != ALLOC_BLOCK)
-        return use == ALLOC_LIBC ? 0 : fail(EINVAL);
+        return use == ALLOC_LIBC ? 0 : api_fail(EINVAL);
     enum pins_result result = change((uintptr_t)block);
-    return result == PINS_DONE ? 0 : fail(errors[result]);
+    return result == PINS_DONE ? 0 : api_fail(errors[result]);
 }
 
 int gcmalloc_pin(void *block)
@@ -227,9 +222,9 @@ static GC_NOINLINE long find_why(const void *block, struct text *text, struct wh
 {
     struct question question = {(uintptr_t)block, why};
     if (!collector_inspect(look_why, &question, low))
-        return fail(EAGAIN);
+        return api_fail(EAGAIN);
     if (!why->complete)
-        return fail(ENOMEM);
+        return api_fail(ENOMEM);
     if (why->reached)
         print_why(text, why);
     return (long)text->length;
@@ -243,14 +238,14 @@ long gcmalloc_why_alive(const void *block, char *buffer, size_t room)
     if (text.room != 0)
         buffer[0] = 0;
     if (!runtime_has_collector())
-        return fail(ENOSYS);
+        return api_fail(ENOSYS);
     if (lock_any_held())
-        return fail(EAGAIN);
+        return api_fail(EAGAIN);
     if (block == NULL || alloc_use(block) != ALLOC_BLOCK || !arena_contains((uintptr_t)block))
-        return fail(EINVAL);
+        return api_fail(EINVAL);
     struct why *why = mem_map(align_up(sizeof *why, PAGE_SIZE));
     if (why == NULL)
-        return fail(ENOMEM);
+        return api_fail(ENOMEM);
     long length = find_why(block, &text, why, low);
     mem_release(why, align_up(sizeof *why, PAGE_SIZE));
     return length;

@@ -5,6 +5,7 @@
 #define GCMALLOC_IMPLEMENTATION
 #include "gcmalloc.h"
 
+#include "api.h"
 #include "api_stats.h"
 #include "runtime.h"
 
@@ -119,14 +120,10 @@ static void fill_cycles(struct gcmalloc_stats *s, const struct totals *t)
 
 int gcmalloc_read_stats(struct gcmalloc_stats *out)
 {
-    if (out == NULL || out->size < sizeof out->size) {
-        errno = EINVAL;
-        return -1;
-    }
-    if (!tally_can_read()) {
-        errno = EAGAIN;
-        return -1;
-    }
+    if (out == NULL || out->size < sizeof out->size)
+        return api_fail(EINVAL);
+    if (!tally_can_read())
+        return api_fail(EAGAIN);
     runtime_start();
     lock_acquire(&lock);
     stats_read_all(&totals, &tally);
