@@ -13,14 +13,20 @@
 #include "base/base.h"
 #include "heap/slab.h"
 
-/* Blocks of a batch, at most; twice as many lie in a transfer cache. */
-enum { CENTRAL_BATCH_MOST = 1024 };
+enum {
+    /* Blocks of a batch, at most; twice as many lie in a shard of a transfer cache. */
+    CENTRAL_BATCH_MOST = 1024,
+    /* Of each transfer cache: a thread gives to one of them and takes from it first, so that what
+     * it gave comes back to it, while nobody else has none. */
+    CENTRAL_SHARDS = 4,
+};
 
 /* Fills items[0..want) with blocks of the class, their slot bytes SLOT_CACHED, from the transfer
- * cache or from spans. Returns how many there were: 0 = out of memory. */
-uint32_t central_fetch(unsigned size_class, void **items, uint32_t want);
+ * cache (this shard before the others) or from spans. Returns how many there were: 0 = out of
+ * memory. */
+uint32_t central_fetch(unsigned size_class, unsigned shard, void **items, uint32_t want);
 /* Takes back blocks whose slot bytes are SLOT_CACHED. */
-void central_release(unsigned size_class, void **items, uint32_t count);
+void central_release(unsigned size_class, unsigned shard, void **items, uint32_t count);
 /* The same, to their spans at once: nobody is going to ask for them soon. */
 void central_return(unsigned size_class, void **items, uint32_t count);
 

@@ -500,8 +500,8 @@ static void give_cached(const struct block *b)
 {
     void *block = (void *)b->start;
     unsigned class = b->head->size_class;
-    if (!cached()) {
-        central_release(class, &block, 1);
+    if (!cached() || !cache_knows(&thread_cache, class)) {
+        central_return(class, &block, 1);
         return;
     }
     cache_make_room(&thread_cache, class);

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "heap/central.h"
 #include "mutator/tally.h"
 #include "sys/lock.h"
 #include "sys/proc_mem.h"
@@ -19,6 +20,7 @@ static struct {
     struct lock lock;
     struct thread *first, *spare;
     unsigned count;
+    unsigned in_shard[CENTRAL_SHARDS]; /* threads */
 } registry = {.lock = LOCK_INIT(REGISTRY)};
 
 static struct thread *take_spare(void)
@@ -38,6 +40,16 @@ static void give_spare(struct thread *t)
     registry.spare = t;
 }
 
+/* The shard that the fewest share. */
+static unsigned emptiest_shard(void)
+{
+    unsigned best = 0;
+    for (unsigned i = 1; i < CENTRAL_SHARDS; i++)
+        if (registry.in_shard[i] < registry.in_shard[best])
+            best = i;
+    return best;
+}
+
 static void list_insert(struct thread *t)
 {
     t->prev = NULL;
@@ -46,6 +58,8 @@ static void list_insert(struct thread *t)
         t->next->prev = t;
     registry.first = t;
     registry.count++;
+    t->shard = emptiest_shard();
+    registry.in_shard[t->shard]++;
 }
 
 static void list_remove(struct thread *t)
@@ -57,6 +71,7 @@ static void list_remove(struct thread *t)
     if (t->next != NULL)
         t->next->prev = t->prev;
     registry.count--;
+    registry.in_shard[t->shard]--;
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++)
         relaxed_add(&tally_counters.ended[class], relaxed_load(&t->counted[class]));
     park_leave(t->park);

@@ -23,6 +23,7 @@ struct thread {
     /* Fixed while registered. */
     struct park *park;
     struct thread_cache *cache;
+    unsigned shard;                        /* of the transfer caches */
     /* The thread's own. */
     uint64_t rng;
     int64_t sample_left[SIZE_CLASS_COUNT]; /* allocations until the next sampled one */

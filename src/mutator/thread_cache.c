@@ -34,8 +34,10 @@ enum {
     MAGAZINE_BYTES = 256 << 10,
     MAGAZINE_LEAST = 4,
     MAGAZINE_MOST = CENTRAL_BATCH_MOST,
-    /* Capacity after the first miss, whatever the others hold. */
+    /* Capacity after the first miss, whatever the others hold: at least START blocks, and of small
+     * ones so many that half of them have a cache line of slot bytes of their own (central.c). */
     MAGAZINE_START = 8,
+    START_BYTES = 2 * CACHE_LINE * GRANULE,
     /* Magazines that are looked at in vain, for room for another one, before it stays small. */
     VICTIMS = 8,
     /* A few rounds of all classes. */
@@ -112,12 +114,13 @@ static void reopen(struct thread_cache *cache, unsigned size_class, void **items
 }
 
 /* Of a closed one; its oldest. Out of the magazine first, then into central: as above. */
-static void release_oldest(struct magazine *m, unsigned size_class, unsigned count)
+static void release_oldest(struct thread_cache *cache, unsigned size_class, unsigned count)
 {
+    struct magazine *m = &cache->magazines[size_class];
     void **oldest = m->bottom;
     m->bottom += count;
     compiler_barrier();
-    central_release(size_class, oldest, count);
+    central_release(size_class, cache->thread->shard, oldest, count);
 }
 
 void cache_attach(struct thread_cache *cache, struct thread *thread)
@@ -161,7 +164,7 @@ void cache_flush(struct thread_cache *cache)
         m->bottom = m->top;
         compiler_barrier();
         if (count != 0)
-            central_release(class, items, count);
+            central_release(class, cache->thread->shard, items, count);
     }
     cache->state = CACHE_STRANGER;
     end_moving(cache);
@@ -180,7 +183,7 @@ static void shrink(struct thread_cache *cache, unsigned size_class, unsigned cap
     struct magazine *m = &cache->magazines[size_class];
     int32_t until = close_magazine(cache, size_class);
     if (magazine_count(m) > capacity)
-        release_oldest(m, size_class, magazine_count(m) - capacity);
+        release_oldest(cache, size_class, magazine_count(m) - capacity);
     set_capacity(cache, size_class, capacity);
     reopen(cache, size_class, m->bottom, magazine_count(m), until);
 }
@@ -226,7 +229,9 @@ static bool shrink_another(struct thread_cache *cache, unsigned size_class)
 static unsigned grow(struct thread_cache *cache, unsigned size_class)
 {
     unsigned now = cache->thread->capacity[size_class], most = magazine_capacity(size_class);
-    unsigned capacity = (unsigned)size_min(now == 0 ? MAGAZINE_START : 2 * now, most);
+    unsigned start = (unsigned)(START_BYTES / size_classes[size_class].size);
+    start = (unsigned)size_max(start, MAGAZINE_START);
+    unsigned capacity = (unsigned)size_min(now == 0 ? start : 2 * now, most);
     cache->thread->growths++;
     int64_t more = (int64_t)(capacity - now) * size_classes[size_class].size;
     while (cache->bytes + more > CACHE_BYTES && shrink_another(cache, size_class))
@@ -247,12 +252,20 @@ bool cache_refill(struct thread_cache *cache, unsigned size_class)
     unsigned count = magazine_count(m); /* a handler may have freed some */
     if (count == 0) {
         items = home_of(cache, m);
-        count = central_fetch(size_class, items,
+        count = central_fetch(size_class, cache->thread->shard, items,
                               (unsigned)size_max(grow(cache, size_class) / 2, 1));
     }
     reopen(cache, size_class, items, count, until);
     end_moving(cache);
     return count != 0;
+}
+
+bool cache_knows(struct thread_cache *cache, unsigned size_class)
+{
+    bool known = cache->thread->capacity[size_class] != 0;
+    if (!known)
+        cache_make_room(cache, size_class);
+    return known;
 }
 
 void cache_make_room(struct thread_cache *cache, unsigned size_class)
@@ -264,7 +277,7 @@ void cache_make_room(struct thread_cache *cache, unsigned size_class)
     int32_t until = close_magazine(cache, size_class);
     unsigned count = magazine_count(m);
     if (count >= cache->thread->capacity[size_class] && grow(cache, size_class) <= count)
-        release_oldest(m, size_class, (count + 1) / 2);
+        release_oldest(cache, size_class, (count + 1) / 2);
     reopen(cache, size_class, m->bottom, magazine_count(m), until);
     end_moving(cache);
 }

@@ -131,6 +131,10 @@ void cache_attach(struct thread_cache *cache, struct thread *thread);
 void cache_flush(struct thread_cache *cache);
 /* Ensures that the magazine has at least one block; false: out of memory. */
 bool cache_refill(struct thread_cache *cache, unsigned size_class);
+/* False, and once only: the thread frees a block of this class, and has neither allocated nor freed
+ * one before. The block is another thread's, and must not be used here: what lies beside it, maybe
+ * in the same cache line, is that thread's, too. It is to go back to its span. */
+bool cache_knows(struct thread_cache *cache, unsigned size_class);
 /* Ensures that the magazine has room for at least one block. */
 void cache_make_room(struct thread_cache *cache, unsigned size_class);
 

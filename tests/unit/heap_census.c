@@ -86,7 +86,7 @@ static void test_exact(void)
         blocks[i] = traced(stack, size);
         bytes[stack] += size;
     }
-    uint32_t got = central_fetch(size_class_of(200), plain, PLAIN);
+    uint32_t got = central_fetch(size_class_of(200), 0, plain, PLAIN);
     EXPECT(got > 10);
     for (uint32_t i = 0; i < got / 2; i++)
         live(plain[i], relaxed_load(&hot.epoch));

@@ -67,14 +67,14 @@ static bool hand_back(unsigned class, uint32_t want)
         wrong += *(void **)batch[i] != batch[i]; /* nothing is written into a cached block */
         held.items[at] = held.items[--held.count];
     }
-    central_release(class, batch, want);
+    central_release(class, 0, batch, want);
     return EXPECT(wrong == 0);
 }
 
 static bool fetch(unsigned class, uint32_t want)
 {
     void **items = &held.items[held.count];
-    uint32_t got = central_fetch(class, items, want);
+    uint32_t got = central_fetch(class, 0, items, want);
     if (!EXPECT(got > 0 && got <= want) || !EXPECT(own(items, got, class, NULL)))
         return false;
     for (uint32_t i = 0; i < got; i++) {
@@ -145,16 +145,16 @@ static void exhaust(void)
     struct heap_census census;
     uint32_t count = 0, got;
     start(MIB);
-    while ((got = central_fetch(10, &items[count], 100)) != 0)
+    while ((got = central_fetch(10, 0, &items[count], 100)) != 0)
         count += got;
     EXPECT(count == 15 * 409 && own(items, count, 10, items));
-    EXPECT(central_fetch(10, &items[count], 1) == 0 && central_fetch(1, &items[count], 1) == 0);
+    EXPECT(central_fetch(10, 0, &items[count], 1) == 0 && central_fetch(1, 0, &items[count], 1) == 0);
     EXPECT(central_fetch_single(3, &(struct record){1, 1}, false) == NULL);
     EXPECT(heap_check("full", &census) && census.cached == count && census.unused == 0);
     for (uint32_t i = 0; i < count; i += got)
-        central_release(10, &items[i], got = (uint32_t)size_min(count - i, 256));
-    EXPECT(central_fetch(1, items, 1) == 1); /* empty spans went back to the page heap */
-    central_release(1, items, 1);
+        central_release(10, 0, &items[i], got = (uint32_t)size_min(count - i, 256));
+    EXPECT(central_fetch(1, 0, items, 1) == 1); /* empty spans went back to the page heap */
+    central_release(1, 0, items, 1);
     central_trim();
     EXPECT(heap_check("empty again", &census) && census.unused == 15);
 }
@@ -182,21 +182,21 @@ static void on_demand(void)
     uint32_t count = 0;
     start(MIB);
     while (count < GC_COUNT(items))
-        count += central_fetch(32, &items[count], 64);
+        count += central_fetch(32, 0, &items[count], 64);
     for (uint32_t i = 0; i < count; i++)
         set_byte(items[i], relaxed_load(&hot.epoch));
-    EXPECT(central_fetch(32, items, 1) == 0);
+    EXPECT(central_fetch(32, 0, items, 1) == 0);
     next_cycle(true);
     for (uint32_t i = 0; i < count; i += 3) /* a third is reached */
         set_byte(items[i], relaxed_load(&hot.epoch));
     void *again[640];
     for (uint32_t got = 0; got < 640;) {
-        uint32_t more = central_fetch(32, &again[got], 640 - got);
+        uint32_t more = central_fetch(32, 0, &again[got], 640 - got);
         if (!EXPECT(more != 0))
             return;
         got += more;
     }
-    EXPECT(central_fetch(32, items, 1) == 0); /* exactly the other two thirds */
+    EXPECT(central_fetch(32, 0, items, 1) == 0); /* exactly the other two thirds */
     sweep_finish();
     EXPECT(heap_check("swept", &census) && census.live == 320 && census.cached == 640);
     EXPECT(relaxed_load(&heap_stats.reclaimed_count) == 640);
@@ -211,13 +211,13 @@ static void retired_by_sweep(void)
     uint32_t count = 0;
     start(MIB);
     while (count < GC_COUNT(items))
-        count += central_fetch(32, &items[count], 64);
+        count += central_fetch(32, 0, &items[count], 64);
     for (uint32_t i = 0; i < count; i++)
         set_byte(items[i], relaxed_load(&hot.epoch));
     next_cycle(true);
-    EXPECT(central_fetch(80, items, 1) == 1);
+    EXPECT(central_fetch(80, 0, items, 1) == 1);
     sweep_finish();
-    central_release(80, items, 1);
+    central_release(80, 0, items, 1);
     central_trim();
     EXPECT(heap_check("retired", &census) && census.unused == 15 && census.live == 0);
 }
@@ -228,11 +228,11 @@ static void listed_is_swept(void)
     static void *items[64];
     void *again[40];
     start(16 * MIB);
-    EXPECT(central_fetch(32, items, 63) == 63); /* one slot is left */
+    EXPECT(central_fetch(32, 0, items, 63) == 63); /* one slot is left */
     for (uint32_t i = 0; i < 63; i++)
         set_byte(items[i], relaxed_load(&hot.epoch));
     next_cycle(true);
-    EXPECT(central_fetch(32, again, 40) == 40); /* its own and judged neighbours' */
+    EXPECT(central_fetch(32, 0, again, 40) == 40); /* its own and judged neighbours' */
     struct slab *span = slab_at(slab_index_of((uintptr_t)items[0]));
     EXPECT(relaxed_load(&span->swept) == relaxed_load(&hot.epoch) && span->free_slots == 24);
     for (uint32_t i = 0; i < 40; i++)
@@ -249,21 +249,82 @@ static void empty_goes_back(void)
     struct heap_census census;
     start(64 * MIB);
     for (uint32_t i = 0; i < 12; i += 4)
-        EXPECT(central_fetch(64, &items[i], 4) == 4); /* a span */
+        EXPECT(central_fetch(64, 0, &items[i], 4) == 4); /* a span */
     for (uint32_t i = 0; i < TRANSFER; i++)
-        EXPECT(central_fetch(64, &more[i], 1) == 1);
-    central_release(64, more, TRANSFER); /* fills the transfer cache */
+        EXPECT(central_fetch(64, 0, &more[i], 1) == 1);
+    central_release(64, 0, more, TRANSFER); /* fills the transfer cache */
     for (uint32_t i = 0; i < 12; i += 4)
-        central_release(64, &items[i], 1); /* all three are listed, the first one last */
+        central_release(64, 0, &items[i], 1); /* all three are listed, the first one last */
     EXPECT(heap_check("listed", &census));
     uint32_t spans = census.spans;
     for (uint32_t i = 0; i < 12; i += 4) {
         EXPECT(heap_check("one more", &census) && census.empty_spans == 0);
         EXPECT(census.spans == spans - i / 4);
-        central_release(64, &items[i + 1], 3);
+        central_release(64, 0, &items[i + 1], 3);
     }
     EXPECT(heap_check("the last", &census) && census.empty_spans == 1);
     EXPECT(census.spans == spans - 2); /* the only listed one is kept */
+}
+
+static uintptr_t line_of(const void *block)
+{
+    return (uintptr_t)slot_of((uintptr_t)block) / CACHE_LINE;
+}
+
+/* .inv.lines: what two threads get from a fresh span has its slot bytes in lines of its own. */
+static void lines_are_not_shared(void)
+{
+    static const unsigned classes[] = {1, 3, 5, 10, 21};
+    static void *items[2][128];
+    start(4 * MIB);
+    for (unsigned i = 0; i < sizeof classes / sizeof *classes; i++) {
+        unsigned class = classes[i], wrong = 0;
+        uint32_t least = (uint32_t)(CACHE_LINE * GRANULE / size_classes[class].size);
+        for (unsigned turn = 0; turn < 4; turn++) {
+            uint32_t want = least + 1 + turn * 3, *had = &(uint32_t){0};
+            for (unsigned who = 0; who < 2; who++) {
+                uint32_t got = central_fetch(class, who, items[who], want);
+                EXPECT(got >= least && got <= want);
+                wrong += who == 1 && line_of(items[0][*had - 1]) == line_of(items[1][0]);
+                *had = got;
+            }
+        }
+        if (!EXPECT(wrong == 0))
+            printf("    class %u: %u times\n", class, wrong);
+    }
+}
+
+/* What a thread gave comes back to it first; who gave nothing gets what others gave. */
+static void shards(void)
+{
+    enum { CLASS = 8, EACH = 100 };
+    static void *items[2][EACH], *back[EACH];
+    start(MIB);
+    for (unsigned who = 0; who < 2; who++)
+        for (uint32_t got = 0; got < EACH;)
+            got += central_fetch(CLASS, who, &items[who][got], EACH - got);
+    for (unsigned who = 0; who < 2; who++)
+        central_release(CLASS, who, items[who], EACH);
+    EXPECT(central_count(CLASS).transfer == 2 * EACH);
+    EXPECT(central_fetch(CLASS, 1, back, 10) == 10 && back[0] == items[1][EACH - 10]);
+    EXPECT(central_fetch(CLASS, 0, back, EACH) == EACH && back[0] == items[0][0]);
+    EXPECT(central_fetch(CLASS, 3, back, EACH) == EACH - 10 && back[0] == items[1][0]);
+    EXPECT(central_count(CLASS).transfer == 0 && heap_check("taken by another", NULL));
+}
+
+/* No shard is overfilled, nor are all of them together. */
+static void shards_are_bounded(void)
+{
+    enum { CLASS = 32, MANY = 1200 }; /* 1,024 bytes each */
+    static void *items[MANY];
+    start(16 * MIB);
+    for (uint32_t got = 0; got < MANY;)
+        got += central_fetch(CLASS, 0, &items[got], MANY - got);
+    for (uint32_t i = 0; i < MANY; i += 100)
+        central_release(CLASS, i / 100 % CENTRAL_SHARDS, &items[i], 100);
+    EXPECT(central_count(CLASS).transfer == (512 << 10) / 1024 && heap_check("bounded", NULL));
+    EXPECT(central_scavenge() == 0); /* they had been needed: the least was none */
+    EXPECT(central_scavenge() == (512 << 10) / 1024 && central_count(CLASS).transfer == 0);
 }
 
 /* Spans are swept once a cycle; one made after the mark not at all. */
@@ -271,10 +332,10 @@ static void sweep_once(void)
 {
     void *a, *b;
     start(MIB);
-    EXPECT(central_fetch(32, &a, 1) == 1);
+    EXPECT(central_fetch(32, 0, &a, 1) == 1);
     set_byte(a, relaxed_load(&hot.epoch));
     next_cycle(true);
-    EXPECT(central_fetch(40, &b, 1) == 1);      /* a new span */
+    EXPECT(central_fetch(40, 0, &b, 1) == 1);      /* a new span */
     uint32_t span = slab_index_of((uintptr_t)b);
     EXPECT(relaxed_load(&slab_at(span)->swept) == relaxed_load(&hot.epoch));
     uint8_t old = EPOCH_LAST;
@@ -296,7 +357,7 @@ static void recounted(void)
     struct heap_census census;
     start(16 * MIB);
     for (uint32_t i = 0; i < 3 * 64; i += 64)
-        EXPECT(central_fetch(32, &items[i], 64) == 64); /* three spans */
+        EXPECT(central_fetch(32, 0, &items[i], 64) == 64); /* three spans */
     for (uint32_t i = 0; i < 3 * 64; i++)
         set_byte(items[i], relaxed_load(&hot.epoch));
     next_cycle(true);
@@ -308,6 +369,13 @@ static void recounted(void)
     sweep_finish();
     EXPECT(heap_check("swept after that", &census) && census.live == 0 && census.spans <= 1);
     EXPECT(relaxed_load(&heap_stats.reclaimed_count) == 3 * 64);
+}
+
+static void test_sharing(void)
+{
+    EXPECT(child_passes(lines_are_not_shared));
+    EXPECT(child_passes(shards));
+    EXPECT(child_passes(shards_are_bounded));
 }
 
 static void test_sweep(void)
@@ -372,7 +440,7 @@ static void traced_apart(void)
 {
     void *plain, *with;
     start(16 * MIB);
-    EXPECT(central_fetch(80, &plain, 1) == 1);
+    EXPECT(central_fetch(80, 0, &plain, 1) == 1);
     with = central_fetch_single(80, &(struct record){5, 65000}, false); /* one slot: one record */
     EXPECT(with != NULL && record_is(with, 5, 65000) && record_is(plain, 0, 65536));
     EXPECT(hot.slab_class[slab_index_of((uintptr_t)plain)] == 80 << SIZE_CLASS_SHIFT);
@@ -413,11 +481,11 @@ static void *fetch_and_release(void *name)
     uint64_t state = (uintptr_t)name, lost = 0;
     for (unsigned i = 0; i < 15000; i++) {
         unsigned class = classes[rng_next(&state) % GC_COUNT(classes)];
-        uint32_t count = central_fetch(class, items, 1 + (uint32_t)(rng_next(&state) % 64));
+        uint32_t count = central_fetch(class, 0, items, 1 + (uint32_t)(rng_next(&state) % 64));
         lost += !own(items, count, class, name);
         for (uint32_t j = 0; j < count; j++)
             lost += *(void **)items[j] != name;
-        central_release(class, items, count);
+        central_release(class, 0, items, count);
         if (i % 1024 == 0)
             central_trim();
     }
@@ -449,7 +517,7 @@ static void *sweep_it(void *data)
 static void fetch_all(unsigned class, void **items, uint32_t count)
 {
     for (uint32_t got = 0, more; got < count; got += more)
-        if (!EXPECT((more = central_fetch(class, items + got, count - got)) != 0))
+        if (!EXPECT((more = central_fetch(class, 0, items + got, count - got)) != 0))
             return;
 }
 
@@ -505,7 +573,7 @@ static void gives_pages_back(void)
     size_t bytes = 0;
     start(64 * MIB);
     for (uint32_t got = 0; got < COUNT;)
-        got += central_fetch(CLASS, items + got, COUNT - got);
+        got += central_fetch(CLASS, 0, items + got, COUNT - got);
     for (uint32_t i = 0; i < COUNT; i++)
         memset(items[i], (int)i | 1, 512);
     void *kept[] = {items[0], items[300], items[301], items[700], items[COUNT - 1]};
@@ -513,7 +581,7 @@ static void gives_pages_back(void)
     for (uint32_t i = 0; i < COUNT; i++)
         if (i != 0 && i != 300 && i != 301 && i != 700 && i != COUNT - 1)
             items[left++] = items[i];
-    central_release(CLASS, items, left);
+    central_release(CLASS, 0, items, left);
     EXPECT(central_scavenge() == 0); /* just given */
     EXPECT(central_scavenge() == 512 * KIB / 512 && heap_check("scavenged", NULL));
     for (unsigned call = 0; call < 3; call++)
@@ -526,7 +594,7 @@ static void gives_pages_back(void)
         EXPECT(i == 3 || !is_resident(page + (i == 4 ? -PAGE_SIZE : PAGE_SIZE)));
     }
     EXPECT(heap_check("discarded", NULL));
-    EXPECT(central_fetch(CLASS, items, 4) == 4); /* the span is in use again */
+    EXPECT(central_fetch(CLASS, 0, items, 4) == 4); /* the span is in use again */
     EXPECT(central_discard_pages(0) != 0 && heap_check("fetched", NULL));
 }
 
@@ -535,5 +603,5 @@ static void test_gives_back(void)
     EXPECT(child_passes(gives_pages_back));
 }
 
-UNIT_MAIN(TEST(test_gives_back), TEST(test_random), TEST(test_exhausted), TEST(test_sweep), TEST(test_traced),
-          TEST(test_threads))
+UNIT_MAIN(TEST(test_gives_back), TEST(test_random), TEST(test_exhausted), TEST(test_sharing),
+          TEST(test_sweep), TEST(test_traced), TEST(test_threads))

@@ -19,7 +19,7 @@ static void start(void)
     EXPECT(relaxed_load(&hot.epoch) == EPOCH_FIRST && relaxed_load(&hot.window) == 0);
     EXPECT(heap_check("new", &census) && census.taken == 0 && census.free_runs == 0);
     void *block;
-    EXPECT(central_fetch(1, &block, 1) == 1 && hot.granules == 4 * MIB / GRANULE);
+    EXPECT(central_fetch(1, 0, &block, 1) == 1 && hot.granules == 4 * MIB / GRANULE);
     EXPECT(heap_check("used", &census) && census.taken == 1 && census.free_runs == 0);
 }
 
@@ -34,10 +34,10 @@ static void trim(void)
     struct heap_census census;
     EXPECT(heap_init(8 * MIB, false));
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
-        uint32_t got = central_fetch(class, items, 3);
+        uint32_t got = central_fetch(class, 0, items, 3);
         for (uint32_t i = 0; i < got; i++)
             memset(items[i], 1, size_classes[class].size);
-        central_release(class, items, got); /* into the transfer cache */
+        central_release(class, 0, items, got); /* into the transfer cache */
     }
     EXPECT(heap_check("before", &census) && census.cached > 80 && heap_used() > 0);
     size_t freed = heap_trim();
@@ -59,8 +59,8 @@ static void *churn(void *data)
     void *items[32];
     for (unsigned i = 0; !atomic_load(&done); i++) {
         unsigned class = 1 + i % (SIZE_CLASS_COUNT - 1);
-        uint32_t got = central_fetch(class, items, 32);
-        central_release(class, items, got);
+        uint32_t got = central_fetch(class, 0, items, 32);
+        central_release(class, 0, items, got);
         if (i % 512 == 0)
             central_trim();
     }
@@ -76,9 +76,9 @@ static bool child_is_sound(void)
     heap_unlock_all_in_child();
     bool good = EXPECT(heap_check("child", NULL));
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
-        uint32_t got = central_fetch(class, items, 32);
+        uint32_t got = central_fetch(class, 0, items, 32);
         good &= EXPECT(got > 0);
-        central_release(class, items, got);
+        central_release(class, 0, items, got);
     }
     uint32_t run = page_heap_alloc(3, 1, &zeroed);
     page_heap_free(run, 3);

@@ -32,7 +32,7 @@ static void advance(bool reclaim)
 static void fill_heap(uint8_t byte)
 {
     for (uint32_t got = 0; got < BLOCKS;) {
-        uint32_t more = central_fetch(CLASS, &blocks[got], BLOCKS - got);
+        uint32_t more = central_fetch(CLASS, 0, &blocks[got], BLOCKS - got);
         if (!EXPECT(more != 0))
             _exit(1);
         got += more;

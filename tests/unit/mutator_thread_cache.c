@@ -15,10 +15,10 @@
 static void *on_top;       /* a live block, or NULL: nobody comes */
 static unsigned came;
 
-uint32_t __real_central_fetch(unsigned size_class, void **items, uint32_t want);
-uint32_t __wrap_central_fetch(unsigned size_class, void **items, uint32_t want);
-void __real_central_release(unsigned size_class, void **items, uint32_t count);
-void __wrap_central_release(unsigned size_class, void **items, uint32_t count);
+uint32_t __real_central_fetch(unsigned size_class, unsigned shard, void **items, uint32_t want);
+uint32_t __wrap_central_fetch(unsigned size_class, unsigned shard, void **items, uint32_t want);
+void __real_central_release(unsigned size_class, unsigned shard, void **items, uint32_t count);
+void __wrap_central_release(unsigned size_class, unsigned shard, void **items, uint32_t count);
 
 static void come_on_top(unsigned size_class)
 {
@@ -28,16 +28,16 @@ static void come_on_top(unsigned size_class)
     EXPECT(thread_cache.busy && !cache_push(on_top) && cache_pop(size_class) == NULL);
 }
 
-uint32_t __wrap_central_fetch(unsigned size_class, void **items, uint32_t want)
+uint32_t __wrap_central_fetch(unsigned size_class, unsigned shard, void **items, uint32_t want)
 {
     come_on_top(size_class);
-    return __real_central_fetch(size_class, items, want);
+    return __real_central_fetch(size_class, shard, items, want);
 }
 
-void __wrap_central_release(unsigned size_class, void **items, uint32_t count)
+void __wrap_central_release(unsigned size_class, unsigned shard, void **items, uint32_t count)
 {
     come_on_top(size_class);
-    __real_central_release(size_class, items, count);
+    __real_central_release(size_class, shard, items, count);
     come_on_top(size_class);
 }
 
@@ -74,6 +74,21 @@ static uint8_t byte_of(const void *block)
 
 /* ---- one block ---- */
 
+/* What a thread frees without having had such a block is another thread's, and goes home. */
+static void first_is_foreign(void)
+{
+    struct heap_census census;
+    void *theirs[2];
+    start();
+    EXPECT(central_fetch(4, 1, theirs, 2) == 2);
+    EXPECT(!cache_knows(&thread_cache, 4) && cache_knows(&thread_cache, 4));
+    EXPECT(count(4) == 0 && room(4) != 0); /* the next one it keeps */
+    central_return(4, theirs, 2);
+    EXPECT(cache_refill(&thread_cache, 4) && magazine(4)->bottom[0] != theirs[0]);
+    EXPECT(cache_refill(&thread_cache, 5) && cache_knows(&thread_cache, 5));
+    EXPECT(heap_check("known", &census) && census.cached == count(4) + count(5));
+}
+
 static void test_capacity(void)
 {
     size_t sum = 0;
@@ -99,18 +114,18 @@ static void zeroed(void)
 static void pop_and_push(void)
 {
     start();
-    EXPECT(cache_pop(4) == NULL && cache_refill(&thread_cache, 4) && count(4) == 4);
-    EXPECT(room(4) == 4 && heap_check("refilled", NULL));
+    EXPECT(cache_pop(4) == NULL && cache_refill(&thread_cache, 4) && count(4) == 16);
+    EXPECT(room(4) == 16 && heap_check("refilled", NULL));
     set_until(4, 3);
     relaxed_store(&hot.epoch, 77);
     char *a = cache_pop(4), *b = cache_pop(4);
     EXPECT(a != NULL && b != NULL && a != b && byte_of(a) == 77 && byte_of(b) == 77);
-    EXPECT(count(4) == 2 && room(4) == 6 && magazine(4)->until == 1);
+    EXPECT(count(4) == 14 && room(4) == 18 && magazine(4)->until == 1);
     EXPECT(cache_push(a) && byte_of(a) == SLOT_CACHED && cache_pop(4) == a);
     EXPECT(magazine(4)->until == 0 && cache_pop(4) == NULL); /* an event is due */
-    EXPECT(count(4) == 2 && magazine(4)->until == -1); /* and nothing was taken: .inv.until */
+    EXPECT(count(4) == 14 && magazine(4)->until == -1); /* and nothing was taken: .inv.until */
     EXPECT(magazine_here(4 << SIZE_CLASS_SHIFT)->until == -1);
-    EXPECT(cache_push(a) && cache_push(b) && count(4) == 4 && room(4) == 4);
+    EXPECT(cache_push(a) && cache_push(b) && count(4) == 16 && room(4) == 16);
     EXPECT(heap_check("pushed", NULL));
 }
 
@@ -149,17 +164,18 @@ static void push_refuses(void)
 
 /* ---- batches ---- */
 
-/* Doubles with each miss, up to the capacity and no further. */
+/* Doubles with each miss, up to the capacity and no further; at first there are as many blocks as
+ * have a cache line of slot bytes. */
 static void grows(void)
 {
     enum { CLASS = 1 }; /* a span of 4,096 slots is enough for all */
     start();
     static void *blocks[8000];
     unsigned taken = 0, most = magazine_capacity(CLASS);
-    for (unsigned miss = 0; miss < 12; miss++) {
+    for (unsigned miss = 0; miss < 9; miss++) {
         EXPECT(cache_refill(&thread_cache, CLASS));
         unsigned capacity = count(CLASS) + room(CLASS);
-        EXPECT(capacity == size_min(8u << miss, most) && count(CLASS) == capacity / 2);
+        EXPECT(capacity == size_min(128u << miss, most) && count(CLASS) == capacity / 2);
         set_until(CLASS, INT32_MAX);
         while (count(CLASS) != 0)
             blocks[taken++] = cache_pop(CLASS);
@@ -353,6 +369,7 @@ static void test_one_block(void)
 static void test_batches(void)
 {
     EXPECT(child_passes(grows));
+    EXPECT(child_passes(first_is_foreign));
     EXPECT(child_passes(keeps_the_young));
     EXPECT(child_passes(shares));
     EXPECT(child_passes(handlers));
