@@ -90,18 +90,44 @@ GC_EXPORT void free(void *p)
         free_miss(p);
 }
 
+static GC_NOINLINE void *calloc_medium(size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes >= SIZE_CLASS_MAX)
+        return calloc_miss(count, size);
+    void *block = cache_pop(size_class_of(bytes + hot.pad));
+    return GC_LIKELY(block != NULL) ? memset(block, 0, bytes) : calloc_miss(count, size);
+}
+
 GC_EXPORT void *calloc(size_t count, size_t size)
 {
     size_t bytes;
     if (GC_UNLIKELY(__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_CLASS_TABLE_MAX))
-        return calloc_miss(count, size);
+        return calloc_medium(count, size);
     void *block = cache_pop(size_class_small[(bytes + hot.pad + GRANULE - 1) >> GRANULE_SHIFT]);
     return GC_LIKELY(block != NULL) ? memset(block, 0, bytes) : calloc_miss(count, size);
 }
 
+/* A small block of `old` bytes moves. Until it is freed it is in a register, or on the stack. */
+static GC_NOINLINE void *move_small(void *p, size_t old, size_t size)
+{
+    void *to = cache_pop(size_class_of(size + hot.pad));
+    if (GC_UNLIKELY(to == NULL))
+        return realloc_miss(p, size);
+    memcpy(to, p, size_min(old, size));
+    if (GC_UNLIKELY(!cache_push(p)))
+        free_miss(p);
+    return to;
+}
+
 GC_EXPORT void *realloc(void *p, size_t size)
 {
-    return realloc_miss(p, size);
+    if (p == NULL)
+        return malloc(size);
+    size_t old = cache_size_of(p);
+    if (GC_UNLIKELY(old == 0 || size == 0 || size >= SIZE_CLASS_MAX))
+        return realloc_miss(p, size);
+    return alloc_stays(old, size) ? p : move_small(p, old, size);
 }
 
 GC_EXPORT void *reallocarray(void *p, size_t count, size_t size)
@@ -114,12 +140,22 @@ GC_EXPORT void *reallocarray(void *p, size_t count, size_t size)
     return realloc(p, bytes);
 }
 
+/* `alignment` is a power of two. */
+static void *aligned(size_t alignment, size_t size)
+{
+    if (alignment <= GRANULE)
+        return malloc(size);
+    bool small = size < SIZE_CLASS_MAX;
+    void *block = small ? cache_pop(size_class_of_aligned(size + hot.pad, alignment)) : NULL;
+    return GC_LIKELY(block != NULL) ? block : aligned_miss(alignment, size);
+}
+
 GC_EXPORT int posix_memalign(void **out, size_t alignment, size_t size)
 {
     if (alignment % sizeof(void *) != 0 || !is_power_of_two(alignment))
         return EINVAL;
     int saved = errno;
-    void *block = aligned_miss(alignment, size);
+    void *block = aligned(alignment, size);
     errno = saved;
     if (block == NULL)
         return ENOMEM;
@@ -137,7 +173,7 @@ GC_EXPORT void *memalign(size_t alignment, size_t size)
     size_t power = GRANULE;
     while (power < alignment)
         power *= 2;
-    return aligned_miss(power, size);
+    return aligned(power, size);
 }
 
 GC_EXPORT void *aligned_alloc(size_t alignment, size_t size)
@@ -147,7 +183,7 @@ GC_EXPORT void *aligned_alloc(size_t alignment, size_t size)
 
 GC_EXPORT void *valloc(size_t size)
 {
-    return aligned_miss(PAGE_SIZE, size);
+    return aligned(PAGE_SIZE, size);
 }
 
 GC_EXPORT void *pvalloc(size_t size)
@@ -156,11 +192,14 @@ GC_EXPORT void *pvalloc(size_t size)
         errno = ENOMEM;
         return NULL;
     }
-    return aligned_miss(PAGE_SIZE, align_up(size, PAGE_SIZE));
+    return aligned(PAGE_SIZE, align_up(size, PAGE_SIZE));
 }
 
 GC_EXPORT size_t malloc_usable_size(void *p)
 {
+    size_t size = cache_size_of(p);
+    if (GC_LIKELY(size != 0))
+        return size - hot.pad;
     runtime_start();
     return alloc_usable_size(p);
 }

@@ -680,10 +680,7 @@ static bool fits_in_place(const struct block *b, size_t size)
 {
     if (slab_kind(b->head) == SLAB_LARGE)
         return size > SIZE_CLASS_MAX && large_resize(b->head, size + hot.pad);
-    if (size + hot.pad > b->size)
-        return false;
-    /* Shrinking to less than half is worth a move. */
-    return size >= b->size / 2 || b->size <= 4 * GRANULE;
+    return alloc_stays(b->size, size);
 }
 
 static void *realloc_own(struct block *b, void *p, size_t size)

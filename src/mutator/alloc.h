@@ -71,6 +71,11 @@ void *alloc_malloc(size_t size);
 void *alloc_leaf(size_t size);
 void *alloc_calloc(size_t count, size_t size);
 void *alloc_realloc(void *p, size_t size);
+/* realloc leaves a small block where it is. Shrinking to less than half is worth a move. */
+GC_INLINE bool alloc_stays(size_t block_size, size_t size)
+{
+    return size + hot.pad <= block_size && (size >= block_size / 2 || block_size <= 4 * GRANULE);
+}
 /* `alignment` is a power of two. */
 void *alloc_aligned(size_t alignment, size_t size);
 /* What the program means when it shows us an address, as a block that it uses: it counts as

@@ -88,27 +88,47 @@ GC_INLINE void *cache_pop(unsigned size_class)
     return block;
 }
 
-/* Frees a live block of an ordinary span; false: take the slow path. Rotating the offset right by
- * four brings misaligned bits to the top, so one compare refuses what lies outside of the arena, or
- * in the part of it that was never used, and what is not a multiple of 16. */
-GC_INLINE bool cache_push(void *block)
+/* Is it a live block that no mark has missed? Then *granule is its first one. Rotating the offset
+ * right by four brings misaligned bits to the top, so one compare refuses what lies outside of the
+ * arena, or in the part of it that was never used, and what is not a multiple of 16. */
+GC_INLINE bool cache_finds(const void *block, uint64_t *granule)
 {
     uintptr_t offset = (uintptr_t)block - hot.base;
-    uint64_t granule = offset >> GRANULE_SHIFT | offset << (64 - GRANULE_SHIFT);
-    if (GC_UNLIKELY(granule >= relaxed_load(&hot.granules)))
+    *granule = offset >> GRANULE_SHIFT | offset << (64 - GRANULE_SHIFT);
+    if (GC_UNLIKELY(*granule >= relaxed_load(&hot.granules)))
         return false;
-    slot_byte *byte = &hot.slots[granule];
     /* Acquire: the window that belongs to this epoch, or a later one (.inv.window). Plain bytes are
      * read by the instructions that subtract and compare them. */
-    uint8_t age = (uint8_t)(acquire_load(&hot.epoch) - *(const uint8_t *)byte);
-    if (GC_UNLIKELY(age > *(const uint8_t *)&hot.window))
+    uint8_t age = (uint8_t)(acquire_load(&hot.epoch) - *(const uint8_t *)&hot.slots[*granule]);
+    return GC_LIKELY(age <= *(const uint8_t *)&hot.window);
+}
+
+/* Of a block that was found; 0: it is not one of an ordinary span. */
+GC_INLINE uintptr_t cache_shifted_class(uint64_t granule)
+{
+    return hot.slab_class[granule >> (SLAB_SHIFT - GRANULE_SHIFT)];
+}
+
+/* The size in bytes of a live block of an ordinary span; 0: take the slow path. */
+GC_INLINE size_t cache_size_of(const void *block)
+{
+    uint64_t granule;
+    if (!cache_finds(block, &granule))
+        return 0;
+    return size_classes[cache_shifted_class(granule) >> SIZE_CLASS_SHIFT].size;
+}
+
+/* Frees such a block; false: take the slow path. */
+GC_INLINE bool cache_push(void *block)
+{
+    uint64_t granule;
+    if (!cache_finds(block, &granule))
         return false;
-    struct magazine __seg_fs *m =
-        magazine_here(hot.slab_class[granule >> (SLAB_SHIFT - GRANULE_SHIFT)]);
+    struct magazine __seg_fs *m = magazine_here(cache_shifted_class(granule));
     void **top = m->top;
     if (GC_UNLIKELY(top == m->end))
         return false;
-    relaxed_store(byte, SLOT_CACHED);
+    relaxed_store(&hot.slots[granule], SLOT_CACHED);
     slot_note_death(granule);
     *top = block;
     m->top = top + 1;

@@ -162,6 +162,30 @@ static void push_refuses(void)
     EXPECT(!cache_push(p) && slot_is_live(byte_of(p))); /* no room: it stays live */
 }
 
+/* What realloc and malloc_usable_size take for granted: only live blocks of ordinary spans. */
+static void sizes(void)
+{
+    struct record record = {1, 50};
+    start();
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
+        EXPECT(cache_refill(&thread_cache, class));
+        set_until(class, 2);
+        char *p = cache_pop(class);
+        EXPECT(cache_size_of(p) == size_classes[class].size);
+        EXPECT(cache_size_of(p + 1) == 0 && cache_size_of(p + GRANULE) == 0);
+        EXPECT(cache_push(p) && cache_size_of(p) == 0);
+    }
+    void *traced = central_fetch_single(4, &record, false);
+    void *leaf = central_fetch_single(4, NULL, true);
+    relaxed_store(slot_of((uintptr_t)traced), relaxed_load(&hot.epoch));
+    relaxed_store(slot_of((uintptr_t)leaf), relaxed_load(&hot.epoch));
+    EXPECT(cache_size_of(traced) == 0 && cache_size_of(leaf) == 0);
+    EXPECT(cache_size_of(NULL) == 0 && cache_size_of(&record) == 0);
+    void *old = cache_pop(4);
+    relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
+    EXPECT(old != NULL && cache_size_of(old) == 0); /* the last mark did not reach it */
+}
+
 /* ---- batches ---- */
 
 /* Doubles with each miss, up to the capacity and no further; at first there are as many blocks as
@@ -364,6 +388,7 @@ static void test_one_block(void)
     EXPECT(child_passes(zeroed));
     EXPECT(child_passes(pop_and_push));
     EXPECT(child_passes(push_refuses));
+    EXPECT(child_passes(sizes));
 }
 
 static void test_batches(void)
