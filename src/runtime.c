@@ -472,6 +472,8 @@ void runtime_start(void)
     }
     if (!heap_init(options.arena, options.past_end))
         runtime.no_arena = "there is no address space for the arena (a limit is too small)";
+    else if (options.hugepages)
+        arena_prefer_huge();
     unwind_init((uintptr_t)__ehdr_start, (uintptr_t)etext);
     start_guard();
     start_allocator();

@@ -131,6 +131,12 @@ bool arena_init(size_t most)
     return false;
 }
 
+/* All that is reserved: it costs nothing until it is committed, and touched. */
+bool arena_prefer_huge(void)
+{
+    return mem_prefer_huge((void *)arena.base, arena_size());
+}
+
 size_t arena_reserved(void)
 {
     size_t bytes = 0;

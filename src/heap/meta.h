@@ -69,6 +69,8 @@ extern struct arena arena;
  * takes at most half of RLIMIT_AS. False if nothing could be had. Until arena_commit hot.granules
  * is 0. */
 bool arena_init(size_t most);
+/* The blocks, not the tables, come in huge pages where the kernel has them. False if it refuses. */
+bool arena_prefer_huge(void);
 /* Bytes reserved, by the CYCLE lock's holder exactly. */
 size_t arena_reserved(void);
 /* Gives what is not committed back, so that no more than `most` bytes stay reserved, or as few as

@@ -46,6 +46,12 @@ bool mem_discard(void *start, size_t size)
            syscall3(__NR_madvise, (long)start, (long)size, MADV_DONTNEED) == 0;
 }
 
+bool mem_prefer_huge(void *start, size_t size)
+{
+    return !sandbox_on() &&
+           syscall3(__NR_madvise, (long)start, (long)size, MADV_HUGEPAGE) == 0;
+}
+
 void mem_populate(void *start, size_t size)
 {
     if (!sandbox_on())

@@ -18,6 +18,9 @@ bool mem_discard(void *start, size_t size);
 /* The range is about to be written: its pages come in one call, which costs half of what a fault
  * for each does. Where that is not possible (before Linux 5.14; in a sandbox) faults will do. */
 void mem_populate(void *start, size_t size);
+/* Pages of the range come as huge ones, where the kernel has them (transparent huge pages, other
+ * than `never`). False if it refuses. */
+bool mem_prefer_huge(void *start, size_t size);
 /* Ends a reservation or a mapping. */
 void mem_release(void *start, size_t size);
 /* A mapping of its own, zeroed, anywhere. NULL if refused. */

@@ -64,6 +64,9 @@ def cells(library, long, tally):
         if not refused[barrier]:
             yield (f'{barrier}_{workers}_{pause}us_{kind}',
                    f'{options},barrier={barrier},workers={workers},pause_us={pause}')
+    for barrier in BARRIERS if long else BARRIERS[:1]:
+        if not refused[barrier]:
+            yield f'{barrier}_hugepages', f'{KINDS["growth"]},barrier={barrier},hugepages=1'
 
 
 def wrong(result):

@@ -7,9 +7,12 @@
 #include "heap/slab.h"
 #include "shrink.h"
 #include "sys/lock.h"
+#include "sys/mem.h"
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -342,5 +345,56 @@ static void test_words(void)
     EXPECT(child_aborts(init_twice, text, sizeof text) && strstr(text, "once") != NULL);
 }
 
+/* ---- huge pages ---- */
+
+static size_t huge_bytes(uintptr_t address)
+{
+    char line[256];
+    bool inside = false;
+    size_t bytes = 0, kib;
+    unsigned long start, end;
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    while (maps != NULL && fgets(line, sizeof line, maps) != NULL) {
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+            inside = address >= start && address < end;
+        else if (inside && sscanf(line, "AnonHugePages: %zu kB", &kib) == 1)
+            bytes += kib << 10;
+    }
+    if (maps != NULL)
+        fclose(maps);
+    return bytes;
+}
+
+static bool kernel_has_huge_pages(void)
+{
+    char text[64] = "";
+    FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+    bool got = file != NULL && fgets(text, sizeof text, file) != NULL;
+    if (file != NULL)
+        fclose(file);
+    return got && strstr(text, "[never]") == NULL;
+}
+
+/* One write brings 2 MiB; the tables stay as they are. */
+static void huge(void)
+{
+    EXPECT(arena_init(GIB));
+    bool has = kernel_has_huge_pages();
+    EXPECT(arena_prefer_huge() || !has);
+    EXPECT(commit(128)); /* 8 MiB */
+    *(volatile char *)(arena.base + 3 * MIB) = 1;
+    *(volatile slot_byte *)hot.slots = 0;
+    EXPECT(huge_bytes(arena.base) == (has ? 2 * MIB : 0));
+    EXPECT(huge_bytes((uintptr_t)hot.slots) == 0);
+    EXPECT(mem_discard((void *)(arena.base + 3 * MIB), SLAB_SIZE));
+    EXPECT(*(volatile char *)(arena.base + 3 * MIB) == 0 && huge_bytes(arena.base) == 0);
+}
+
+static void test_huge(void)
+{
+    EXPECT(child_passes(huge));
+}
+
 UNIT_MAIN(TEST(test_layout), TEST(test_commit), TEST(test_limits), TEST(test_meta_alloc),
-          TEST(test_shrink), TEST(test_words))
+          TEST(test_shrink), TEST(test_words),
+          TEST(test_huge))
