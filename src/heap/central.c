@@ -314,7 +314,7 @@ static uint32_t take_from_shard(struct shard *shard, void **items, uint32_t want
 static uint32_t take_from_transfer(struct central *c, unsigned shard, void **items, uint32_t want)
 {
     uint32_t count = 0;
-    for (unsigned i = 0; c->transfer_count != 0 && count == 0; i++)
+    for (unsigned i = 0; i < CENTRAL_SHARDS && c->transfer_count != 0 && count == 0; i++)
         count = take_from_shard(&transfer[class_of(c)][(shard + i) % CENTRAL_SHARDS], items, want);
     c->transfer_count -= count;
     return count;
