@@ -56,8 +56,9 @@ enum {
     TRANSFER_BYTES = 512 << 10,
     KINDS = 4,
     CENTRALS = KINDS * SIZE_CLASS_COUNT,
-    /* A batch that covers so much memory that was never touched has it populated. */
-    POPULATE_LEAST = 4 * PAGE_SIZE,
+    /* A batch that covers so much memory that was never touched has it populated. With 16 KiB a
+     * program that touches little of its larger blocks had half as much resident again. */
+    POPULATE_LEAST = 16 * PAGE_SIZE,
     /* slab.idle: the pages have been given to the kernel. */
     IDLE_DISCARDED = UINT8_MAX,
 };

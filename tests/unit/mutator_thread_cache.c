@@ -188,6 +188,22 @@ static void sizes(void)
 
 /* ---- batches ---- */
 
+/* The first magazines hold little, and the first batch of large blocks is the one asked for. */
+static void begins_small(void)
+{
+    start();
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class++) {
+        size_t size = size_classes[class].size;
+        EXPECT(cache_refill(&thread_cache, class));
+        unsigned first = count(class) + room(class);
+        EXPECT(count(class) <= first / 2 && count(class) >= 1); /* it may end at a line */
+        EXPECT(first >= 2 && first * size <= size_max(16 * KIB, 2 * size));
+        EXPECT(size > 64 || (count(class) + 1) * size > CACHE_LINE * GRANULE);
+        EXPECT(size <= 4 * KIB || count(class) == 1 || size * count(class) <= 8 * KIB);
+    }
+    EXPECT(heap_check("begun", NULL));
+}
+
 /* Doubles with each miss, up to the capacity and no further; at first there are as many blocks as
  * have a cache line of slot bytes. */
 static void grows(void)
@@ -393,6 +409,7 @@ static void test_one_block(void)
 
 static void test_batches(void)
 {
+    EXPECT(child_passes(begins_small));
     EXPECT(child_passes(grows));
     EXPECT(child_passes(first_is_foreign));
     EXPECT(child_passes(keeps_the_young));
