@@ -25,16 +25,52 @@ static int check(const void *block)
     return 0;
 }
 
-int gcmalloc_set_finalizer(void *block, gcmalloc_finalizer *finalizer, void *data)
+int gcmalloc_set_finalizer_as(void *block, gcmalloc_finalizer *finalizer, void *data,
+                              enum gcmalloc_order order)
 {
-    int error = check(block);
+    static const enum finalizer_order orders[] = {
+        [GCMALLOC_ORDERED] = FINALIZER_ORDERED, [GCMALLOC_IGNORE_SELF] = FINALIZER_IGNORE_SELF,
+        [GCMALLOC_NO_ORDER] = FINALIZER_NO_ORDER, [GCMALLOC_LAST] = FINALIZER_LAST};
+    int error = (unsigned)order < GC_COUNT(orders) ? check(block) : EINVAL;
     if (error != 0)
         return api_fail(error);
     if (finalizer == NULL)
         finalizer_clear((uintptr_t)block);
-    else if (!finalizer_set((uintptr_t)block, (finalizer_call_fn *)finalizer, data))
+    else if (!finalizer_set((uintptr_t)block, (finalizer_call_fn *)finalizer, data, orders[order]))
         return api_fail(ENOMEM);
     return 0;
+}
+
+int gcmalloc_set_finalizer(void *block, gcmalloc_finalizer *finalizer, void *data)
+{
+    return gcmalloc_set_finalizer_as(block, finalizer, data, GCMALLOC_ORDERED);
+}
+
+int gcmalloc_get_finalizer(void *block, gcmalloc_finalizer **finalizer, void **data)
+{
+    finalizer_call_fn *call;
+    int error = finalizer == NULL || data == NULL ? EINVAL : check(block);
+    if (error == 0 && !finalizer_get((uintptr_t)block, &call, data))
+        error = ENOENT;
+    if (error != 0)
+        return api_fail(error);
+    *finalizer = (gcmalloc_finalizer *)call;
+    return 0;
+}
+
+int gcmalloc_finalizers_by_hand(int on)
+{
+    return runtime_has_collector() ? final_thread_by_hand(on != 0) : 0;
+}
+
+unsigned gcmalloc_finalizers_due(void)
+{
+    return finalizer_due();
+}
+
+unsigned gcmalloc_call_finalizers(void)
+{
+    return lock_any_held() ? 0 : final_thread_call_all();
 }
 
 uint64_t gcmalloc_add_cleanup(void *block, gcmalloc_cleanup *cleanup, void *data)

@@ -126,6 +126,15 @@ void *gcmalloc_alloc_leaf(size_t size)
     return leaf_miss(size);
 }
 
+void *gcmalloc_block_of(const void *address, size_t *size)
+{
+    size_t usable = 0;
+    void *block = lock_any_held() ? NULL : alloc_block_of(address, &usable);
+    if (block != NULL && size != NULL)
+        *size = usable;
+    return block;
+}
+
 /* ---- what keeps a block ---- */
 
 /* What there is no room for is counted only. */

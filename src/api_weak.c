@@ -30,6 +30,16 @@ void *gcmalloc_weak_get(gcmalloc_weak *weak)
     return block;
 }
 
+uint64_t gcmalloc_weak_hold(void)
+{
+    return finalizer_weak_hold();
+}
+
+void gcmalloc_weak_release(void)
+{
+    finalizer_weak_release();
+}
+
 void gcmalloc_weak_drop(gcmalloc_weak *weak)
 {
     if (weak != NULL && !lock_any_held() && !finalizer_weak_drop(weak))

@@ -19,6 +19,7 @@
  *                well. What was being called in the parent is
  *                not called again. A child that a finalizer forks has this thread alone: it ends
  *                when the finalizer returns, and with it the child.
+ *   .inv.hand    Where the program calls by hand the thread calls nothing, and is not made.
  *
  * A process that never sets any has no such thread. With it unshare(CLONE_NEWUSER) and setns, which
  * ask for a process of one thread, fail as they do in any program with threads; setuid and its kin
@@ -60,7 +61,7 @@ static struct {
     _Atomic uint32_t there;       /* 1: it was made, or is just being made */
     int32_t pid;                  /* in which process */
     bool prepared;
-    _Atomic bool main_ended, exiting;
+    _Atomic bool main_ended, exiting, by_hand;
 } final;
 
 static __thread bool here;
@@ -110,7 +111,7 @@ static void wait_for_work(void)
 static GC_NOINLINE bool call_next(void)
 {
     struct finalizer_call next;
-    if (relaxed_load(&final.exiting) || !finalizer_take(&next))
+    if (!finalizer_take(&next))
         return false;
     if (next.kind == REGISTRATION_FINALIZER)
         ((void (*)(void *, void *))next.call)(next.block, next.data);
@@ -132,7 +133,7 @@ static void *run(void *unused)
     here = true;
     syscall2(__NR_prctl, PR_SET_NAME, (long)"gcmalloc-final");
     while (final.pid == own_pid()) { /* .inv.child */
-        if (call_next())
+        if (!relaxed_load(&final.exiting) && !relaxed_load(&final.by_hand) && call_next())
             continue;
         forget_calls();
         wait_for_work();
@@ -161,6 +162,7 @@ static bool start(void)
 static bool may_start(void)
 {
     return options.mode == MODE_COLLECT && !sandbox_on() && !relaxed_load(&final.exiting) &&
+           !relaxed_load(&final.by_hand) &&
            (final.pid == 0 || final.pid == own_pid()); /* a vfork child has our memory */
 }
 
@@ -184,10 +186,28 @@ void final_thread_start(void)
 
 void final_thread_wake(void)
 {
+    if (relaxed_load(&final.by_hand)) /* .inv.hand */
+        return;
     if (relaxed_load(&final.there))
         sem_post(&final.work);
     else
         alloc_interrupt();
+}
+
+bool final_thread_by_hand(bool on)
+{
+    bool old = __atomic_exchange_n(&final.by_hand, on, __ATOMIC_RELAXED);
+    if (old && !on && finalizer_is_due())
+        final_thread_wake();
+    return old;
+}
+
+unsigned final_thread_call_all(void)
+{
+    unsigned called = 0;
+    while (call_next())
+        called++;
+    return called;
 }
 
 void final_thread_poll(void)

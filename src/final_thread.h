@@ -13,6 +13,10 @@ void final_thread_start(void);
 void final_thread_wake(void);
 /* If that could not be told to anybody: makes it. Before an allocation; harmless at any time. */
 void final_thread_poll(void);
+/* The program calls, and there is no such thread; or no longer. Returns what was in force. */
+bool final_thread_by_hand(bool on);
+/* Calls all that is due, on the calling thread, which holds no lock. How many were called. */
+unsigned final_thread_call_all(void);
 /* The calling thread is it. */
 bool final_thread_is_here(void);
 /* It calls, and is about to end: what it called has left by pthread_exit, or it is in a child that

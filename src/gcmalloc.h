@@ -203,6 +203,34 @@ GCMALLOC_FUNCTION(int, gcmalloc_set_finalizer,
                   (block, finalizer, data), (void)block;
                   (void)finalizer; (void)data; GCMALLOC_ABSENT)
 
+/* The same, and another rule for when it is called (Boehm's kinds of finalizers). ORDERED: as
+ * above. IGNORE_SELF: pointers of the block to itself do not count (in one of up to 64 KiB).
+ * NO_ORDER: it holds nothing back, so that all of a ring are called, in some order; what an ORDERED
+ * one holds still waits for that. LAST: as ORDERED, but never with, or before, one of NO_ORDER. */
+enum gcmalloc_order {
+    GCMALLOC_ORDERED,
+    GCMALLOC_IGNORE_SELF,
+    GCMALLOC_NO_ORDER,
+    GCMALLOC_LAST
+};
+GCMALLOC_FUNCTION(int, gcmalloc_set_finalizer_as,
+                  (void *block, gcmalloc_finalizer *finalizer, void *data,
+                   enum gcmalloc_order order),
+                  (block, finalizer, data, order), (void)block;
+                  (void)finalizer; (void)data; (void)order; GCMALLOC_ABSENT)
+/* What is set, into *finalizer and *data. ENOENT: none, or its call is due already. */
+GCMALLOC_FUNCTION(int, gcmalloc_get_finalizer,
+                  (void *block, gcmalloc_finalizer **finalizer, void **data),
+                  (block, finalizer, data), (void)block;
+                  (void)finalizer; (void)data; GCMALLOC_ABSENT)
+/* on: from now on no thread of the library's calls finalizers and cleanups, and none is made for
+ * that; the program does, by gcmalloc_call_finalizers, on whatever thread, one after the other.
+ * Returns how many were called. gcmalloc_finalizers_due: how many wait; some may have been taken
+ * off meanwhile. Without the library: 0, all three. by_hand returns what was in force. */
+GCMALLOC_FUNCTION(int, gcmalloc_finalizers_by_hand, (int on), (on), return ((void)on, 0))
+GCMALLOC_FUNCTION(unsigned, gcmalloc_finalizers_due, (void), (), return 0)
+GCMALLOC_FUNCTION(unsigned, gcmalloc_call_finalizers, (void), (), return 0)
+
 /* Go's runtime.AddCleanup: cleanup(data) is called, on the same thread, after the block was
  * reclaimed; it does not bring the block back. Any number per block, in no order. If `data` holds
  * the block, that is for ever. Returns a number, or 0 with errno; remove: 0 if it had not run, and
@@ -226,6 +254,12 @@ GCMALLOC_FUNCTION(gcmalloc_weak *, gcmalloc_weak_new, (void *block), (block),
                   return ((void)(block == NULL ? errno = EINVAL : 0), (gcmalloc_weak *)block))
 GCMALLOC_FUNCTION(void *, gcmalloc_weak_get, (gcmalloc_weak *weak), (weak), return (void *)weak)
 GCMALLOC_ACTION(gcmalloc_weak_drop, (gcmalloc_weak *weak), (weak), (void)weak)
+/* Between the two no weak reference is cleared by a cycle, and no finalizer becomes due: for a
+ * program that keeps addresses where no pointer is looked for, and a weak reference for each. They
+ * nest, per thread; a release too many does nothing. hold may wait as get() does, and returns how
+ * many times cycles have cleared a block's weak references until now. */
+GCMALLOC_FUNCTION(uint64_t, gcmalloc_weak_hold, (void), (), return 0)
+GCMALLOC_ACTION(gcmalloc_weak_release, (void), (), (void)0)
 
 /* ---- 4. roots -------------------------------------------------------------------------------- */
 
@@ -257,6 +291,11 @@ GCMALLOC_FUNCTION(int, gcmalloc_ignore, (void *block), (block), (void)block; ret
  * free, realloc (which keeps that) and malloc_usable_size as ever. Small ones take a lock, and some
  * 40 ns more than malloc. Without the library: malloc. */
 GCMALLOC_FUNCTION(void *, gcmalloc_alloc_leaf, (size_t size), (size), return malloc(size))
+/* The block that holds the address: its start, and its size (malloc_usable_size) into *size unless
+ * that is NULL. NULL: there is none that is in use; also for libc's own blocks. Without the library:
+ * NULL. */
+GCMALLOC_FUNCTION(void *, gcmalloc_block_of, (const void *address, size_t *size), (address, size),
+                  (void)address; (void)size; return NULL)
 /* A path from a root to the block, root first, one line of text each, into buffer[room]: "static
  * data of FILE+OFFSET", "stack of thread TID", "block of N bytes at ADDRESS allocated from …".
  * Returns the length of the whole text; 0: it is not reachable; -1. What the calling thread's own

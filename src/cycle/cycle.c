@@ -343,11 +343,13 @@ static bool settle_finalizers(bool stopped)
     if (cycle.record.reason == CYCLE_EXIT)
         return true;
     finalizer_sift(stopped);
-    if (finalizer_hold(team_leader()) && !hold_contents())
+    if (finalizer_hold(team_leader(), &terms) && !hold_contents())
         return false;
     if (finalizer_keep(team_leader(), &terms) && !team_drain(0))
         return false;
-    finalizer_decide(team_leader(), &terms);
+    if (finalizer_decide(team_leader(), &terms) && !team_drain(0))
+        return false;
+    finalizer_decide_unordered();
     return true;
 }
 
@@ -856,6 +858,7 @@ void cycle_after_fork_in_child(void)
     kernel_roots_end();
     queues_end();
     finalizer_open();
+    finalizer_after_fork();
     /* Whoever marked or judged is not here to finish it. */
     cycle.unfinished = relaxed_load(&judge.epoch) != relaxed_load(&hot.epoch);
     set_plan(pacer_retry(heap_net(), heap_used()));

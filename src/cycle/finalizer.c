@@ -29,6 +29,13 @@
  *                   judge, whose `confirm` it has yet to pass.
  *   .inv.queue      What is queued is a root of every mark that begins later: the block by
  *                   finalizer_queued, `data` as before. Who takes a call off has it on its stack.
+ *   .inv.unordered  A finalizer of no order holds nothing back, once its time has come: that is
+ *                   counted from mark to mark, whoever holds the block. What its block holds is
+ *                   marked after all are decided, and only then is it queued: its call may move
+ *                   pointers about.
+ *   .inv.frozen     While a thread of the program's holds weak references (finalizer_weak_hold) it
+ *                   may find blocks by addresses that no mark sees: nothing is due in a cycle in
+ *                   whose last stop one does. Who comes later waits at the gate.
  *   .inv.places     A place of the list that is dropped meanwhile, or is used again, stays in it.
  *                   What is new is reached, or born since.
  *
@@ -52,7 +59,10 @@ enum {
     AGE_MOST = 250,
     /* flags */
     LISTED = 1,            /* in the list of what the mark had not reached */
-    WAS_UNREACHED = 2,     /* … and of a weak reference alone: no block with a finalizer held it */
+    WAS_UNREACHED = 2,     /* … when that was looked at again; and of a weak reference: no block
+                            * with a finalizer held it */
+    UNORDERED = 4,         /* of no order, and its time has come */
+    READY = 8,             /* … and nobody holds it */
     /* The gate's low bits; the others count how often it was closed. */
     OPEN = 0, SIFTING = 1, HOLDING = 2, STATES = 4,
 };
@@ -60,12 +70,20 @@ enum {
 static struct {
     _Atomic uint32_t gate; /* .inv.gate. A futex */
     bool stopped;          /* the collector's: this mark is decided in its stop, the lock held */
+    bool frozen;           /* .inv.frozen, of this cycle */
+    _Atomic uint32_t holders;
+    bool unordered;        /* any with UNORDERED, and any with READY */
+    bool ready_unordered;
+    _Atomic uint64_t cleared;
     uint32_t list;         /* by `link` */
     uint32_t first, last;  /* the queue, by `queued` */
     _Atomic uint32_t length;
     _Atomic uint32_t cyclic;
     void (*ready)(void);
 } finalizers;
+
+/* Of `holders`, by the calling thread. */
+static __thread uint32_t held_here;
 
 static void lock(void)
 {
@@ -105,7 +123,8 @@ static void tell_weaks(uintptr_t block, bool finalized)
         registration_at(place)->finalized = finalized;
 }
 
-bool finalizer_set(uintptr_t block, finalizer_call_fn *call, void *data)
+bool finalizer_set(uintptr_t block, finalizer_call_fn *call, void *data,
+                   enum finalizer_order order)
 {
     lock();
     uint32_t place = attached_finalizer(block);
@@ -115,6 +134,20 @@ bool finalizer_set(uintptr_t block, finalizer_call_fn *call, void *data)
     } else {
         place = add(block, REGISTRATION_FINALIZER, call, data);
         tell_weaks(block, place != 0);
+    }
+    if (place != 0)
+        registration_at(place)->order = (uint8_t)order;
+    unlock();
+    return place != 0;
+}
+
+bool finalizer_get(uintptr_t block, finalizer_call_fn **call, void **data)
+{
+    lock();
+    uint32_t place = attached_finalizer(block);
+    if (place != 0) {
+        *call = registration_at(place)->call;
+        *data = registration_data(place);
     }
     unlock();
     return place != 0;
@@ -234,6 +267,30 @@ bool finalizer_weak_drop(void *weak)
     return place != 0;
 }
 
+/* .inv.frozen. Counted before the gate is looked at: a stop in between sees it. */
+uint64_t finalizer_weak_hold(void)
+{
+    held_here++;
+    relaxed_add(&finalizers.holders, 1);
+    atomic_thread_fence(memory_order_seq_cst);
+    for (uint32_t gate; (gate = acquire_load(&finalizers.gate)) % STATES != OPEN;)
+        futex_wait(&finalizers.gate, gate);
+    return relaxed_load(&finalizers.cleared);
+}
+
+void finalizer_weak_release(void)
+{
+    if (held_here == 0)
+        return;
+    held_here--;
+    relaxed_add(&finalizers.holders, -1u);
+}
+
+void finalizer_after_fork(void)
+{
+    relaxed_store(&finalizers.holders, held_here);
+}
+
 /* ---- the queue ---- */
 
 static void enqueue(uint32_t place)
@@ -258,6 +315,11 @@ void finalizer_on_ready(void (*ready)(void))
 bool finalizer_is_due(void)
 {
     return relaxed_load(&finalizers.length) != 0;
+}
+
+uint32_t finalizer_due(void)
+{
+    return relaxed_load(&finalizers.length);
 }
 
 uint32_t finalizer_cyclic(void)
@@ -377,6 +439,7 @@ void finalizer_queued(struct marker *m, bool stopped)
 void finalizer_close(void)
 {
     GC_ASSERT(relaxed_load(&finalizers.gate) % STATES == OPEN);
+    finalizers.frozen = relaxed_load(&finalizers.holders) != 0;
     if (registration_count(REGISTRATION_WEAK) != 0)
         release_store(&finalizers.gate, relaxed_load(&finalizers.gate) + SIFTING);
 }
@@ -410,7 +473,10 @@ static void sift(uint32_t place, struct marker *m)
 void finalizer_sift(bool stopped)
 {
     finalizers.stopped = stopped;
+    if (stopped)
+        finalizers.frozen = relaxed_load(&finalizers.holders) != 0;
     finalizers.list = 0;
+    finalizers.unordered = finalizers.ready_unordered = false;
     each(sift, NULL);
     uint32_t gate = relaxed_load(&finalizers.gate);
     if (gate % STATES == SIFTING)
@@ -420,17 +486,34 @@ void finalizer_sift(bool stopped)
 static bool may_end(const struct registration *r, const struct finalizer_terms *terms)
 {
     struct block b;
-    return terms->may_call && r->age + 1u >= terms->confirm &&
+    return terms->may_call && !finalizers.frozen && r->age + 1u >= terms->confirm &&
            block_find(relaxed_load(&r->block), &b) && !probation_is_pinned(&b);
 }
 
 static bool hold(struct registration *r, struct marker *m, const struct finalizer_terms *terms)
 {
     (void)terms;
+    if (r->kind != REGISTRATION_FINALIZER || !(r->flags & WAS_UNREACHED))
+        return false;
+    if (r->order == FINALIZER_IGNORE_SELF)
+        mark_contents_outside(m, relaxed_load(&r->block));
+    else if (!(r->flags & UNORDERED))
+        mark_contents(m, relaxed_load(&r->block));
+    return true;
+}
+
+/* All are looked at before anything is marked. */
+static bool note_finalizer(struct registration *r, struct marker *m,
+                           const struct finalizer_terms *terms)
+{
+    (void)m;
     if (r->kind != REGISTRATION_FINALIZER || !is_unreached(r))
         return false;
     r->flags |= WAS_UNREACHED;
-    mark_contents(m, relaxed_load(&r->block));
+    if (r->order == FINALIZER_NO_ORDER && may_end(r, terms)) {
+        r->flags |= UNORDERED;
+        finalizers.unordered = true;
+    }
     return true;
 }
 
@@ -475,9 +558,9 @@ static bool any_listed(listed_fn *call, struct marker *m, const struct finalizer
     return any;
 }
 
-bool finalizer_hold(struct marker *m)
+bool finalizer_hold(struct marker *m, const struct finalizer_terms *terms)
 {
-    return any_listed(hold, m, NULL);
+    return any_listed(note_finalizer, m, terms) && any_listed(hold, m, terms);
 }
 
 /* All are looked at before anything is marked: a block may have many. */
@@ -514,6 +597,7 @@ static void clear_weaks_of(uintptr_t block)
         if (registration_at(place)->kind == REGISTRATION_WEAK)
             clear_weak(place);
     }
+    relaxed_add(&finalizers.cleared, 1);
 }
 
 struct decision {
@@ -532,10 +616,34 @@ static void note_held(struct registration *r, struct decision *d)
     d->long_held += r->held >= HELD_MANY;
 }
 
+/* .inv.first */
+static void call_at_last(uint32_t place)
+{
+    clear_weaks_of(relaxed_load(&registration_at(place)->block));
+    enqueue(place);
+}
+
+/* Left unmarked until all are decided. */
+static void decide_unordered(struct registration *r, struct decision *d)
+{
+    bool ends = (r->flags & UNORDERED) && is_unreached(r);
+    if (r->flags & WAS_UNREACHED)
+        grow_older(r);
+    d->waiting += ends;
+    if (ends && !judge_is_newborn(relaxed_load(&r->block))) {
+        r->flags |= READY;
+        finalizers.ready_unordered = true;
+    }
+}
+
 static void decide_finalizer(uint32_t place, struct decision *d)
 {
     struct registration *r = registration_at(place);
     uintptr_t block = relaxed_load(&r->block);
+    if (r->order == FINALIZER_NO_ORDER) {
+        decide_unordered(r, d);
+        return;
+    }
     if (!is_unreached(r)) {
         if (r->flags & WAS_UNREACHED)
             note_held(r, d);
@@ -544,10 +652,9 @@ static void decide_finalizer(uint32_t place, struct decision *d)
         return;
     }
     d->waiting++;
-    if (may_end(r, d->terms) && !judge_is_newborn(block)) {
-        clear_weaks_of(block); /* .inv.first */
-        enqueue(place);
-    }
+    bool waits = r->order == FINALIZER_LAST && finalizers.unordered;
+    if (may_end(r, d->terms) && !judge_is_newborn(block) && !waits)
+        call_at_last(place);
     grow_older(r);
     mark_alone(d->m, block);
 }
@@ -587,10 +694,34 @@ static void decide_all(enum registration_kind kind, void (*decide)(uint32_t, str
     }
 }
 
-void finalizer_decide(struct marker *m, const struct finalizer_terms *terms)
+static bool keep_unordered(struct registration *r, struct marker *m,
+                           const struct finalizer_terms *terms)
+{
+    (void)terms;
+    if (r->kind != REGISTRATION_FINALIZER || r->order != FINALIZER_NO_ORDER || !is_unreached(r))
+        return false;
+    mark_word(m, relaxed_load(&r->block));
+    return true;
+}
+
+bool finalizer_decide(struct marker *m, const struct finalizer_terms *terms)
 {
     struct decision d = {.m = m, .terms = terms};
     decide_all(REGISTRATION_FINALIZER, decide_finalizer, &d);
     decide_all(REGISTRATION_WEAK, decide_weak, &d);
     count_cyclic(&d);
+    return any_listed(keep_unordered, m, terms);
+}
+
+static void decide_ready(uint32_t place, struct decision *d)
+{
+    (void)d;
+    if (registration_at(place)->flags & READY)
+        call_at_last(place);
+}
+
+void finalizer_decide_unordered(void)
+{
+    if (finalizers.ready_unordered)
+        decide_all(REGISTRATION_FINALIZER, decide_ready, NULL);
 }

@@ -3,15 +3,17 @@
  * In a mark:
  *
  *     finalizer_queued(m, stopped)        at the beginning: what waits to be called is a root
- *     finalizer_close()                   in the last stop, if it is not all of the mark
+ *     finalizer_close()                   in the last stop, if it is not all of the mark; else
+ *                                         finalizer_sift(true) is called in it
  *     finalizer_sift(stopped)             all is marked, and nothing is swept until the end of
  *                                         this: who has not been reached?
- *     finalizer_hold(m)                   what such blocks with finalizers hold lives on. True:
+ *     finalizer_hold(m, terms)            what such blocks with finalizers hold lives on. True:
  *                                         there is more to mark
  *     finalizer_hold_all(m)               … a list could not take that: they live on, too
  *     finalizer_keep(m, terms)            all is marked again: what only weak references know lives
  *                                         on, until its time has come. True: as above
- *     finalizer_decide(m, terms)          all is marked again: who is ready?
+ *     finalizer_decide(m, terms)          all is marked again: who is ready? True: as above
+ *     finalizer_decide_unordered()        all is marked again: these are ready, too
  *     finalizer_open()                    if it was closed
  *
  * Thread safety: the functions of a mark are the collector's, with registration_lock() held by it
@@ -25,8 +27,19 @@
 
 typedef void finalizer_call_fn(void);
 
+/* When a block that nobody has reached is ready. Boehm's kinds of finalizers (gc.h). */
+enum finalizer_order {
+    FINALIZER_ORDERED,         /* no block with a finalizer, itself included, holds it */
+    FINALIZER_IGNORE_SELF,     /* … but that it holds itself does not count */
+    FINALIZER_NO_ORDER,        /* … and itself it holds none back */
+    FINALIZER_LAST,            /* as ORDERED, and none of NO_ORDER is ready */
+};
+
 /* Sets, or replaces, the block's finalizer. False: no memory. */
-bool finalizer_set(uintptr_t block, finalizer_call_fn *call, void *data);
+bool finalizer_set(uintptr_t block, finalizer_call_fn *call, void *data,
+                   enum finalizer_order order);
+/* What is set, but not what is queued. False: none. */
+bool finalizer_get(uintptr_t block, finalizer_call_fn **call, void **data);
 void finalizer_clear(uintptr_t block);
 /* A number that names the cleanup; 0: no memory. */
 uint64_t finalizer_add_cleanup(uintptr_t block, finalizer_call_fn *call,
@@ -37,6 +50,13 @@ struct registration *finalizer_weak_new(uintptr_t block);
 /* The block, or NULL. False: that is no weak reference. */
 bool finalizer_weak_get(const void *weak, void **block);
 bool finalizer_weak_drop(void *weak);
+/* Between the two no weak reference is cleared, but by free(), and no finalizer queued. They nest.
+ * The first waits while a cycle decides, and returns of how many blocks cycles have cleared the weak
+ * references until now. */
+uint64_t finalizer_weak_hold(void);
+void finalizer_weak_release(void);
+/* In fork's child: of the threads that held, only this one is there. */
+void finalizer_after_fork(void);
 
 /* The program frees or resizes the block, which is live until this returns. */
 void finalizer_block_ended(uintptr_t block);
@@ -51,10 +71,11 @@ struct finalizer_terms {
 void finalizer_queued(struct marker *m, bool stopped);
 void finalizer_close(void);
 void finalizer_sift(bool stopped);
-bool finalizer_hold(struct marker *m);
+bool finalizer_hold(struct marker *m, const struct finalizer_terms *terms);
 void finalizer_hold_all(struct marker *m);
 bool finalizer_keep(struct marker *m, const struct finalizer_terms *terms);
-void finalizer_decide(struct marker *m, const struct finalizer_terms *terms);
+bool finalizer_decide(struct marker *m, const struct finalizer_terms *terms);
+void finalizer_decide_unordered(void);
 void finalizer_open(void);
 
 /* Told when the queue is no longer empty: any thread, a central lock held, or the world stopped. */
@@ -67,6 +88,8 @@ struct finalizer_call {
 /* The next call to be made; it was taken off. False: there is none. A thread of the program's. */
 bool finalizer_take(struct finalizer_call *out);
 bool finalizer_is_due(void);
+/* How many calls are queued, those to be left out included. */
+uint32_t finalizer_due(void);
 /* Blocks with finalizers that are in cycles, or behind them: nobody will ever call those. */
 uint32_t finalizer_cyclic(void);
 

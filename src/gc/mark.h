@@ -73,6 +73,8 @@ void mark_flush(struct marker *m);
 /* The block that begins there is read, as if it were marked, and is not. If a list drops it (`work.
  * dropped`), nobody will find it again. */
 void mark_contents(struct marker *m, uintptr_t block);
+/* The same, and pointers into the block itself do not count; in one of more than 64 KiB they do. */
+void mark_contents_outside(struct marker *m, uintptr_t block);
 /* It is marked, by this epoch, and not read. All else is done. */
 void mark_alone(struct marker *m, uintptr_t block);
 /* Scans again the words of [start, end) that lie in blocks of the current epoch; page aligned, in

@@ -626,6 +626,29 @@ enum alloc_use alloc_use(const void *p)
     return foreign_origin(p, hint) == FOREIGN_LIBC ? ALLOC_LIBC : ALLOC_NONE;
 }
 
+static void *guarded_block_of(const void *p, size_t *usable)
+{
+    struct guard_error e;
+    if (!guard_owns(p) || guard_look(p, &e) == GUARD_USE_AFTER_FREE ||
+        (uintptr_t)p - e.start > e.size)
+        return NULL;
+    *usable = e.size;
+    return (void *)e.start;
+}
+
+void *alloc_block_of(const void *p, size_t *usable)
+{
+    struct block b;
+    enum found found = find(p, &b);
+    if (found == FOUND_FOREIGN)
+        return guarded_block_of(p, usable);
+    if (found != FOUND_LIVE && found != FOUND_INSIDE)
+        return NULL;
+    touch(&b);
+    *usable = b.size - hot.pad;
+    return slot_is_live(relaxed_load(slot_of(b.start))) ? (void *)b.start : NULL;
+}
+
 size_t alloc_usable_size(const void *p)
 {
     struct block b;

@@ -86,6 +86,9 @@ enum alloc_use {
     ALLOC_LIBC,  /* of libc's heap, where no block is ever reclaimed */
 };
 enum alloc_use alloc_use(const void *p);
+/* The block in use that holds the address, for the program: it counts as reachable, now. NULL:
+ * none, or of libc's heap. *usable: as alloc_usable_size. */
+void *alloc_block_of(const void *p, size_t *usable);
 void alloc_free(void *p);
 size_t alloc_usable_size(const void *p);
 

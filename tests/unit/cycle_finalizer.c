@@ -26,7 +26,7 @@ static void start(void)
 
 static bool set(hidden h)
 {
-    return finalizer_set((uintptr_t)reveal(h), called, NULL);
+    return finalizer_set((uintptr_t)reveal(h), called, NULL, FINALIZER_ORDERED);
 }
 
 /* A mark that reaches `reached`, if any, and what hangs from it. */
@@ -41,11 +41,13 @@ static GC_NOINLINE void mark(hidden reached, bool may_call)
         mark_word(team_leader(), (uintptr_t)reveal(reached));
     EXPECT(team_drain(0));
     finalizer_sift(true);
-    if (finalizer_hold(team_leader()))
+    if (finalizer_hold(team_leader(), &terms))
         EXPECT(team_drain(0));
     if (finalizer_keep(team_leader(), &terms))
         EXPECT(team_drain(0));
-    finalizer_decide(team_leader(), &terms);
+    if (finalizer_decide(team_leader(), &terms))
+        EXPECT(team_drain(0));
+    finalizer_decide_unordered();
     lock_release(registration_lock());
     team_end();
 }
@@ -98,6 +100,112 @@ static void cycles(void)
         mark(0, true);
     EXPECT(!finalizer_is_due() && finalizer_cyclic() == 3);
     EXPECT(is_marked(a) && is_marked(b) && is_marked(self));
+}
+
+static bool set_as(hidden h, enum finalizer_order order)
+{
+    return finalizer_set((uintptr_t)reveal(h), called, NULL, order);
+}
+
+/* Both halves of a ring, and one that hangs from it, in the cycle in which their time comes. */
+static void no_order(void)
+{
+    struct finalizer_call next;
+    start();
+    hidden a = hidden_new(SIZE), b = hidden_new(SIZE), c = hidden_new(SIZE);
+    hidden_link(a, 8, b, 0);
+    hidden_link(b, 16, a, 5);
+    hidden_link(b, 32, c, 0);
+    EXPECT(set_as(a, FINALIZER_NO_ORDER) && set_as(b, FINALIZER_NO_ORDER) && set(c));
+    for (unsigned i = 0; i < 3; i++) {
+        mark(0, false);
+        EXPECT(!finalizer_is_due() && is_marked(a) && is_marked(b) && is_marked(c));
+    }
+    mark(a, true);
+    mark(0, true);
+    EXPECT(!finalizer_is_due() && is_marked(c));
+    mark(0, true);
+    EXPECT(finalizer_due() == 2 && is_marked(a) && is_marked(b) && is_marked(c));
+    EXPECT(finalizer_take(&next) && finalizer_take(&next) && !finalizer_take(&next));
+    mark(0, true); /* c's age begins here: till now it was held */
+    EXPECT(!is_marked(a) && !is_marked(b) && is_marked(c));
+    mark(0, true);
+    EXPECT(take(c));
+}
+
+/* What an ordered one holds waits for it, whatever its own kind. */
+static void no_order_is_held(void)
+{
+    start();
+    hidden a = hidden_new(SIZE), b = hidden_new(SIZE);
+    hidden_link(a, 8, b, 0);
+    EXPECT(set(a) && set_as(b, FINALIZER_NO_ORDER));
+    mark(0, true);
+    mark(0, true);
+    EXPECT(take(a) && !finalizer_is_due() && is_marked(b));
+    mark(0, true);
+    EXPECT(take(b));
+}
+
+static void ignore_self(void)
+{
+    struct finalizer_call next;
+    start();
+    hidden self = hidden_new(SIZE), odd = hidden_new(SIZE), a = hidden_new(SIZE),
+           b = hidden_new(SIZE);
+    hidden_link(self, 0, self, 24);
+    hidden_link(odd, 12, odd, 0); /* at a multiple of four */
+    hidden_link(a, 8, a, 0);
+    hidden_link(a, 16, b, 0);
+    hidden_link(b, 16, a, 0);
+    EXPECT(set_as(self, FINALIZER_IGNORE_SELF) && set_as(odd, FINALIZER_IGNORE_SELF));
+    EXPECT(set_as(a, FINALIZER_IGNORE_SELF));
+    for (unsigned i = 0; i < 4; i++)
+        mark(0, true);
+    EXPECT(finalizer_due() == 2 && is_marked(a) && is_marked(b)); /* a ring of two is one */
+    EXPECT(finalizer_take(&next) && finalizer_take(&next));
+    EXPECT(finalizer_cyclic() == 1);
+}
+
+/* b's is called when a, which of no order is, has gone. */
+static void last(void)
+{
+    start();
+    hidden a = hidden_new(SIZE), b = hidden_new(SIZE);
+    hidden_link(a, 8, b, 0);
+    EXPECT(set_as(a, FINALIZER_NO_ORDER) && set_as(b, FINALIZER_LAST));
+    mark(0, true);
+    mark(0, true);
+    EXPECT(take(a) && !finalizer_is_due());
+    mark(0, true);
+    mark(0, true);
+    EXPECT(take(b) && !finalizer_is_due());
+}
+
+/* .inv.frozen */
+static void frozen(void)
+{
+    void *got;
+    start();
+    hidden a = hidden_new(SIZE), b = hidden_new(SIZE);
+    void *w = finalizer_weak_new((uintptr_t)reveal(a));
+    uint64_t cleared = finalizer_weak_hold();
+    EXPECT(set(b) && finalizer_weak_hold() == cleared);
+    for (unsigned i = 0; i < 4; i++) {
+        mark(0, true);
+        EXPECT(finalizer_weak_get(w, &got) && got == reveal(a) && !finalizer_is_due());
+        EXPECT(is_marked(a) && is_marked(b));
+    }
+    finalizer_weak_release();
+    mark(0, true);
+    EXPECT(finalizer_weak_get(w, &got) && got == reveal(a) && !finalizer_is_due());
+    finalizer_weak_release();
+    mark(0, true);
+    EXPECT(finalizer_weak_get(w, &got) && got == NULL && take(b));
+    EXPECT(finalizer_weak_hold() > cleared);
+    finalizer_weak_release();
+    finalizer_weak_release(); /* one too many */
+    finalizer_after_fork();
 }
 
 static void weak(void)
@@ -177,7 +285,7 @@ static void place_again(void)
     mark_word(team_leader(), (uintptr_t)reveal(b));
     EXPECT(team_drain(0));
     finalizer_sift(false);
-    EXPECT(finalizer_hold(team_leader()) && team_drain(0));
+    EXPECT(finalizer_hold(team_leader(), &terms) && team_drain(0));
     finalizer_clear((uintptr_t)reveal(a));
     EXPECT(set(b) && registration_top() == 1);
     EXPECT(!finalizer_keep(team_leader(), &terms));
@@ -222,7 +330,7 @@ static void gate(void)
     EXPECT(pthread_create(&thread, NULL, read_both, NULL) == 0);
     wait_for(&got_open);
     finalizer_sift(false);
-    EXPECT(!finalizer_hold(team_leader()) && !finalizer_keep(team_leader(), &terms));
+    EXPECT(!finalizer_hold(team_leader(), &terms) && !finalizer_keep(team_leader(), &terms));
     for (int i = 0; i < 100; i++)
         sched_yield();
     EXPECT(!got_closed);
@@ -248,7 +356,7 @@ static void all_held(void)
     team_start(1, NULL);
     lock_acquire(registration_lock());
     finalizer_sift(true);
-    EXPECT(finalizer_hold(team_leader()));
+    EXPECT(finalizer_hold(team_leader(), &terms));
     finalizer_hold_all(team_leader());
     EXPECT(team_drain(0));
     finalizer_decide(team_leader(), &terms);
@@ -282,6 +390,11 @@ static void freed(void)
 
 IN_CHILD(held_then_called)
 IN_CHILD(cycles)
+IN_CHILD(no_order)
+IN_CHILD(no_order_is_held)
+IN_CHILD(ignore_self)
+IN_CHILD(last)
+IN_CHILD(frozen)
 IN_CHILD(weak)
 IN_CHILD(many_weak)
 IN_CHILD(weak_and_finalizer)
@@ -290,6 +403,8 @@ IN_CHILD(gate)
 IN_CHILD(all_held)
 IN_CHILD(freed)
 
-UNIT_MAIN(TEST(test_held_then_called), TEST(test_cycles), TEST(test_weak), TEST(test_many_weak),
+UNIT_MAIN(TEST(test_held_then_called), TEST(test_cycles), TEST(test_no_order),
+          TEST(test_no_order_is_held), TEST(test_ignore_self), TEST(test_last), TEST(test_frozen),
+          TEST(test_weak), TEST(test_many_weak),
           TEST(test_weak_and_finalizer), TEST(test_place_again), TEST(test_gate),
           TEST(test_all_held), TEST(test_freed))
