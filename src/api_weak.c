@@ -9,17 +9,27 @@
 
 #include <errno.h>
 
-gcmalloc_weak *gcmalloc_weak_new(void *block)
+static gcmalloc_weak *new_weak(const void *block, bool is_long)
 {
     bool held = lock_any_held(); /* a signal handler on top of the allocator */
     if (held || alloc_use(block) != ALLOC_BLOCK) {
         errno = held ? EAGAIN : EINVAL;
         return NULL;
     }
-    struct registration *weak = finalizer_weak_new((uintptr_t)block);
+    struct registration *weak = finalizer_weak_new((uintptr_t)block, is_long);
     if (weak == NULL)
         errno = ENOMEM;
     return (gcmalloc_weak *)weak;
+}
+
+gcmalloc_weak *gcmalloc_weak_new(void *block)
+{
+    return new_weak(block, false);
+}
+
+gcmalloc_weak *gcmalloc_weak_new_long(void *block)
+{
+    return new_weak(block, true);
 }
 
 void *gcmalloc_weak_get(gcmalloc_weak *weak)

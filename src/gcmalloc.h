@@ -252,6 +252,10 @@ GCMALLOC_FUNCTION(int, gcmalloc_remove_cleanup, (uint64_t cleanup), (cleanup), (
 typedef struct gcmalloc_weak gcmalloc_weak;
 GCMALLOC_FUNCTION(gcmalloc_weak *, gcmalloc_weak_new, (void *block), (block),
                   return ((void)(block == NULL ? errno = EINVAL : 0), (gcmalloc_weak *)block))
+/* One that outlives the block's finalizer (C#'s with trackResurrection): get() returns the block
+ * until it is found unreachable, and no finalizer will see it any more. */
+GCMALLOC_FUNCTION(gcmalloc_weak *, gcmalloc_weak_new_long, (void *block), (block),
+                  return ((void)(block == NULL ? errno = EINVAL : 0), (gcmalloc_weak *)block))
 GCMALLOC_FUNCTION(void *, gcmalloc_weak_get, (gcmalloc_weak *weak), (weak), return (void *)weak)
 GCMALLOC_ACTION(gcmalloc_weak_drop, (gcmalloc_weak *weak), (weak), (void)weak)
 /* Between the two no weak reference is cleared by a cycle, and no finalizer becomes due: for a
@@ -292,8 +296,8 @@ GCMALLOC_FUNCTION(int, gcmalloc_ignore, (void *block), (block), (void)block; ret
  * 40 ns more than malloc. Without the library: malloc. */
 GCMALLOC_FUNCTION(void *, gcmalloc_alloc_leaf, (size_t size), (size), return malloc(size))
 /* The block that holds the address: its start, and its size (malloc_usable_size) into *size unless
- * that is NULL. NULL: there is none that is in use; also for libc's own blocks. Without the library:
- * NULL. */
+ * that is NULL. NULL: there is none that is in use; also for libc's own blocks, and without the
+ * library. */
 GCMALLOC_FUNCTION(void *, gcmalloc_block_of, (const void *address, size_t *size), (address, size),
                   (void)address; (void)size; return NULL)
 /* A path from a root to the block, root first, one line of text each, into buffer[room]: "static

@@ -349,7 +349,7 @@ static bool settle_finalizers(bool stopped)
         return false;
     if (finalizer_decide(team_leader(), &terms) && !team_drain(0))
         return false;
-    finalizer_decide_unordered();
+    finalizer_decide_last(&terms);
     return true;
 }
 

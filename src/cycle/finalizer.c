@@ -33,6 +33,8 @@
  *                   counted from mark to mark, whoever holds the block. What its block holds is
  *                   marked after all are decided, and only then is it queued: its call may move
  *                   pointers about.
+ *   .inv.long       Long weak references are cleared last, after what finalizers of no order hold was
+ *                   marked.
  *   .inv.frozen     While a thread of the program's holds weak references (finalizer_weak_hold) it
  *                   may find blocks by addresses that no mark sees: nothing is due in a cycle in
  *                   whose last stop one does. Who comes later waits at the gate.
@@ -202,12 +204,14 @@ bool finalizer_remove_cleanup(uint64_t number)
     return removed;
 }
 
-struct registration *finalizer_weak_new(uintptr_t block)
+struct registration *finalizer_weak_new(uintptr_t block, bool is_long)
 {
     lock();
     uint32_t place = add(block, REGISTRATION_WEAK, NULL, NULL);
-    if (place != 0)
+    if (place != 0) {
         registration_at(place)->finalized = attached_finalizer(block) != 0;
+        registration_at(place)->is_long = is_long;
+    }
     unlock();
     return place == 0 ? NULL : registration_at(place);
 }
@@ -590,11 +594,12 @@ static void grow_older(struct registration *r)
     r->age = (uint8_t)size_min(r->age + 1u, AGE_MOST);
 }
 
-static void clear_weaks_of(uintptr_t block)
+static void clear_weaks_of(uintptr_t block, bool is_long)
 {
     for (uint32_t place = registration_first(block), next; place != 0; place = next) {
+        const struct registration *r = registration_at(place);
         next = registration_next(place);
-        if (registration_at(place)->kind == REGISTRATION_WEAK)
+        if (r->kind == REGISTRATION_WEAK && r->is_long == is_long)
             clear_weak(place);
     }
     relaxed_add(&finalizers.cleared, 1);
@@ -619,7 +624,7 @@ static void note_held(struct registration *r, struct decision *d)
 /* .inv.first */
 static void call_at_last(uint32_t place)
 {
-    clear_weaks_of(relaxed_load(&registration_at(place)->block));
+    clear_weaks_of(relaxed_load(&registration_at(place)->block), false);
     enqueue(place);
 }
 
@@ -660,16 +665,28 @@ static void decide_finalizer(uint32_t place, struct decision *d)
 }
 
 /* All those of one block come here alike, but for their age. */
-static void decide_weak(uint32_t place, struct decision *d)
+static void decide_weaks(uint32_t place, bool is_long, const struct finalizer_terms *terms)
 {
     struct registration *r = registration_at(place);
     uintptr_t block = relaxed_load(&r->block);
+    if (r->is_long != is_long)
+        return;
     if (!(r->flags & WAS_UNREACHED))
         r->age = 0;
-    else if (is_unreached(r) && may_end(r, d->terms) && !judge_is_newborn(block))
-        clear_weaks_of(block);
+    else if (is_unreached(r) && may_end(r, terms) && !judge_is_newborn(block))
+        clear_weaks_of(block, is_long);
     else
         grow_older(r);
+}
+
+static void decide_weak(uint32_t place, struct decision *d)
+{
+    decide_weaks(place, false, d->terms);
+}
+
+static void decide_long_weak(uint32_t place, struct decision *d)
+{
+    decide_weaks(place, true, d->terms);
 }
 
 /* If nobody is held by nobody, there must be a cycle. */
@@ -720,8 +737,11 @@ static void decide_ready(uint32_t place, struct decision *d)
         call_at_last(place);
 }
 
-void finalizer_decide_unordered(void)
+void finalizer_decide_last(const struct finalizer_terms *terms)
 {
+    struct decision d = {.terms = terms};
     if (finalizers.ready_unordered)
-        decide_all(REGISTRATION_FINALIZER, decide_ready, NULL);
+        decide_all(REGISTRATION_FINALIZER, decide_ready, &d);
+    if (registration_count(REGISTRATION_WEAK) != 0)
+        decide_all(REGISTRATION_WEAK, decide_long_weak, &d);
 }

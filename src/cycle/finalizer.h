@@ -13,7 +13,8 @@
  *     finalizer_keep(m, terms)            all is marked again: what only weak references know lives
  *                                         on, until its time has come. True: as above
  *     finalizer_decide(m, terms)          all is marked again: who is ready? True: as above
- *     finalizer_decide_unordered()        all is marked again: these are ready, too
+ *     finalizer_decide_last(terms)        all is marked again: finalizers of no order that are
+ *                                         ready, and long weak references
  *     finalizer_open()                    if it was closed
  *
  * Thread safety: the functions of a mark are the collector's, with registration_lock() held by it
@@ -46,13 +47,15 @@ uint64_t finalizer_add_cleanup(uintptr_t block, finalizer_call_fn *call,
                                void *data);
 /* False: it has run, or runs, or there is none. */
 bool finalizer_remove_cleanup(uint64_t number);
-struct registration *finalizer_weak_new(uintptr_t block);
+/* Long: not cleared when the block's finalizer is queued, nor if one of no order holds the block,
+ * but when it is found unreachable and none will see it again. */
+struct registration *finalizer_weak_new(uintptr_t block, bool is_long);
 /* The block, or NULL. False: that is no weak reference. */
 bool finalizer_weak_get(const void *weak, void **block);
 bool finalizer_weak_drop(void *weak);
 /* Between the two no weak reference is cleared, but by free(), and no finalizer queued. They nest.
- * The first waits while a cycle decides, and returns of how many blocks cycles have cleared the weak
- * references until now. */
+ * The first waits while a cycle decides, and returns how often cycles have cleared the weak
+ * references of a block until now. */
 uint64_t finalizer_weak_hold(void);
 void finalizer_weak_release(void);
 /* In fork's child: of the threads that held, only this one is there. */
@@ -75,7 +78,7 @@ bool finalizer_hold(struct marker *m, const struct finalizer_terms *terms);
 void finalizer_hold_all(struct marker *m);
 bool finalizer_keep(struct marker *m, const struct finalizer_terms *terms);
 bool finalizer_decide(struct marker *m, const struct finalizer_terms *terms);
-void finalizer_decide_unordered(void);
+void finalizer_decide_last(const struct finalizer_terms *terms);
 void finalizer_open(void);
 
 /* Told when the queue is no longer empty: any thread, a central lock held, or the world stopped. */

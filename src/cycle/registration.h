@@ -34,6 +34,7 @@ struct registration {
     uint8_t flags, age, held;  /* finalizer.c's */
     bool finalized;            /* a weak reference: its block has a finalizer. finalizer.c's */
     uint8_t order;             /* of a finalizer. finalizer.c's */
+    bool is_long;              /* a weak reference that outlives finalizers. finalizer.c's */
 };
 
 /* The WATCHES lock. */

@@ -47,7 +47,7 @@ static GC_NOINLINE void mark(hidden reached, bool may_call)
         EXPECT(team_drain(0));
     if (finalizer_decide(team_leader(), &terms))
         EXPECT(team_drain(0));
-    finalizer_decide_unordered();
+    finalizer_decide_last(&terms);
     lock_release(registration_lock());
     team_end();
 }
@@ -188,7 +188,7 @@ static void frozen(void)
     void *got;
     start();
     hidden a = hidden_new(SIZE), b = hidden_new(SIZE);
-    void *w = finalizer_weak_new((uintptr_t)reveal(a));
+    void *w = finalizer_weak_new((uintptr_t)reveal(a), false);
     uint64_t cleared = finalizer_weak_hold();
     EXPECT(set(b) && finalizer_weak_hold() == cleared);
     for (unsigned i = 0; i < 4; i++) {
@@ -208,6 +208,31 @@ static void frozen(void)
     finalizer_after_fork();
 }
 
+/* b: a finalizer. c: held by one of no order, that of d. */
+static void long_weak(void)
+{
+    void *got;
+    start();
+    hidden a = hidden_new(SIZE), b = hidden_new(SIZE), c = hidden_new(SIZE), d = hidden_new(SIZE);
+    hidden_link(d, 8, c, 0);
+    void *of_a = finalizer_weak_new((uintptr_t)reveal(a), true);
+    void *of_b = finalizer_weak_new((uintptr_t)reveal(b), true);
+    void *of_c = finalizer_weak_new((uintptr_t)reveal(c), true);
+    EXPECT(set(b) && set_as(d, FINALIZER_NO_ORDER));
+    mark(0, true);
+    EXPECT(finalizer_weak_get(of_a, &got) && got == reveal(a) && is_marked(a));
+    mark(0, true);
+    EXPECT(finalizer_weak_get(of_a, &got) && got == NULL && !is_marked(a));
+    EXPECT(finalizer_weak_get(of_b, &got) && got == reveal(b) && finalizer_due() == 2);
+    EXPECT(finalizer_weak_get(of_c, &got) && got == reveal(c) && is_marked(c));
+    EXPECT(take(b) && take(d));
+    mark(0, true);
+    mark(0, true);
+    EXPECT(finalizer_weak_get(of_b, &got) && got == NULL && !is_marked(b));
+    mark(0, true);
+    EXPECT(finalizer_weak_get(of_c, &got) && got == NULL && !is_marked(c));
+}
+
 static void weak(void)
 {
     void *got;
@@ -215,7 +240,7 @@ static void weak(void)
     hidden a = hidden_new(SIZE), b = hidden_new(SIZE);
     hidden_link(a, 8, b, 0);
     hidden_link(b, 8, a, 0);
-    void *w = finalizer_weak_new((uintptr_t)reveal(a));
+    void *w = finalizer_weak_new((uintptr_t)reveal(a), false);
     mark(0, true);
     EXPECT(is_marked(a) && is_marked(b)); /* .inv.held */
     EXPECT(finalizer_weak_get(w, &got) && got == reveal(a));
@@ -234,10 +259,10 @@ static void many_weak(void)
     start();
     hidden a = hidden_new(SIZE);
     for (unsigned i = 0; i < MANY / 2; i++)
-        w[i] = finalizer_weak_new((uintptr_t)reveal(a));
+        w[i] = finalizer_weak_new((uintptr_t)reveal(a), false);
     mark(0, true);
     for (unsigned i = MANY / 2; i < MANY; i++)
-        w[i] = finalizer_weak_new((uintptr_t)reveal(a));
+        w[i] = finalizer_weak_new((uintptr_t)reveal(a), false);
     mark(0, true);
     for (unsigned i = 0; i < MANY; i++)
         EXPECT(finalizer_weak_get(w[i], &got) && got == reveal(a));
@@ -255,9 +280,9 @@ static void weak_and_finalizer(void)
     start();
     hidden a = hidden_new(SIZE), b = hidden_new(SIZE);
     hidden_link(a, 8, b, 0);
-    void *of_a = finalizer_weak_new((uintptr_t)reveal(a));
+    void *of_a = finalizer_weak_new((uintptr_t)reveal(a), false);
     EXPECT(set(a));
-    void *of_b = finalizer_weak_new((uintptr_t)reveal(b));
+    void *of_b = finalizer_weak_new((uintptr_t)reveal(b), false);
     mark(0, true);
     EXPECT(finalizer_weak_get(of_a, &got) && got == reveal(a));
     mark(0, true);
@@ -320,8 +345,8 @@ static void gate(void)
     pthread_t thread;
     start();
     hidden a = hidden_new(SIZE), b = hidden_new(SIZE);
-    closed_weak = finalizer_weak_new((uintptr_t)reveal(a));
-    open_weak = finalizer_weak_new((uintptr_t)reveal(b));
+    closed_weak = finalizer_weak_new((uintptr_t)reveal(a), false);
+    open_weak = finalizer_weak_new((uintptr_t)reveal(b), false);
     relaxed_store(&hot.epoch, epoch_next(relaxed_load(&hot.epoch)));
     team_start(1, NULL);
     mark_word(team_leader(), (uintptr_t)reveal(b));
@@ -373,7 +398,7 @@ static void freed(void)
     start();
     hidden a = hidden_new(SIZE);
     uintptr_t address = (uintptr_t)reveal(a);
-    void *w = finalizer_weak_new(address);
+    void *w = finalizer_weak_new(address, false);
     uint64_t number = finalizer_add_cleanup(address, called, NULL);
     EXPECT(set(a) && !registration_none(address));
     EXPECT(slab_at(slab_index_of(address))->watched == 1); /* once for all three */
@@ -395,6 +420,7 @@ IN_CHILD(no_order_is_held)
 IN_CHILD(ignore_self)
 IN_CHILD(last)
 IN_CHILD(frozen)
+IN_CHILD(long_weak)
 IN_CHILD(weak)
 IN_CHILD(many_weak)
 IN_CHILD(weak_and_finalizer)
@@ -405,6 +431,7 @@ IN_CHILD(freed)
 
 UNIT_MAIN(TEST(test_held_then_called), TEST(test_cycles), TEST(test_no_order),
           TEST(test_no_order_is_held), TEST(test_ignore_self), TEST(test_last), TEST(test_frozen),
+          TEST(test_long_weak),
           TEST(test_weak), TEST(test_many_weak),
           TEST(test_weak_and_finalizer), TEST(test_place_again), TEST(test_gate),
           TEST(test_all_held), TEST(test_freed))

@@ -1,0 +1,2 @@
+/* gc_version.h -- the version of the interface. */
+#include "gc.h"
