@@ -16,6 +16,7 @@
  *
  * The table finds links by their addresses, which are kept as complements: it holds no block. */
 #include "bdwgc/bdwgc.h"
+#include "bdwgc/place.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -24,7 +25,7 @@
 struct link {
     struct link *same_target, *same_bucket;
     struct object *target;
-    gcmalloc_weak *container;          /* NULL: it lies in no block */
+    struct place *container;           /* NULL: it lies in no block */
     uintptr_t hidden;                  /* ~its address */
     bool is_long;
 };
@@ -213,14 +214,14 @@ static void unlink_one(struct link *link)
         at = &(*at)->same_target;
     *at = link->same_target;
     leave(link);
-    gcmalloc_weak_drop(link->container);
+    place_drop(link->container);
     free(link);
 }
 
 /* .inv.alive */
 static void clear(const struct link *link)
 {
-    void *container = link->container == NULL ? NULL : gcmalloc_weak_get(link->container);
+    void *container = link->container == NULL ? NULL : place_block(link->container);
     if (link->container == NULL || container != NULL)
         *(void *volatile *)~link->hidden = NULL;
     __asm__ volatile("" : : "r"(container) : "memory");
@@ -228,7 +229,7 @@ static void clear(const struct link *link)
 
 static bool is_stale(const struct link *link)
 {
-    return link->container != NULL && gcmalloc_weak_get(link->container) == NULL;
+    return link->container != NULL && place_block(link->container) == NULL;
 }
 
 /* Of a block that has gone there may be links in the table: those are at somebody else's place. */
@@ -252,10 +253,10 @@ static bool have_room(void)
 }
 
 /* False: no memory. */
-static bool find_container(void **where, gcmalloc_weak **container)
+static bool find_container(void **where, struct place **container)
 {
     void *around = gcmalloc_block_of(where, NULL);
-    *container = around == NULL ? NULL : gcmalloc_weak_new_long(around);
+    *container = around == NULL ? NULL : place_take(around);
     return around == NULL || *container != NULL;
 }
 
@@ -300,10 +301,10 @@ static int register_link(void **where, const void *block, bool is_long)
 {
     int result = GC_UNIMPLEMENTED, saved = errno;
     bdwgc_start();
-    bdwgc_lock();
+    GC_alloc_lock();
     if (where != NULL && block != NULL)
         result = register_locked(where, (void *)(uintptr_t)block, is_long);
-    bdwgc_unlock();
+    GC_alloc_unlock();
     errno = saved;
     return result;
 }
@@ -317,18 +318,18 @@ static struct link *link_of(void **where, bool is_long)
 static int unregister_link(void **where, bool is_long)
 {
     int saved = errno;
-    bdwgc_lock();
+    GC_alloc_lock();
     struct link *link = link_of(where, is_long);
     if (link != NULL)
         remove_link(link);
-    bdwgc_unlock();
+    GC_alloc_unlock();
     errno = saved;
     return link != NULL;
 }
 
 static int move_locked(void **where, void **to, bool is_long)
 {
-    gcmalloc_weak *container;
+    struct place *container;
     struct link *link = link_of(where, is_long);
     if (link == NULL)
         return GC_NOT_FOUND;
@@ -339,7 +340,7 @@ static int move_locked(void **where, void **to, bool is_long)
     if (!find_container(to, &container))
         return GC_NO_MEMORY;
     leave(link);
-    gcmalloc_weak_drop(link->container);
+    place_drop(link->container);
     link->container = container;
     enter(link, to);
     return GC_SUCCESS;
@@ -348,19 +349,22 @@ static int move_locked(void **where, void **to, bool is_long)
 static int move_link(void **where, void **to, bool is_long)
 {
     int saved = errno;
-    bdwgc_lock();
+    GC_alloc_lock();
     int result = to == NULL ? GC_UNIMPLEMENTED : move_locked(where, to, is_long);
-    bdwgc_unlock();
+    GC_alloc_unlock();
     errno = saved;
     return result;
 }
 
-/* All whose blocks cycles have found unreachable; those in force still wait for `due`. */
+/* All whose blocks cycles have found unreachable. What is cleared is no link any more: the program
+ * puts another address there. */
 static void clear_found(void)
 {
     EACH_LINK(link, next)
-        if (!link->is_long && block_of(link->target) == NULL)
+        if (!link->is_long && block_of(link->target) == NULL) {
             clear(link);
+            unlink_one(link);
+        }
 }
 
 static void clear_all(struct object *object, bool long_too)
