@@ -603,6 +603,28 @@ def finalizer_tests(long):
                dies_of(signal.SIGSEGV, 'crashing'), True)
 
 
+BDWGC = 'memory uncollectable atomic order rings last replaced demand links going long threads roots forked bad figures'.split()
+BDWGC_OWN = ['memory', 'uncollectable', 'bad', 'figures']    # the same whether anything is collected or not
+
+
+def bdwgc_tests(long):
+    """gc.h: programs for Boehm's collector."""
+    settings = [('inline', 'stress=200'), ('mprotect', 'stress=2000,barrier=mprotect')]
+    if long:
+        settings += [('uffd', 'stress=1000,barrier=uffd'), ('full', 'stress=1000,barrier=full'), ('asked', 'report=off'),
+                     ('thrice', 'confirm=3,stress=100')]
+    for kind in BDWGC:
+        for name, options in settings:
+            yield test(f'bdwgc_{kind}_{name}', f'bdwgc {kind}', f'{EAGER},{options}', both(ends_well('done'), silent), True)
+        own = '' if kind in BDWGC_OWN else ' never'
+        for name, options in [('off', 'mode=off')] + ([('report', f'mode=report,{EAGER},stress=1000')] if long else []):
+            yield test(f'bdwgc_{kind}_{name}', f'bdwgc {kind}{own}', options, both(ends_well('done'), silent), True)
+        yield test(f'bdwgc_{kind}_absent', f'bdwgc {kind}{own} absent', '', both(ends_well('done'), silent))
+    yield test('bdwgc_static', 'bdwgc_static links', f'{EAGER},stress=500', both(ends_well('done'), silent), True)
+    yield test('bdwgc_cxx', 'bdwgc_cxx', f'{EAGER},stress=500', both(ends_well('done'), silent), True)
+    yield test('bdwgc_cxx_off', 'bdwgc_cxx never', 'mode=off', both(ends_well('done'), silent), True)
+
+
 def sandbox_tests():
     for how in ['prctl', 'syscall']:
         for name, options in [('defaults', 'min_heap=0'), ('stress', f'{EAGER},stress=500'),
@@ -866,6 +888,7 @@ def all_tests(long):
     yield from sandbox_tests()
     yield from guard_tests(long)
     yield from finalizer_tests(long)
+    yield from bdwgc_tests(long)
     yield from hidden_tests()
     yield from kernel_held_tests(long)
     yield from refusing_tests(long)

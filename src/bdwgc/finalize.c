@@ -390,7 +390,10 @@ void bdwgc_object_ended(struct object *object)
 
 BDWGC_EXPORT int GC_register_disappearing_link(void **link)
 {
-    return register_link(link, gcmalloc_block_of(link, NULL), false);
+    void *block = gcmalloc_block_of(link, NULL);
+    if (block == NULL && !gcmalloc_active())
+        block = link; /* nobody knows, and nothing will be cleared */
+    return register_link(link, block, false);
 }
 
 BDWGC_EXPORT int GC_general_register_disappearing_link(void **link, const void *block)
