@@ -620,6 +620,9 @@ def bdwgc_tests(long):
         for name, options in [('off', 'mode=off')] + ([('report', f'mode=report,{EAGER},stress=1000')] if long else []):
             yield test(f'bdwgc_{kind}_{name}', f'bdwgc {kind}{own}', options, both(ends_well('done'), silent), True)
         yield test(f'bdwgc_{kind}_absent', f'bdwgc {kind}{own} absent', '', both(ends_well('done'), silent))
+    for name, options, text in [('collect', 'confirm=1,probation=0', 'most are gone'), ('off', 'mode=off', 'none is gone')]:
+        yield test(f'bdwgc_example_{name}', '../../examples/example_boehm', options,
+                   both(ends_well('1638200 nodes in 200 trees'), ends_well(text), silent), True)
     yield test('bdwgc_static', 'bdwgc_static links', f'{EAGER},stress=500', both(ends_well('done'), silent), True)
     yield test('bdwgc_cxx', 'bdwgc_cxx', f'{EAGER},stress=500', both(ends_well('done'), silent), True)
     yield test('bdwgc_cxx_off', 'bdwgc_cxx never', 'mode=off', both(ends_well('done'), silent), True)

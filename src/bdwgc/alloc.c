@@ -1,7 +1,7 @@
 /* alloc.c -- gc.h: memory.
  *
- *   .inv.zero     A block that may hold pointers is zeroed up to its usable size, by GC_malloc and by
- *                 GC_realloc: programs use all of GC_size(). */
+ *   .inv.zero     A block that may hold pointers is zeroed up to its usable size, by GC_malloc and
+ *                 by GC_realloc: programs use all of GC_size(). */
 #include "bdwgc/bdwgc.h"
 #include "bdwgc/gc_inline.h"
 #include "bdwgc/gc_mark.h"

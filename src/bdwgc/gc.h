@@ -7,22 +7,24 @@
  * Everything that malloc returns is collected, not only what comes from here, and everything that
  * the program can write is searched; pointers into the middle count. What differs:
  *
- *   - Nothing is reclaimed, no finalizer called and no link cleared in probation, nor before a block
- *     was unreachable in `confirm` cycles: GC_gcollect runs as many. GCMALLOC=probation=0,confirm=1
- *     is as prompt as Boehm's collector.
- *   - Finalizers are called as there: by the thread that allocates, collects, or invokes them.
- *   - A link (disappearing link) is cleared by such a thread, before the block is reclaimed, under
- *     the allocator lock: who reads it under that lock sees it cleared in time. A block that only
- *     finalizable blocks hold keeps its links till those have gone; so a link does not break a ring
- *     of finalizers (GC_register_finalizer_no_order does). Realloc takes links and finalizers off.
+ *   - Nothing is reclaimed, no finalizer called and no link cleared in probation, nor before a
+ *     block was unreachable in `confirm` cycles: GC_gcollect runs as many. With
+ *     GCMALLOC=probation=0,confirm=1 it is as prompt as Boehm's collector.
+ *   - Finalizers are called as there: by the thread that allocates, collects, or invokes them; by
+ *     GC_free, plain malloc, or a thread of the library's never.
+ *   - A link (disappearing link) is cleared by such a thread, or by who takes the allocator lock,
+ *     before the block is reclaimed: who reads links under that lock sees them cleared in time.
+ *     A block that only blocks with finalizers hold keeps its links till those have gone; so a link
+ *     does not break a ring of finalizers (GC_register_finalizer_no_order does). GC_realloc takes
+ *     links and finalizers off a block that moves.
  *   - Mark procedures and descriptors are not asked: what has any pointers is searched whole.
  *   - GC_base and GC_is_heap_ptr know all of malloc's blocks. Bad arguments abort nothing.
- *   - No leak report is written at the end, unless GC_set_find_leak(1), or GC_FIND_LEAK in the
- *     environment, or GCMALLOC, asks for one.
+ *   - No leak report is written at the end, unless GC_set_find_leak(1) before the start, or
+ *     GC_FIND_LEAK in the environment, or GCMALLOC, asks for one.
  *
- * Without meaning, and harmless: what has to do with incremental collection, marker threads, signals,
- * stack bottoms, displacements, data segments of libraries, retries and time limits. Setters of these
- * keep their value for the getter. Not there: toggle references, gcj, disclaim, backtraces. */
+ * Without meaning, and harmless: what has to do with incremental collection, marker threads,
+ * signals, stack bottoms, displacements, data segments of libraries, retries and time limits. Their
+ * setters keep the value for the getter. Not there: toggle references, gcj, disclaim, backtraces. */
 #ifndef GC_H
 #define GC_H
 

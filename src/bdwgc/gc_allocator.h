@@ -1,5 +1,5 @@
-/* gc_allocator.h -- containers of C++ whose memory is collectible, or is never collected but searched
- * (traceable). C++11. Memory of types that hold no pointers is searched all the same. */
+/* gc_allocator.h -- containers of C++ whose memory is collectible, or is searched and never
+ * collected (traceable). C++11. Memory of types that hold no pointers is searched, too. */
 #ifndef GC_ALLOCATOR_H
 #define GC_ALLOCATOR_H
 

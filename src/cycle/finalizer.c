@@ -33,8 +33,8 @@
  *                   counted from mark to mark, whoever holds the block. What its block holds is
  *                   marked after all are decided, and only then is it queued: its call may move
  *                   pointers about.
- *   .inv.long       Long weak references are cleared last, after what finalizers of no order hold was
- *                   marked.
+ *   .inv.long       Long weak references are cleared last: after what finalizers of no order hold
+ *                   was marked.
  *   .inv.frozen     While a thread of the program's holds weak references (finalizer_weak_hold) it
  *                   may find blocks by addresses that no mark sees: nothing is due in a cycle in
  *                   whose last stop one does. Who comes later waits at the gate.
