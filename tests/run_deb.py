@@ -39,6 +39,32 @@ def preloaded(scratch):
     return None if status == 0 and 'leaks reclaimed' in said else f'with it: {said}'
 
 
+def boehm(scratch):
+    """A program for Boehm's collector: by pkg-config alone it is collected, and by -lgc with LD_PRELOAD."""
+    example = os.path.join(ROOT, 'examples', 'boehm.c')
+    status, flags = run('pkg-config', '--cflags', '--libs', 'gcmalloc-bdwgc')
+    if status != 0:
+        return flags
+    compile_line = ['gcc', '-Wall', '-Werror', '-o', os.path.join(scratch, 'boehm')]
+    status, said = run(*compile_line, example, *flags.split())
+    if status != 0:
+        return said
+    status, said = run(os.path.join(scratch, 'boehm'), GCMALLOC='probation=0,confirm=1')
+    if status != 0 or 'most are gone' not in said:
+        return f'linked: {said}'
+    with open(os.path.join(scratch, 'other.cc'), 'w', encoding='ascii') as source:
+        source.write('#include <gc/gc.h>\n#include <gc/gc_cpp.h>\n#include <gc_typed.h>\n#include <cstdio>\n'
+                     'struct a : public gc { int n[100]; };\nint main() { GC_INIT(); for (int i = 0; i < 300000; i++) new a;\n'
+                     'GC_gcollect(); GC_gcollect(); std::puts(GC_get_memory_use() < 30 << 20 && GC_get_gc_no() > 0 ? "collected" : "not"); }\n')
+    directory = run('pkg-config', '--variable=libdir', 'gcmalloc-bdwgc')[1].strip() + '/gcmalloc'
+    status, said = run('g++', '-o', os.path.join(scratch, 'other'), os.path.join(scratch, 'other.cc'),
+                       *run('pkg-config', '--cflags', 'gcmalloc-bdwgc')[1].split(), f'-L{directory}', '-lgc')
+    if status != 0:
+        return said
+    status, said = run(os.path.join(scratch, 'other'), LD_LIBRARY_PATH=directory, LD_PRELOAD='libgcmalloc.so', GCMALLOC=EAGER)
+    return None if status == 0 and said == 'collected\n' else f'preloaded: {said}'
+
+
 def command(scratch):
     status, said = run('gcmalloc', 'run', '/bin/true')
     if status != 0:
@@ -71,6 +97,7 @@ def main():
             listed = [path for path in run('dpkg', '-L', 'libgcmalloc')[1].split() if os.path.isfile(path)]
             judge('preloaded', preloaded(scratch))
             judge('command', command(scratch))
+            judge('boehm', boehm(scratch))
         status, said = run('dpkg', '-r', 'libgcmalloc')
         left = [path for path in listed if os.path.exists(path)]
         judge('remove', said if status != 0 else f'left behind: {left}' if left or not listed else None)

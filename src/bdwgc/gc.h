@@ -23,8 +23,9 @@
  *     GC_FIND_LEAK in the environment, or GCMALLOC, asks for one.
  *
  * Without meaning, and harmless: what has to do with incremental collection, marker threads,
- * signals, stack bottoms, displacements, data segments of libraries, retries and time limits. Their
- * setters keep the value for the getter. Not there: toggle references, gcj, disclaim, backtraces. */
+ * signals, stack bottoms, displacements, data segments of libraries, retries and time limits.
+ * Setters of those keep the value for the getter. Not there: toggle references, gcj, disclaim,
+ * backtraces. */
 #ifndef GC_H
 #define GC_H
 
