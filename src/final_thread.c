@@ -196,7 +196,7 @@ void final_thread_wake(void)
 
 bool final_thread_by_hand(bool on)
 {
-    bool old = __atomic_exchange_n(&final.by_hand, on, __ATOMIC_RELAXED);
+    bool old = atomic_exchange_explicit(&final.by_hand, on, memory_order_relaxed);
     if (old && !on && finalizer_is_due())
         final_thread_wake();
     return old;

@@ -10,16 +10,17 @@
 #include "bdwgc/gc.h"
 #include "gcmalloc.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #define BDWGC_EXPORT __attribute__((visibility("default")))
 
 /* The first call of any function that may have something collected. Later ones cost a test. */
 void bdwgc_start_once(void);
-extern _Atomic bool bdwgc_started;
+extern atomic_bool bdwgc_started;
 static inline void bdwgc_start(void)
 {
-    if (!__atomic_load_n((bool *)&bdwgc_started, __ATOMIC_ACQUIRE))
+    if (!atomic_load_explicit(&bdwgc_started, memory_order_acquire))
         bdwgc_start_once();
 }
 

@@ -12,7 +12,7 @@
 enum { PERCENT_OF_DIVISOR = 300, /* Boehm's default is 3, and ours 100 */
        CONFIRM_MOST = 16 };
 
-_Atomic bool bdwgc_started;
+atomic_bool bdwgc_started;
 static pthread_once_t start_once = PTHREAD_ONCE_INIT;
 static GC_start_callback_proc start_callback;
 static GC_stop_func stop_default;
