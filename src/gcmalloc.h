@@ -252,12 +252,12 @@ GCMALLOC_FUNCTION(int, gcmalloc_remove_cleanup, (uint64_t cleanup), (cleanup), (
 typedef struct gcmalloc_weak gcmalloc_weak;
 GCMALLOC_FUNCTION(gcmalloc_weak *, gcmalloc_weak_new, (void *block), (block),
                   return ((void)(block == NULL ? errno = EINVAL : 0), (gcmalloc_weak *)block))
+GCMALLOC_FUNCTION(void *, gcmalloc_weak_get, (gcmalloc_weak *weak), (weak), return (void *)weak)
+GCMALLOC_ACTION(gcmalloc_weak_drop, (gcmalloc_weak *weak), (weak), (void)weak)
 /* One that outlives the block's finalizer (C#'s with trackResurrection): get() returns the block
  * until it is found unreachable, and no finalizer will see it any more. */
 GCMALLOC_FUNCTION(gcmalloc_weak *, gcmalloc_weak_new_long, (void *block), (block),
                   return ((void)(block == NULL ? errno = EINVAL : 0), (gcmalloc_weak *)block))
-GCMALLOC_FUNCTION(void *, gcmalloc_weak_get, (gcmalloc_weak *weak), (weak), return (void *)weak)
-GCMALLOC_ACTION(gcmalloc_weak_drop, (gcmalloc_weak *weak), (weak), (void)weak)
 /* Between the two no weak reference is cleared by a cycle, and no finalizer becomes due: for a
  * program that keeps addresses where no pointer is looked for, and a weak reference for each. They
  * nest, per thread; a release too many does nothing. hold may wait as get() does, and returns how

@@ -49,6 +49,20 @@ def manual_pages(stage):
     expect(len(options) > 20, f'{options}')
 
 
+def manual_interface(stage):
+    """Every function and type of gcmalloc.h is in its page, functions with a text."""
+    text = printed(generated(stage, 'gcmalloc.3'))
+    functions = rows('src/gcmalloc.h', r'^GCMALLOC_(?:FUNCTION\([^,]+, |FUNCTION\([^,]+,\n +|ACTION\()(\w+),')
+    expect(len(functions) > 35, f'{functions}')
+    for name in functions:
+        expect(re.search(rf'^ +\S.*\b{name}\(.*\);$', text, re.M), f'{name} is not in the page')
+    for name in rows('src/gcmalloc.h', r'^(?:enum|struct) (gcmalloc_\w+) \{'):
+        expect(f' {name} {{' in text, f'{name} is not in the page')
+    for word in ['ENOENT', 'EDEADLK', 'Sizes are in bytes', 'nanoseconds', 'Without the library']:
+        expect(word in text, f'{word} is not in the page')
+    expect('#define' not in text and '__plain' not in text and 'GCMALLOC_ABSENT' not in text, 'code is in the page')
+
+
 def manual_flags(stage):
     """The flags in the table of commands are those that the commands know."""
     for name, arguments in commands():
@@ -82,4 +96,4 @@ def help_text(stage):
     expect(stage.call('no-such').status == 2 and stage.call().status == 2, 'no command')
 
 
-CASES = [manual_pages, manual_flags, completion, help_text]
+CASES = [manual_pages, manual_interface, manual_flags, completion, help_text]
