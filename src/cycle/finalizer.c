@@ -343,8 +343,10 @@ static void take_first(struct finalizer_call *out)
     if (finalizers.first == 0)
         finalizers.last = 0;
     relaxed_add(&finalizers.length, -1u);
-    if (out->block != NULL)
+    if (out->block != NULL) {
         registration_detach(place);
+        tell_weaks((uintptr_t)out->block, attached_finalizer((uintptr_t)out->block) != 0);
+    }
     r->state = REGISTRATION_OFF;
     registration_drop(place);
 }

@@ -2,7 +2,8 @@
  *
  * It runs as the mark of the epoch after the current one, over a copy: the slot bytes are saved,
  * all roots are read whole, and every live block that the second mark reached must carry the epoch
- * of the first in the saved bytes. Then they are put back.
+ * of the first in the saved bytes. Then they are put back, and the team is that of the first mark
+ * again: what hangs from finalizers has yet to be marked.
  *
  *   .inv.garbage   A block that was born during the mark holds what the memory held before, until
  *                  the program writes it, and that keeps nothing alive: the first mark reads
@@ -162,7 +163,6 @@ static void mark_all(const struct roots_request *request)
 {
     struct roots_request all = *request;
     struct roots_stats stats;
-    struct team_totals totals = team_totals();
     all.pass = ROOTS_ALL;
     mark_remember(NULL, 0);
     team_start(1, oracle.pagemap);
@@ -170,7 +170,6 @@ static void mark_all(const struct roots_request *request)
     if (reason != NULL)
         print_fatal("oracle: %s", reason);
     drain();
-    team_set_totals(totals);
 }
 
 static void check_span(struct slab *head)
@@ -193,9 +192,12 @@ static void check_all(const struct roots_request *request, size_t bytes)
 {
     look_at_barrier(request->barrier);
     memcpy(oracle.saved, (const void *)(uintptr_t)hot.slots, bytes);
+    struct team_totals totals = team_totals();
     relaxed_store(&hot.epoch, epoch_next(oracle.epoch));
     mark_all(request);
     relaxed_store(&hot.epoch, oracle.epoch);
+    team_start(1, oracle.pagemap);
+    team_set_totals(totals);
     for (uint32_t i = 0; i < slabs_now(); i++)
         if (slab_kind(slab_at(i)) >= SLAB_CLASSED && slab_at(i)->head == i)
             check_span(slab_at(i));

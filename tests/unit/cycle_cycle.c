@@ -7,6 +7,7 @@
 #include "cycle/cycle.h"
 
 #include "child.h"
+#include "cycle/finalizer.h"
 #include "gc/own_stack.h"
 #include "heap/sweep.h"
 #include "live_and_leaked.h"
@@ -465,6 +466,79 @@ static void given_up(void)
     EXPECT(judged_count == 4 * LEAKS);
 }
 
+/* While finalizers are settled, after the last stop: one is queued already, and what another one's
+ * block holds is about to be marked. What was decided holds; nothing else is, and who waits for a
+ * weak reference is let through. */
+static void called(void)
+{
+}
+
+static void abort_the_cycle(void)
+{
+    cycle_abort(true);
+}
+
+static GC_NOINLINE hidden finalized(hidden holds, enum finalizer_order order)
+{
+    hidden h = hidden_new(96);
+    hidden_link(h, 8, holds, 0);
+    EXPECT(finalizer_set((uintptr_t)reveal(h), called, NULL, order));
+    return h;
+}
+
+static GC_NOINLINE void *weak_to(hidden h, bool is_long)
+{
+    return finalizer_weak_new((uintptr_t)reveal(h), is_long);
+}
+
+static GC_NOINLINE bool reads(void *weak, hidden h)
+{
+    void *got;
+    return finalizer_weak_get(weak, &got) && got == (h == 0 ? NULL : reveal(h));
+}
+
+static GC_NOINLINE bool take_one(hidden h)
+{
+    struct finalizer_call next;
+    return finalizer_take(&next) && next.block == reveal(h);
+}
+
+/* More than is marked between two looks whether to go on. */
+static GC_NOINLINE hidden long_chain(void)
+{
+    hidden h = hidden_new(96);
+    for (unsigned i = 0; i < 20000; i++) {
+        hidden before = hidden_new(96);
+        hidden_link(before, 8, h, 0);
+        h = before;
+    }
+    return h;
+}
+
+static void settling_given_up(void)
+{
+    start(1);
+    make_live();
+    hidden held = long_chain(), weakly = hidden_new(96), alone = hidden_new(96);
+    hidden last = finalized(held, FINALIZER_NO_ORDER), first = finalized(alone, FINALIZER_ORDERED);
+    void *of_last = weak_to(last, false), *of_held = weak_to(held, true),
+         *long_weak = weak_to(weakly, true);
+    make_leaks();
+    finalizer_on_ready(abort_the_cycle);
+    expect_given_up(&fake);
+    EXPECT(reason != NULL && strcmp(reason, "given up") == 0);
+    EXPECT(finalizer_due() == 1 && take_one(first));
+    EXPECT(reads(of_last, last) && reads(of_held, held) && reads(long_weak, weakly));
+    expect_given_up(&fake); /* at once */
+    EXPECT(finalizer_due() == 0);
+    finalizer_on_ready(NULL);
+    cycle_abort(false);
+    EXPECT(COLLECT(&fake) && leaks_left() == 0 && finalizer_due() == 1 && take_one(last));
+    EXPECT(reads(of_last, 0) && reads(of_held, held) && reads(long_weak, 0));
+    EXPECT(COLLECT(&fake) && reads(of_held, 0));
+    expect_live();
+}
+
 /* One mark after another fails, until the epoch is that of the last verdict: nothing is judged by
  * it. Spans that were made since then have not been swept for it. */
 static void epochs_come_round(void)
@@ -814,6 +888,7 @@ IN_CHILD(calms_down)
 IN_CHILD(never_calm)
 IN_CHILD(barrier_that_stops)
 IN_CHILD(given_up)
+IN_CHILD(settling_given_up)
 IN_CHILD(epochs_come_round)
 IN_CHILD(program_goes_on)
 IN_CHILD(forked)
@@ -824,5 +899,6 @@ IN_CHILD(wrap_fake)
 UNIT_MAIN(TEST(test_phases), TEST(test_illegal), TEST(test_swept_at_once),
           TEST(test_never_in_time), TEST(test_calms_down), TEST(test_never_calm),
           TEST(test_barrier_that_stops), TEST(test_given_up),
+          TEST(test_settling_given_up),
           TEST(test_epochs_come_round), TEST(test_program_goes_on), TEST(test_forked),
           TEST(test_wrap_uffd), TEST(test_wrap_uffd_plain), TEST(test_wrap_fake))
