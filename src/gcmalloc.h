@@ -297,7 +297,8 @@ GCMALLOC_FUNCTION(int, gcmalloc_ignore, (void *block), (block), (void)block; ret
 GCMALLOC_FUNCTION(void *, gcmalloc_alloc_leaf, (size_t size), (size), return malloc(size))
 /* The block that holds the address: its start, and its size (malloc_usable_size) into *size unless
  * that is NULL. NULL: there is none that is in use; also for libc's own blocks, and without the
- * library. */
+ * library. To ask is to use: the block counts as reachable now, and one that a cycle had found
+ * unreachable as a contradiction. */
 GCMALLOC_FUNCTION(void *, gcmalloc_block_of, (const void *address, size_t *size), (address, size),
                   (void)address; (void)size; return NULL)
 /* A path from a root to the block, root first, one line of text each, into buffer[room]: "static
