@@ -179,10 +179,10 @@ static void print_place(struct printer *out, const struct roots_place *p)
 static void print_step(struct printer *out, const struct why_step *step,
                        struct symbol_reader *reader)
 {
-    const uintptr_t *pcs;
+    uintptr_t pcs[STACK_DEPTH_MAX];
     struct symbol s;
     printer_printf(out, "block of %zu bytes at 0x%lx", step->size, step->start);
-    if (stack_table_get(step->stack, &pcs) != 0) {
+    if (stack_table_get(step->stack, pcs) != 0) {
         symbol_find(reader, pcs[0] - 1, &s);
         printer_printf(out, " allocated from ");
         if (s.function[0] != 0)

@@ -27,6 +27,9 @@
 #define NO_ESTIMATE UINT64_MAX
 /* As a double, of which a larger one would be .inv.bounded's end. */
 #define ESTIMATE_MOST 9.2e18
+/* Of a stack that shares frames: else a file could say much with few lines (.inv.bounded). The
+ * library's have 64 at most. */
+enum { DEPTH_MOST = 1024 };
 #define FIRST_WORD "gcmalloc-profile"
 
 struct bytes {
@@ -195,15 +198,34 @@ static void read_thread(struct profile *p, struct line *line)
     thread->name = take_text(line);
 }
 
-static void read_stack(struct profile *p, struct line *line)
+static struct profile_stack *add_stack(struct profile *p, struct line *line)
 {
     struct profile_stack *stack = LIST_ADD(&p->stacks);
-    stack->id = take_number(line);
+    *stack = (struct profile_stack){.id = take_number(line), .first = p->pcs.count};
     stack->time = take_number(line);
-    stack->first = p->pcs.count;
+    return stack;
+}
+
+static void take_frames(struct profile *p, struct profile_stack *stack, struct line *line)
+{
     while (line->rest != NULL && line->wrong == NULL)
         *LIST_ADD(&p->pcs) = take_address(line);
     stack->depth = p->pcs.count - stack->first;
+}
+
+static void read_stack(struct profile *p, struct line *line)
+{
+    take_frames(p, add_stack(p, line), line);
+}
+
+static void read_branch(struct profile *p, struct line *line)
+{
+    struct profile_stack *stack = add_stack(p, line);
+    stack->parent = take_number(line);
+    stack->kept = take_number(line);
+    take_frames(p, stack, line);
+    if (stack->kept == 0 || stack->parent >= stack->id)
+        complain(line, "a stack goes on from none before it");
 }
 
 static void read_site(struct profile *p, struct line *line)
@@ -318,6 +340,7 @@ static const struct record {
     {"module", read_module},
     {"thread", read_thread},
     {"stack", read_stack},
+    {"branch", read_branch},
     {"site", read_site},
     {"reach", read_reach},
     {"leak", read_leak},
@@ -386,8 +409,8 @@ static enum status check_first(const char *path, struct bytes *bytes)
     unsigned long version = strtoul(digits, &end, 10);
     if (end == digits || (*end != '\n' && *end != 0))
         return fault(STATUS_FOREIGN, "%s: this is no profile of gcmalloc", path);
-    if (*end == '\n' && version != 1)
-        return fault(STATUS_FOREIGN, "%s: version %.10s is not known, only 1", path,
+    if (*end == '\n' && version != 1 && version != 2)
+        return fault(STATUS_FOREIGN, "%s: version %.10s is not known, only 1 and 2", path,
                      (*end = 0, digits));
     return STATUS_OK;
 }
@@ -475,6 +498,58 @@ static int by_id(const void *one, const void *other)
     return a < b ? -1 : a > b;
 }
 
+/* ---- stacks ---------------------------------------------------------------------------------- */
+
+static void add_frames(struct profile *p, const uint64_t *pcs, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        *LIST_ADD(&p->pcs) = pcs[i];
+}
+
+/* Writes the frames of a stack whole: `own` are those that the file has of it. False: it goes on
+ * from one that is not there, or is no stack of a program. Its parent is whole. */
+static bool join(struct profile *p, struct profile_stack *stack, const uint64_t *own)
+{
+    const struct profile_stack *parent = stack->kept != 0 ? profile_stack(p, stack->parent) : NULL;
+    if (stack->kept != 0 && (parent == NULL || parent->depth < stack->kept ||
+                             stack->depth + stack->kept > DEPTH_MOST))
+        return false;
+    size_t first = p->pcs.count;
+    add_frames(p, own + stack->first, stack->depth);
+    for (size_t i = 0; i < stack->kept; i++) {
+        uint64_t pc = p->pcs.items[parent->first + parent->depth - stack->kept + i];
+        *LIST_ADD(&p->pcs) = pc; /* which may move them all */
+    }
+    stack->first = first;
+    stack->depth = p->pcs.count - first;
+    return true;
+}
+
+/* By number: parents come first. */
+static enum status join_branches(struct profile *p)
+{
+    uint64_t *own = p->pcs.items;
+    enum status status = STATUS_OK;
+    memset(&p->pcs, 0, sizeof(p->pcs));
+    for (size_t i = 0; i < p->stacks.count && status == STATUS_OK; i++)
+        if (!join(p, &p->stacks.items[i], own))
+            status = fault(STATUS_FOREIGN, "%s: stack %" PRIu64 " goes on from %" PRIu64
+                           ", which has not %" PRIu64 " frames", p->path, p->stacks.items[i].id,
+                           p->stacks.items[i].parent, p->stacks.items[i].kept);
+    free(own);
+    return status;
+}
+
+static enum status finish_stacks(struct profile *p)
+{
+    if (p->stacks.count == 0)
+        return STATUS_OK;
+    qsort(p->stacks.items, p->stacks.count, sizeof(p->stacks.items[0]), by_id);
+    return join_branches(p);
+}
+
+/* ---- estimates ------------------------------------------------------------------------------- */
+
 /* Where the profile has none. It has the number and the bytes of a stack's blocks, not the sizes of
  * their classes: their mean is taken, as pprof does for Go. */
 static void estimate(const struct profile *p, uint64_t stack, uint64_t blocks, uint64_t bytes,
@@ -506,10 +581,7 @@ static enum status finish(struct profile *profile)
     estimate_missing(profile);
     if (!sums_bounded(profile))
         return fault(STATUS_FOREIGN, "%s: the numbers are absurdly large", profile->path);
-    if (profile->stacks.count != 0)
-        qsort(profile->stacks.items, profile->stacks.count, sizeof(profile->stacks.items[0]),
-              by_id);
-    return STATUS_OK;
+    return finish_stacks(profile);
 }
 
 enum status profile_read(const char *path, struct profile *profile)

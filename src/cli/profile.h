@@ -39,7 +39,8 @@ struct profile_thread {
 
 struct profile_stack {
     uint64_t id, time;
-    size_t first, depth; /* in `pcs` */
+    size_t first, depth;   /* in `pcs` */
+    uint64_t parent, kept; /* of its outermost frames so many are that stack's too; 0: none */
 };
 
 struct profile_site {

@@ -196,13 +196,13 @@ static void print_contradictions(struct printer *p, const struct leak_summary *s
         printer_printf(p, "libgcmalloc: %lu of them were writes to a page of such blocks, seen by "
                           "the barrier; the first block of the page is counted.\n", s->written);
     for (uint32_t i = 0; probation_site(i, &stack, &count); i++) {
-        const uintptr_t *pcs;
+        uintptr_t pcs[STACK_DEPTH_MAX];
         if (s->max_groups != 0 && i == s->max_groups)
             break;
         if (count == 0)
             continue;
         printer_printf(p, "%lu of them with blocks allocated from:\n", count);
-        unsigned depth = stack_table_get(stack, &pcs);
+        unsigned depth = stack_table_get(stack, pcs);
         leak_report_print_stack(p, pcs, depth, s->naming);
     }
 }

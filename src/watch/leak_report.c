@@ -150,8 +150,8 @@ static void print_group(struct printer *out, const struct leak_group *g,
 {
     static const char *const kind[2][2] = {{"Direct", "Indirect"},
                                            {"Reclaimed direct", "Reclaimed indirect"}};
-    const uintptr_t *pcs;
-    unsigned depth = stack_table_get(g->stack, &pcs);
+    uintptr_t pcs[STACK_DEPTH_MAX];
+    unsigned depth = stack_table_get(g->stack, pcs);
     printer_printf(out, "%s leak of %lu byte(s) in %lu object(s) allocated from:\n",
                    kind[g->reclaimed][g->indirect], g->bytes, g->blocks);
     for (unsigned i = 0; i < depth; i++)

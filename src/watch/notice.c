@@ -130,8 +130,8 @@ void notice_give(uintptr_t pc, notice_fn *say, const void *data)
 
 void notice_print_stack(struct printer *out, const char *heading, uint32_t stack)
 {
-    const uintptr_t *pcs;
-    unsigned depth = stack_table_get(stack, &pcs);
+    uintptr_t pcs[STACK_DEPTH_MAX];
+    unsigned depth = stack_table_get(stack, pcs);
     printer_printf(out, "%s\n", heading);
     leak_report_print_stack(out, pcs, depth, NULL);
 }

@@ -112,7 +112,7 @@ static void write_arguments(struct writer *w)
 static void write_process(struct writer *w, enum profile_reason reason)
 {
     static const char *const reasons[] = {"exit", "request", "signal", "periodic"};
-    line(w, "gcmalloc-profile 1");
+    line(w, "gcmalloc-profile 2");
     line(w, "process %ld %ld %ld", syscall0(__NR_getpid), syscall0(__NR_getppid),
          syscall0(__NR_getuid));
     write_program(w);
@@ -174,11 +174,14 @@ static void write_threads(struct writer *w)
 static void write_stack(uint32_t stack, void *data)
 {
     struct writer *w = data;
-    const uintptr_t *pcs;
-    unsigned depth = stack_table_get(stack, &pcs);
-    add(w, "stack %u %lu", stack, stack_table_time(stack));
-    for (unsigned i = 0; i < depth; i++)
-        add(w, " %lx", pcs[i]);
+    struct stack_own own;
+    stack_table_own(stack, &own);
+    add(w, own.kept != 0 ? "branch" : "stack");
+    add(w, " %u %lu", stack, stack_table_time(stack));
+    if (own.kept != 0)
+        add(w, " %u %u", own.parent, own.kept);
+    for (unsigned i = 0; i < own.count; i++)
+        add(w, " %lx", own.pcs[i]);
     end_line(w);
 }
 

@@ -4,9 +4,10 @@
  * space, numbers are decimal, addresses and build ids hexadecimal without 0x. Text that may contain
  * anything (names, paths, arguments) comes last on its line, with control characters and
  * backslashes written \xHH. Readers skip records and trailing fields that they do not know. A file
- * without its last line, `end N` with the number of lines before it, is incomplete.
+ * without its last line, `end N` with the number of lines before it, is incomplete. Version 1 had
+ * no `branch`.
  *
- *   gcmalloc-profile 1                first line
+ *   gcmalloc-profile 2                first line
  *   process PID PPID UID
  *   program PATH                      of the executable
  *   argument TEXT                     one each, argv[0] first
@@ -24,6 +25,9 @@
  *   thread TID NAME                   of the program
  *   stack ID TIME PC PC ...           return addresses, innermost first; first seen at TIME: the
  *                                     modules of that time name its functions
+ *   branch ID TIME PARENT KEPT PC ... a stack too: behind these addresses, which may be none, come
+ *                                     the KEPT outermost ones, not 0, of the stack PARENT, whose
+ *                                     number is smaller, and whose line may come later
  *   site STACK ALLOCATED_BLOCKS ALLOCATED_BYTES FREED_BLOCKS FREED_BYTES
  *                                     estimates of what was ever allocated there, and of what of it
  *                                     was freed by the program or reclaimed; exact with stacks=all

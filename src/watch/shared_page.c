@@ -124,7 +124,7 @@ static struct stats_site *site_of(const struct leak_group *g)
 
 static void add_to_site(const struct leak_group *g)
 {
-    const uintptr_t *pcs;
+    uintptr_t pcs[STACK_DEPTH_MAX];
     struct stats_site *s = site_of(g);
     if (s == NULL)
         return;
@@ -134,7 +134,7 @@ static void add_to_site(const struct leak_group *g)
     s->bytes += g->bytes;
     s->reclaimed_blocks += g->reclaimed ? g->blocks : 0;
     s->reclaimed_bytes += g->reclaimed ? g->bytes : 0;
-    s->depth = (uint32_t)size_min(stack_table_get(g->stack, &pcs), STATS_FRAMES);
+    s->depth = (uint32_t)size_min(stack_table_get(g->stack, pcs), STATS_FRAMES);
     for (uint32_t i = 0; i < s->depth; i++)
         s->frames[i] = pcs[i];
 }

@@ -96,9 +96,9 @@ void suppress_start(const char *path)
 
 static struct suppression *find(const struct leak_group *g, struct symbol_reader *reader)
 {
-    const uintptr_t *pcs;
+    uintptr_t pcs[STACK_DEPTH_MAX];
     struct symbol s;
-    unsigned depth = stack_table_get(g->stack, &pcs);
+    unsigned depth = stack_table_get(g->stack, pcs);
     for (unsigned i = 0; i < depth; i++) {
         symbol_find(reader, pcs[i] - 1, &s);
         for (size_t p = 0; p < suppress.count; p++)

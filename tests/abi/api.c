@@ -434,7 +434,7 @@ static void kind_report(void)
 {
     run_and_forget(lose);
     CHECK(gcmalloc_report("now") == 0 && holds("now", "leak of") && holds("now", "in lose"));
-    CHECK(gcmalloc_profile("profile") == 0 && holds("profile", "gcmalloc-profile 1"));
+    CHECK(gcmalloc_profile("profile") == 0 && holds("profile", "gcmalloc-profile 2"));
     CHECK(holds("profile", "\nend ") && holds("profile", "\ntotal mallocs "));
     CHECK(gcmalloc_report(NULL) == -1 && errno == EINVAL);
     CHECK(gcmalloc_report("") == -1 && errno == EINVAL);

@@ -412,7 +412,7 @@ static void check_snapshot(pid_t pid)
     int fd = find_open(pid, "gcmalloc-snapshot", &thread);
     CHECK(fd >= 0);
     ssize_t got = pread(fd, text, sizeof text - 1, 0);
-    CHECK(got > 0 && strncmp(text, "gcmalloc-profile 1\n", 19) == 0);
+    CHECK(got > 0 && strncmp(text, "gcmalloc-profile 2\n", 19) == 0);
     for (char *at = text; (at = strchr(at, '\n')) != NULL; at++)
         lines++;
     char *end = strstr(text, "\nend ");

@@ -21,7 +21,7 @@ BAD = [
     ('foreign', 'hello\n', FOREIGN, 'no profile'),
     ('binary', bytes(range(256)) * 40, FOREIGN, 'no profile'),
     ('long line', 'x' * (1 << 20), FOREIGN, 'no profile'),
-    ('version', 'gcmalloc-profile 2\nend 1\n', FOREIGN, 'version 2'),
+    ('version', 'gcmalloc-profile 3\nend 1\n', FOREIGN, 'version 3'),
     ('version-text', 'gcmalloc-profile x\nend 1\n', FOREIGN, 'no profile'),
     ('version-long', 'gcmalloc-profile ' + '9' * (1 << 20) + '\nend 1\n', FOREIGN, 'version 9999'),
     ('first line only', 'gcmalloc-profile 1\n', TRUNCATED, 'cut off'),
@@ -38,6 +38,12 @@ BAD = [
     ('absurd sum', profile_of(*[f'leak 0 1 direct remaining 1 {HUGE - 1} 1 1'] * 2), FOREIGN,
      'absurdly large'),
     ('kind', profile_of('leak 1 1 crooked remaining 1 1 1 1'), FOREIGN, 'none of its values'),
+    ('branch of a later one', profile_of('branch 1 0 2 1', 'stack 2 0 a'), FOREIGN, 'none before'),
+    ('branch of none', profile_of('branch 3 0 2 1 a', 'stack 1 0 a'), FOREIGN, 'goes on from 2'),
+    ('branch beyond', profile_of('branch 3 0 1 2 a', 'stack 1 0 a'), FOREIGN, 'not 2 frames'),
+    ('branches without end', profile_of('stack 1 0 a', *[f'branch {i + 1} 0 {i} {i} a'
+                                                         for i in range(1, 5000)]), FOREIGN,
+     'not 1024 frames'),
     ('backwards', profile_of('module 20 10 0 0 - /x'), FOREIGN, 'ends before'),
 ]
 

@@ -51,7 +51,7 @@ def run_forms(stage):
     stage.call('run', '--json', 'run.json', '--folded', 'run.folded', '--output', 'run.profile',
                stage.leaks(), '4', env={'GCMALLOC': ALL})
     for name, text in [('run.json', b'"version": 1'), ('run.folded', b'middle;innermost 384'),
-                       ('run.profile', b'gcmalloc-profile 1\n')]:
+                       ('run.profile', b'gcmalloc-profile 2\n')]:
         with open(stage.path(name), 'rb') as file:
             expect(text in file.read(), f'{name} lacks {text}')
 

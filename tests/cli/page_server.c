@@ -160,7 +160,7 @@ static void write_profile(void)
     page.snapshots_done++;
     if (page.snapshot_fd < 0)
         return;
-    dprintf(page.snapshot_fd, "gcmalloc-profile 1\nprocess %d 1 0\n", getpid());
+    dprintf(page.snapshot_fd, "gcmalloc-profile 2\nprocess %d 1 0\n", getpid());
     for (int i = 0; i < 1000; i++)
         dprintf(page.snapshot_fd, "thread %d one of many threads, and its name is long enough to "
                 "cross the end of a buffer\n", i);

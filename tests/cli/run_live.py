@@ -263,7 +263,7 @@ def snapshot(place):
             ends_with(place.run('snapshot', server.pid), OK, name)
             with open(place.file(name), encoding='ascii') as profile:
                 lines = profile.read().splitlines()
-            check(lines[0] == 'gcmalloc-profile 1' and lines[-1] == 'end 1002'
+            check(lines[0] == 'gcmalloc-profile 2' and lines[-1] == 'end 1002'
                   and len(lines) == 1003, f'{len(lines)} lines, the last one {lines[-1]!r}')
 
 

@@ -16,7 +16,7 @@ ALL = 'stacks=all,mode=report'
 
 def profile_of(*lines):
     """A whole profile of these lines."""
-    body = ['gcmalloc-profile 1', *lines]
+    body = ['gcmalloc-profile 2', *lines]
     return '\n'.join([*body, f'end {len(body)}', ''])
 
 

@@ -13,7 +13,7 @@ static struct profile read_lines(const char *lines, int count)
     struct profile profile;
     snprintf(path, sizeof(path), "/tmp/cli_profile.XXXXXX");
     int fd = mkstemp(path);
-    dprintf(fd, "gcmalloc-profile 1\n%send %d\n", lines, count + 1);
+    dprintf(fd, "gcmalloc-profile 2\n%send %d\n", lines, count + 1);
     close(fd);
     EXPECT(profile_read(path, &profile) == STATUS_OK);
     unlink(path);
@@ -52,6 +52,25 @@ static void test_stacks(void)
     EXPECT(profile_stack(&p, 3) == NULL && profile_stack(&p, 0) == NULL);
 }
 
+static bool is_stack(const struct profile *p, uint64_t id, size_t depth, const uint64_t *pcs)
+{
+    const struct profile_stack *stack = profile_stack(p, id);
+    return stack != NULL && stack->depth == depth &&
+           memcmp(p->pcs.items + stack->first, pcs, depth * sizeof(*pcs)) == 0;
+}
+
+/* Shared frames come from the outer end, whatever the order of the lines. */
+static void test_branches(void)
+{
+    struct profile p = read_lines("branch 9 1 4 3 f\nbranch 4 5 2 2 d e\nstack 2 0 a b c\n"
+                                  "branch 10 0 9 1\n", 4);
+    EXPECT(is_stack(&p, 2, 3, (uint64_t[]){0xa, 0xb, 0xc}));
+    EXPECT(is_stack(&p, 4, 4, (uint64_t[]){0xd, 0xe, 0xb, 0xc}));
+    EXPECT(is_stack(&p, 9, 4, (uint64_t[]){0xf, 0xe, 0xb, 0xc}));
+    EXPECT(is_stack(&p, 10, 1, (uint64_t[]){0xc}));
+    EXPECT(profile_stack(&p, 4)->time == 5);
+}
+
 static void test_blocks(void)
 {
     struct profile p = read_lines("leak 1 8 indirect reclaimed 2 16 3 4 new fields\n"
@@ -80,5 +99,5 @@ static void test_estimates(void)
     EXPECT(!profile_is_sampled(&p));
 }
 
-UNIT_MAIN(TEST(test_process), TEST(test_options), TEST(test_stacks), TEST(test_blocks),
-          TEST(test_estimates))
+UNIT_MAIN(TEST(test_process), TEST(test_options), TEST(test_stacks), TEST(test_branches),
+          TEST(test_blocks), TEST(test_estimates))

@@ -121,14 +121,16 @@ static void form(void)
     unsigned long lines = 0, said = 0;
     for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++)
         lines++;
-    EXPECT(strncmp(text, "gcmalloc-profile 1\nprocess ", 27) == 0);
+    EXPECT(strncmp(text, "gcmalloc-profile 2\nprocess ", 27) == 0);
     const char *end = strstr(text, "\nend ");
     EXPECT(end != NULL && sscanf(end, "\nend %lu\n", &said) == 1 && said == lines - 1);
     expect_line("note a note\\x0awith \\x5c two lines");
     expect_line("option mode collect");
     expect_line("total cycles 0"); /* history is told by runtime.c */
     expect_line("stack %u %lu 1000 2000", sites[0], stack_table_time(sites[0]));
-    EXPECT(count_lines("stack") == SITES && count_lines("site") == SITES);
+    expect_line("branch %u %lu %u 1 1001", sites[1], stack_table_time(sites[1]), sites[0]);
+    EXPECT(count_lines("stack") == 1 && count_lines("branch") == SITES - 1);
+    EXPECT(count_lines("site") == SITES);
     EXPECT(count_lines("thread") == 1 && count_lines("module") >= 2 && count_lines("program") == 1);
     EXPECT(count_lines("event") >= 5 && strstr(text, " REQUEST 3 4\n") != NULL);
     EXPECT(count_lines("leak") == 0 && count_lines("contradiction") == 0);
