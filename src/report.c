@@ -65,6 +65,16 @@ bool report_records(void)
     return records;
 }
 
+const char *report_no_stacks(void)
+{
+    if (options.stacks == STACKS_NONE)
+        return "stacks=none";
+    if (records || options.mode == MODE_SHAKEDOWN)
+        return NULL;
+    return "report=off, and no profile was asked for at the start; report=/dev/null has them "
+           "recorded";
+}
+
 static struct {
     struct lock lock;   /* .inv.last */
     bool ended;         /* the last report is being written, or has been */
@@ -109,6 +119,7 @@ static void write_report(const char *to, const char *not_collected,
         .touched = withheld_counts().touched,
         .max_groups = (unsigned)once(options.max_leaks),
         .naming = &running.naming,
+        .no_stacks = report_no_stacks(),
     };
     if (leak_any() && ends) /* it allocates */
         find_demangler();
@@ -123,7 +134,7 @@ static bool write_profile_to(int fd, enum profile_reason reason, const struct re
         notes[count++] = why->not_collected;
     if (why->not_reclaimed != NULL)
         notes[count++] = why->not_reclaimed;
-    return profile_write(fd, reason, notes);
+    return profile_write(fd, reason, notes, report_no_stacks());
 }
 
 static bool write_profile(const char *path, enum profile_reason reason,

@@ -13,6 +13,8 @@ struct report_reasons {
 void report_init(void);
 /* Are leaks to be told at all: did anybody want sites and stacks at the start? */
 bool report_records(void);
+/* Why no stacks are recorded, in a few words; NULL: they are. */
+const char *report_no_stacks(void);
 /* Once, when the collector has started, if it `collects`. */
 void report_start(bool collects, void (*ask_reasons)(struct report_reasons *out));
 /* The program begins: a thread may be made. */

@@ -171,7 +171,7 @@ static void on_finished(const struct cycle_record *record)
 
 static bool wants_stacks(void)
 {
-    return (report_records() || options.mode == MODE_SHAKEDOWN) && options.stacks != STACKS_NONE;
+    return report_no_stacks() == NULL;
 }
 
 static void on_born(uint32_t stack, uint64_t bytes, uint64_t parts)

@@ -77,11 +77,11 @@ void folded_write(const struct profile *profile, struct symbolizer *symbolizer,
     struct usage usage = usage_make(profile);
     LIST(struct fold) folds = {0};
     for (size_t i = 0; i < usage.count; i++) {
-        if (usage.rows[i].of[kind].bytes == 0)
+        if (usage.rows[i].estimated[kind].bytes == 0)
             continue;
         struct fold *fold = LIST_ADD(&folds);
         fold->text = fold_stack(profile, symbolizer, usage.rows[i].stack);
-        fold->bytes = usage.rows[i].of[kind].bytes;
+        fold->bytes = usage.rows[i].estimated[kind].bytes;
     }
     if (folds.count != 0)
         qsort(folds.items, folds.count, sizeof(struct fold), by_text);

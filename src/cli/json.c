@@ -164,9 +164,11 @@ static void write_reach(const struct profile *p, struct json_stream *w)
     json_stream_open(w, "reach", '[');
     for (size_t i = 0; i < p->reach.count; i++) {
         const struct profile_reach *r = &p->reach.items[i];
-        json_stream_put(w, json_pack("{sI sI sI sI}", "stack", JSON_INT(r->stack), "size",
+        json_stream_put(w, json_pack("{sI sI sI sI sI sI}", "stack", JSON_INT(r->stack), "size",
                                      JSON_INT(r->size), "blocks", JSON_INT(r->blocks), "bytes",
-                                     JSON_INT(r->bytes)));
+                                     JSON_INT(r->bytes), "estimated_blocks",
+                                     JSON_INT(r->for_blocks), "estimated_bytes",
+                                     JSON_INT(r->for_bytes)));
     }
     json_stream_close(w, ']');
 }
@@ -177,11 +179,13 @@ static void write_leaks(const struct profile *p, struct json_stream *w)
     for (size_t i = 0; i < p->leaks.count; i++) {
         const struct profile_leak *l = &p->leaks.items[i];
         json_stream_put(w,
-                        json_pack("{sI sI ss ss sI sI sI sI}", "stack", JSON_INT(l->stack), "size",
+                        json_pack("{sI sI ss ss sI sI sI sI sI sI}", "stack", JSON_INT(l->stack), "size",
                                   JSON_INT(l->size), "kind", l->indirect ? "indirect" : "direct",
                                   "state", l->reclaimed ? "reclaimed" : "remaining", "blocks",
                                   JSON_INT(l->blocks), "bytes", JSON_INT(l->bytes), "youngest",
-                                  JSON_INT(l->youngest), "oldest", JSON_INT(l->oldest)));
+                                  JSON_INT(l->youngest), "oldest", JSON_INT(l->oldest),
+                                  "estimated_blocks", JSON_INT(l->for_blocks), "estimated_bytes",
+                                  JSON_INT(l->for_bytes)));
     }
     json_stream_close(w, ']');
 }
@@ -252,6 +256,8 @@ void json_write(const struct profile *profile, struct symbolizer *symbolizer, FI
     write_options(profile, &w);
     write_totals(profile, &w);
     write_notes(profile, &w);
+    json_stream_put_as(&w, "unrecorded", json_stream_text(profile->unrecorded));
+    json_stream_put_as(&w, "sampled", json_boolean(profile_is_sampled(profile)));
     write_modules(profile, &w);
     write_threads(profile, &w);
     write_stacks(profile, symbolizer, &w);

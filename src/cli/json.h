@@ -6,18 +6,25 @@
  *    "process": {"pid", "ppid", "uid", "program", "arguments": [...], "started_unix_ns",
  *                "uptime_ns", "reason"},
  *    "options": {NAME: "VALUE"}, "totals": {NAME: VALUE}, "notes": [...],
+ *    "unrecorded": why no stacks were recorded, or null,
+ *    "sampled": whether blocks with a stack stand for those without one,
  *    "modules": [{"start", "end" ("0x..."), "loaded", "unloaded", "build_id", "path"}],
  *    "threads": [{"tid", "name"}],
  *    "stacks": {"ID": [{"pc": "0x...", "function", "file", "line", "column", "module",
  *                       "offset": "0x...", "inlined"}, ...]},     leaf first
  *    "sites": [{"stack", "allocated_blocks", "allocated_bytes", "freed_blocks", "freed_bytes"}],
- *    "reach": [{"stack", "size", "blocks", "bytes"}],
+ *    "reach": [{"stack", "size", "blocks", "bytes", "estimated_blocks", "estimated_bytes"}],
  *    "leaks": [{"stack", "size", "kind": "direct"|"indirect", "state": "remaining"|"reclaimed",
- *               "blocks", "bytes", "youngest", "oldest"}],
+ *               "blocks", "bytes", "youngest", "oldest", "estimated_blocks",
+ *               "estimated_bytes"}],
  *    "contradictions": [{"stack", "count"}],
  *    "cycles": [{the fields of struct stats_cycle, "reason" as a word}],
  *    "moments": [{the fields of struct stats_moment}],
  *    "events": [{"time", "thread", "kind", "a", "b"}]}
+ *
+ * "blocks" and "bytes" were counted one by one; "estimated_..." are how many there are of the stack
+ * (unbiased), and nothing for those without one where others stand for them: both add up to about
+ * the same. What sites have is estimated; all is exact where "sampled" is false.
  *
  * "function", "file" and "module" are null if they are not known; "line" and "column" are 0 then.
  * A frame's "pc" is its return address - 1. The text is UTF-8: what was none in a name is replaced

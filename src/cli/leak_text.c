@@ -100,12 +100,21 @@ static const char *colour(FILE *out, const char *code)
     return output_coloured(out) ? code : "";
 }
 
-static void print_unsampled(const struct profile_leak *leak, FILE *out)
+static void print_unsampled(const struct profile_leak *leak, const char *unrecorded, FILE *out)
 {
     fprintf(out, "    (no stack recorded");
     if (leak->size != 0)
         fprintf(out, " for blocks of %" PRIu64 " bytes", leak->size);
-    fprintf(out, ": this allocation was not sampled; GCMALLOC=stacks=all records every one)\n");
+    fprintf(out, ": %s)\n", unrecorded != NULL ? unrecorded : "this allocation was not sampled; "
+                            "GCMALLOC=stacks=all records every one");
+}
+
+/* Nothing where each block has its stack. */
+static void print_estimate(const struct profile_leak *leak, FILE *out)
+{
+    if (leak->for_blocks > leak->blocks)
+        fprintf(out, "    (about %" PRIu64 " byte(s) in %" PRIu64 " object(s), with those whose "
+                "stack was not sampled)\n", leak->for_bytes, leak->for_blocks);
 }
 
 static void print_group(const struct leak_text *text, const struct profile_leak *leak, FILE *out)
@@ -117,10 +126,12 @@ static void print_group(const struct leak_text *text, const struct profile_leak 
             "%s%s leak of %" PRIu64 " byte(s) in %" PRIu64 " object(s) allocated from:\n%s",
             colour(out, "\033[1m\033[34m"), kind[leak->reclaimed][leak->indirect], leak->bytes,
             leak->blocks, colour(out, "\033[1m\033[0m"));
-    if (stack != NULL && stack->depth != 0)
+    if (stack != NULL && stack->depth != 0) {
         leak_text_stack(text->profile, text->symbolizer, stack, out);
-    else
-        print_unsampled(leak, out);
+        print_estimate(leak, out);
+    } else {
+        print_unsampled(leak, text->profile->unrecorded, out);
+    }
     fprintf(out, "    (unreachable for %" PRIu64 " to %" PRIu64 " cycles)\n\n", leak->youngest,
             leak->oldest);
 }
@@ -232,6 +243,8 @@ static void print_notes(const struct profile *profile, FILE *out)
                            : "not everything was collected or reclaimed";
     for (size_t i = 0; i < profile->notes.count; i++)
         fprintf(out, "libgcmalloc: %s: %s\n", what, profile->notes.items[i]);
+    if (profile->unrecorded != NULL)
+        fprintf(out, "libgcmalloc: no stacks were recorded: %s\n", profile->unrecorded);
 }
 
 static void print_contradictions(const struct leak_text *text, FILE *out)

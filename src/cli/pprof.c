@@ -143,7 +143,7 @@ static uint64_t no_location(struct builder *b)
     return location(b, (struct frames){none, 1});
 }
 
-/* ---- samples --------------------------------------------------------------------------------- */
+/* ---- samples: estimates, as in Go's heap profiles --------------------------------------------------------------------------------- */
 
 static const enum usage_kind kinds[] = {USAGE_allocated, USAGE_live, USAGE_leaked};
 
@@ -165,7 +165,7 @@ static void add_sample(struct builder *b, const struct usage_row *row)
 {
     uint64_t any = 0;
     for (size_t i = 0; i < KINDS; i++)
-        any |= row->of[kinds[i]].blocks | row->of[kinds[i]].bytes;
+        any |= row->estimated[kinds[i]].blocks | row->estimated[kinds[i]].bytes;
     if (any == 0)
         return;
     Sample *sample = *LIST_ADD(&b->samples) = list_alloc(1, sizeof(*sample));
@@ -173,8 +173,8 @@ static void add_sample(struct builder *b, const struct usage_row *row)
     set_locations(b, sample, row->stack);
     sample->value = list_alloc((size_t)2 * KINDS, sizeof(int64_t));
     for (size_t i = 0; i < KINDS; i++) {
-        sample->value[sample->n_value++] = (int64_t)row->of[kinds[i]].blocks;
-        sample->value[sample->n_value++] = (int64_t)row->of[kinds[i]].bytes;
+        sample->value[sample->n_value++] = (int64_t)row->estimated[kinds[i]].blocks;
+        sample->value[sample->n_value++] = (int64_t)row->estimated[kinds[i]].bytes;
     }
 }
 
@@ -209,7 +209,7 @@ static void set_types(struct builder *b, Profile *out)
         out->sample_type[i] = value_type(b, types[i][0], types[i][1]);
     out->default_sample_type = string(b, "leaked_space");
     out->period_type = value_type(b, "space", "bytes");
-    out->period = (int64_t)profile_size_option(b->profile, "sample");
+    out->period = (int64_t)profile_sample(b->profile);
 }
 
 static void set_comments(struct builder *b, Profile *out)
@@ -217,12 +217,13 @@ static void set_comments(struct builder *b, Profile *out)
     const struct profile *p = b->profile;
     char process[64];
     snprintf(process, sizeof(process), "process %" PRIu64, p->pid);
-    out->n_comment = 2 + p->notes.count;
-    out->comment = list_alloc(out->n_comment, sizeof(int64_t));
-    out->comment[0] = string(b, process);
-    out->comment[1] = string(b, p->program);
+    out->comment = list_alloc(3 + p->notes.count, sizeof(int64_t));
+    out->comment[out->n_comment++] = string(b, process);
+    out->comment[out->n_comment++] = string(b, p->program);
     for (size_t i = 0; i < p->notes.count; i++)
-        out->comment[2 + i] = string(b, p->notes.items[i]);
+        out->comment[out->n_comment++] = string(b, p->notes.items[i]);
+    if (p->unrecorded != NULL)
+        out->comment[out->n_comment++] = string(b, p->unrecorded);
     out->time_nanos = (int64_t)(p->started_unix_ns + p->uptime_ns);
     out->duration_nanos = (int64_t)p->uptime_ns;
 }

@@ -176,6 +176,11 @@ static void read_note(struct profile *p, struct line *line)
     *LIST_ADD(&p->notes) = take_text(line);
 }
 
+static void read_unrecorded(struct profile *p, struct line *line)
+{
+    p->unrecorded = take_text(line);
+}
+
 static void read_module(struct profile *p, struct line *line)
 {
     struct profile_module *module = LIST_ADD(&p->modules);
@@ -337,6 +342,7 @@ static const struct record {
     {"option", read_option},
     {"total", read_total},
     {"note", read_note},
+    {"unrecorded", read_unrecorded},
     {"module", read_module},
     {"thread", read_thread},
     {"stack", read_stack},
@@ -550,35 +556,41 @@ static enum status finish_stacks(struct profile *p)
 
 /* ---- estimates ------------------------------------------------------------------------------- */
 
-/* Where the profile has none. It has the number and the bytes of a stack's blocks, not the sizes of
- * their classes: their mean is taken, as pprof does for Go. */
-static void estimate(const struct profile *p, uint64_t stack, uint64_t blocks, uint64_t bytes,
+/* A profile of version 1 may have none. It has the number and the bytes of a stack's blocks, not
+ * the sizes of their classes: their mean is taken, as pprof does for Go. `sample`: the mean distance
+ * of samples in bytes; 0: no stack stands for another. */
+static void estimate(double sample, uint64_t stack, uint64_t blocks, uint64_t bytes,
                      uint64_t *for_blocks, uint64_t *for_bytes)
 {
-    double sample = (double)profile_size_option(p, "sample"), weight = 1;
+    double weight = 1;
+    if (stack == 0 && sample > 0) {
+        *for_blocks = *for_bytes = 0;
+        return;
+    }
     if (*for_blocks != NO_ESTIMATE)
         return;
-    if (profile_is_sampled(p) && stack != 0 && bytes != 0 && blocks != 0 && sample > 0)
+    if (sample > 0 && bytes != 0 && blocks != 0)
         weight = 1 / -expm1(-(double)bytes / (double)blocks / sample);
     *for_blocks = (uint64_t)fmin((double)blocks * weight + 0.5, ESTIMATE_MOST);
     *for_bytes = (uint64_t)fmin((double)bytes * weight + 0.5, ESTIMATE_MOST);
 }
 
-static void estimate_missing(struct profile *p)
+static void estimate_all(struct profile *p)
 {
+    double sample = profile_is_sampled(p) ? (double)profile_size_option(p, "sample") : 0;
     for (size_t i = 0; i < p->reach.count; i++) {
         struct profile_reach *r = &p->reach.items[i];
-        estimate(p, r->stack, r->blocks, r->bytes, &r->for_blocks, &r->for_bytes);
+        estimate(sample, r->stack, r->blocks, r->bytes, &r->for_blocks, &r->for_bytes);
     }
     for (size_t i = 0; i < p->leaks.count; i++) {
         struct profile_leak *l = &p->leaks.items[i];
-        estimate(p, l->stack, l->blocks, l->bytes, &l->for_blocks, &l->for_bytes);
+        estimate(sample, l->stack, l->blocks, l->bytes, &l->for_blocks, &l->for_bytes);
     }
 }
 
 static enum status finish(struct profile *profile)
 {
-    estimate_missing(profile);
+    estimate_all(profile);
     if (!sums_bounded(profile))
         return fault(STATUS_FOREIGN, "%s: the numbers are absurdly large", profile->path);
     return finish_stacks(profile);
@@ -640,6 +652,12 @@ static bool any_stack(const struct profile *profile)
 bool profile_is_sampled(const struct profile *profile)
 {
     return strcmp(profile_option(profile, "stacks"), "sampled") == 0 && any_stack(profile);
+}
+
+uint64_t profile_sample(const struct profile *profile)
+{
+    uint64_t sample = profile_size_option(profile, "sample");
+    return strcmp(profile_option(profile, "stacks"), "sampled") == 0 && sample != 0 ? sample : 1;
 }
 
 uint64_t profile_total(const struct profile *profile, const char *name)

@@ -47,7 +47,8 @@ struct profile_site {
     uint64_t stack, allocated_blocks, allocated_bytes, freed_blocks, freed_bytes;
 };
 
-/* `for_blocks`, `for_bytes`: what those with a stack stand for; with stacks=all themselves. */
+/* `for_blocks`, `for_bytes`: estimates of how many there are of which these are the ones that have a
+ * stack; so nothing where they have none, but others do (profile_is_sampled). Else themselves. */
 struct profile_reach {
     uint64_t stack, size, blocks, bytes, for_blocks, for_bytes;
 };
@@ -73,6 +74,7 @@ struct profile {
     const char *path;
     uint64_t pid, ppid, uid, started_unix_ns, uptime_ns;
     const char *program, *reason;
+    const char *unrecorded; /* why no stacks were recorded, or NULL */
     LIST(const char *) arguments, notes;
     LIST(struct profile_option) options;
     LIST(struct profile_total) totals;
@@ -108,6 +110,8 @@ const char *profile_option(const struct profile *profile, const char *name);
 uint64_t profile_size_option(const struct profile *profile, const char *name);
 /* Do blocks with a stack stand for those without one? */
 bool profile_is_sampled(const struct profile *profile);
+/* Of how many bytes, in the mean, one allocation has its stack recorded: 1 if each has. */
+uint64_t profile_sample(const struct profile *profile);
 uint64_t profile_total(const struct profile *profile, const char *name);
 /* The word for a cycle's reason. */
 const char *profile_cycle_reason(uint64_t reason);

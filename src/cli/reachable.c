@@ -33,7 +33,7 @@ static void collect(struct listing *listing)
     listing->sampled = profile_is_sampled(profile);
     for (size_t i = 0; i < profile->reach.count; i++) {
         const struct profile_reach *reach = &profile->reach.items[i];
-        if (!listing->sampled || reach->stack != 0)
+        if (reach->for_blocks != 0)
             *LIST_ADD(&listing->sites) = reach;
     }
     if (listing->sites.count != 0)
@@ -67,6 +67,8 @@ static void print_total(const struct listing *listing, FILE *out)
     }
     if (listing->sampled)
         leak_text_estimates(profile, out);
+    if (profile->unrecorded != NULL)
+        fprintf(out, "libgcmalloc: no stacks were recorded: %s\n", profile->unrecorded);
     fprintf(out,
             "libgcmalloc: %" PRIu64 " byte(s) in %" PRIu64 " allocation(s) are still reachable.\n",
             bytes, blocks);

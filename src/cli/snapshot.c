@@ -18,11 +18,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What was copied: complete lines, and the one that is not. */
+#define UNRECORDED "unrecorded "
+
+/* What was copied: complete lines, and the one that is not. Of each its beginning. */
 struct tail {
     uint64_t lines;
     size_t used;
-    char last[64], line[64]; /* the last complete line, and what came after it */
+    char last[160], line[160]; /* the last complete line, and what came after it */
+    char unrecorded[160];      /* why there are no stacks (watch/profile.h), or "" */
 };
 
 static void tail_feed(struct tail *tail, const char *text, size_t size)
@@ -35,6 +38,8 @@ static void tail_feed(struct tail *tail, const char *text, size_t size)
         }
         memcpy(tail->last, tail->line, tail->used);
         tail->last[tail->used] = '\0';
+        if (strncmp(tail->last, UNRECORDED, strlen(UNRECORDED)) == 0)
+            strcpy(tail->unrecorded, tail->last + strlen(UNRECORDED));
         tail->used = 0;
         tail->lines++;
     }
@@ -74,6 +79,8 @@ static enum status copy(int from, int to, const char *path)
     }
     if (got < 0 || !tail_is_end(&tail))
         return fault(STATUS_TRUNCATED, "the profile that the process wrote is not whole");
+    if (tail.unrecorded[0] != '\0')
+        fprintf(stderr, "gcmalloc: no stacks are in it: %s\n", tail.unrecorded);
     return STATUS_OK;
 }
 

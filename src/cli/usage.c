@@ -40,20 +40,17 @@ static void add_sites(const struct usage *usage, const struct profile *profile)
 
 static void add_counted(const struct usage *usage, const struct profile *profile)
 {
-    bool sampled = profile_is_sampled(profile);
     for (size_t i = 0; i < profile->reach.count; i++) {
         const struct profile_reach *r = &profile->reach.items[i];
         struct usage_row *row = row_of(usage, profile, r->stack);
         add(&row->of[USAGE_reachable], r->blocks, r->bytes);
-        if (r->stack != 0 || !sampled)
-            add(&row->estimated[USAGE_reachable], r->for_blocks, r->for_bytes);
+        add(&row->estimated[USAGE_reachable], r->for_blocks, r->for_bytes);
     }
     for (size_t i = 0; i < profile->leaks.count; i++) {
         const struct profile_leak *l = &profile->leaks.items[i];
         struct usage_row *row = row_of(usage, profile, l->stack);
         add(&row->of[USAGE_leaked], l->blocks, l->bytes);
-        if (l->stack != 0 || !sampled)
-            add(&row->estimated[USAGE_leaked], l->for_blocks, l->for_bytes);
+        add(&row->estimated[USAGE_leaked], l->for_blocks, l->for_bytes);
     }
 }
 

@@ -9,10 +9,10 @@
 
 /*  X(name, "what it is") */
 #define USAGE_KINDS(X) \
-    X(leaked, "not reached, reclaimed ones included; counted one by one") \
-    X(live, "allocated and not yet freed or reclaimed; estimates, unless stacks=all") \
-    X(allocated, "ever allocated; estimates, unless stacks=all") \
-    X(reachable, "reached by the last mark; counted one by one")
+    X(leaked, "not reached, reclaimed ones included") \
+    X(live, "allocated and not yet freed or reclaimed") \
+    X(allocated, "ever allocated") \
+    X(reachable, "reached by the last mark")
 
 enum usage_kind {
 #define USAGE_KIND(name, help) USAGE_##name,
@@ -23,6 +23,7 @@ enum usage_kind {
 
 struct usage_row {
     const struct profile_stack *stack; /* NULL: no stack was recorded */
+    /* Leaked and reachable: counted one by one. The others are estimates. */
     struct usage_amount {
         uint64_t blocks, bytes;
     } of[USAGE_COUNT];

@@ -13,6 +13,11 @@
  * probability 1 - exp(-size / mean_bytes). */
 enum { SAMPLER_PARTS = 256 };
 uint64_t sampler_weight(uint64_t mean_bytes, size_t size);
+/* Of a sum of such parts. */
+GC_INLINE uint64_t sampler_whole(uint64_t parts)
+{
+    return (parts + SAMPLER_PARTS / 2) / SAMPLER_PARTS;
+}
 
 /* Allocations of `size` bytes up to and including the next sampled one, at least 1. */
 int64_t sampler_next(uint64_t *rng, uint64_t mean_bytes, size_t size);

@@ -268,6 +268,7 @@ static void write_report(const struct leak_summary *s, int fd)
         .still_reachable_bytes = s->reachable_bytes,
         .max_groups = s->max_groups,
         .naming = s->naming,
+        .no_stacks = s->no_stacks,
     };
     printer_start(&p, fd);
     leak_report_print(&report, &p);

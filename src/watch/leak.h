@@ -34,6 +34,7 @@ struct leak_summary {
     uint64_t withheld, touched;   /* blocks, by mode=shakedown */
     unsigned max_groups;          /* 0 = all */
     struct symbol_time *naming;   /* how long functions may be named */
+    const char *no_stacks;        /* why none were recorded, or NULL */
 };
 
 /* Are there leaks that are not suppressed (suppress.h)? */

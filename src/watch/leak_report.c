@@ -18,6 +18,7 @@
 #include "watch/leak_report.h"
 
 #include "base/check.h"
+#include "mutator/sampler.h"
 #include "sys/print.h"
 #include "sys/syscall.h"
 #include "watch/modules.h"
@@ -136,16 +137,25 @@ void leak_report_print_stack(struct printer *out, const uintptr_t *pcs, unsigned
     symbol_reader_close(&reader);
 }
 
-static void print_unsampled(struct printer *out, const struct leak_group *g)
+static void print_unsampled(struct printer *out, const struct leak_group *g, const char *no_stacks)
 {
     printer_printf(out, "    (no stack recorded");
     if (g->block_size != 0)
         printer_printf(out, " for blocks of %u bytes", g->block_size);
-    printer_printf(out, ": this allocation was not sampled; GCMALLOC=stacks=all records every "
-                        "one)\n");
+    printer_printf(out, ": %s)\n", no_stacks != NULL ? no_stacks : "this allocation was not sampled; "
+                                    "GCMALLOC=stacks=all records every one");
 }
 
-static void print_group(struct printer *out, const struct leak_group *g,
+/* Nothing where each block has its stack. */
+static void print_estimate(struct printer *out, const struct leak_group *g)
+{
+    uint64_t blocks = sampler_whole(g->parts), bytes = sampler_whole(g->byte_parts);
+    if (blocks > g->blocks)
+        printer_printf(out, "    (about %lu byte(s) in %lu object(s), with those whose stack was "
+                            "not sampled)\n", bytes, blocks);
+}
+
+static void print_group(struct printer *out, const struct leak_group *g, const char *no_stacks,
                         struct symbol_reader *reader)
 {
     static const char *const kind[2][2] = {{"Direct", "Indirect"},
@@ -157,7 +167,9 @@ static void print_group(struct printer *out, const struct leak_group *g,
     for (unsigned i = 0; i < depth; i++)
         print_frame(out, i, pcs[i], stack_table_time(g->stack), reader);
     if (depth == 0)
-        print_unsampled(out, g);
+        print_unsampled(out, g, no_stacks);
+    else
+        print_estimate(out, g);
     printer_printf(out, "    (unreachable for %u to %u cycles)\n\n", g->age_least, g->age_most);
 }
 
@@ -172,7 +184,7 @@ static void print_groups(struct printer *out, const struct leak_report *report)
     for (size_t i = 0; i < report->count; i++) {
         const struct leak_group *g = &report->groups[order ? order[i] : i];
         if (i < most) {
-            print_group(out, g, &reader);
+            print_group(out, g, report->no_stacks, &reader);
             continue;
         }
         left_out++;

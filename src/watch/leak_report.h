@@ -26,6 +26,7 @@ struct leak_report {
     uint64_t still_reachable_blocks, still_reachable_bytes;
     unsigned max_groups; /* 0 = all */
     struct symbol_time *naming; /* or NULL: for as long as it takes */
+    const char *no_stacks;      /* why none were recorded, or NULL */
 };
 
 /* Prints the report: nothing at all without leaks and without a reason. Names functions, so not in

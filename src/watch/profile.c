@@ -185,19 +185,15 @@ static void write_stack(uint32_t stack, void *data)
     end_line(w);
 }
 
-static uint64_t whole(uint64_t parts)
-{
-    return (parts + SAMPLER_PARTS / 2) / SAMPLER_PARTS;
-}
-
 static void write_site(uint32_t stack, void *data)
 {
     struct stack_account *a = stack_table_account(stack);
     /* What is freed meanwhile must not seem to be more than what was allocated. */
     uint64_t freed = acquire_load(&a->freed_blocks), freed_bytes = acquire_load(&a->freed_bytes);
     line(data, "site %u %lu %lu %lu %lu", stack,
-         whole(relaxed_load(&a->allocated_blocks)), whole(relaxed_load(&a->allocated_bytes)),
-         whole(freed), whole(freed_bytes));
+         sampler_whole(relaxed_load(&a->allocated_blocks)),
+         sampler_whole(relaxed_load(&a->allocated_bytes)),
+         sampler_whole(freed), sampler_whole(freed_bytes));
 }
 
 static void forget_reached(uint32_t stack, void *data)
@@ -231,7 +227,7 @@ static void write_reached(uint32_t stack, void *data)
     const struct stack_account *a = stack_table_account(stack);
     if (a->reached_blocks != 0)
         line(data, "reach %u 0 %lu %lu %lu %lu", stack, a->reached_blocks, a->reached_bytes,
-             whole(a->reached_parts), whole(a->reached_byte_parts));
+             sampler_whole(a->reached_parts), sampler_whole(a->reached_byte_parts));
 }
 
 static void write_census(struct writer *w)
@@ -252,7 +248,7 @@ static void write_leak(struct writer *w, const struct leak_group *g)
         g->indirect ? "indirect" : "direct", g->reclaimed ? "reclaimed" : "remaining", g->blocks,
         g->bytes, g->age_least, g->age_most);
     if (g->stack != 0)
-        add(w, " %lu %lu", whole(g->parts), whole(g->byte_parts));
+        add(w, " %lu %lu", sampler_whole(g->parts), sampler_whole(g->byte_parts));
     end_line(w);
 }
 
@@ -309,7 +305,8 @@ static void write_events(struct writer *w)
             line(w, "event %lu %u %s %lu %lu", e.time, e.thread, kinds[e.kind], e.a, e.b);
 }
 
-bool profile_write(int fd, enum profile_reason reason, const char *const *notes)
+bool profile_write(int fd, enum profile_reason reason, const char *const *notes,
+                   const char *unrecorded)
 {
     struct writer w = {.lines = 0};
     lock_acquire(&profile.lock);
@@ -319,6 +316,8 @@ bool profile_write(int fd, enum profile_reason reason, const char *const *notes)
     write_totals(&w);
     for (; *notes != NULL; notes++)
         text_line(&w, "note", *notes);
+    if (unrecorded != NULL)
+        text_line(&w, "unrecorded", unrecorded);
     modules_each(write_module, &w);
     write_threads(&w);
     stack_table_each(write_stack, &w);

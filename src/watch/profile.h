@@ -16,6 +16,7 @@
  *   option NAME VALUE                 every option
  *   total NAME VALUE                  every figure of totals.h
  *   note TEXT                         why nothing was collected, or reclaimed in the end
+ *   unrecorded TEXT                   why no stacks were recorded; missing if they were
  *   module START END LOADED UNLOADED BUILD_ID PATH
  *                                     an ELF module, loaded at [START, END) since and until
  *                                     these times (ns since the start; 0: still there);
@@ -58,9 +59,11 @@
 
 enum profile_reason { PROFILE_EXIT, PROFILE_REQUEST, PROFILE_SIGNAL, PROFILE_PERIODIC };
 
-/* Writes a profile to a descriptor; `notes` end with NULL. False: it could not be written whole.
- * Takes milliseconds; on a thread that may wait for locks, with the world running. */
-bool profile_write(int fd, enum profile_reason reason, const char *const *notes);
+/* Writes a profile to a descriptor; `notes` end with NULL, `unrecorded` may be it. False: it could
+ * not be written whole. Takes milliseconds; on a thread that may wait for locks, with the world
+ * running. */
+bool profile_write(int fd, enum profile_reason reason, const char *const *notes,
+                   const char *unrecorded);
 
 struct lock *profile_lock(void);
 

@@ -109,15 +109,17 @@ GC_INLINE uint64_t fold(uint64_t a, uint64_t b)
 
 static uint64_t fingerprint_of(const uintptr_t *pcs, unsigned depth, uint32_t tenants)
 {
-    uint64_t a = SECRET[0] ^ depth, b = SECRET[1] ^ tenants;
+    uint64_t a = SECRET[2] ^ depth, b = SECRET[3] ^ tenants;
     unsigned i = 0;
-    for (; i + 4 <= depth; i += 4) { /* two chains of multiplications, side by side */
+    /* Two chains of multiplications, side by side. The factors of one have different secrets: else
+     * two frames could change places. */
+    for (; i + 4 <= depth; i += 4) {
         a = fold(pcs[i] ^ SECRET[0], pcs[i + 1] ^ a);
         b = fold(pcs[i + 2] ^ SECRET[1], pcs[i + 3] ^ b);
     }
     for (; i < depth; i++)
-        a = fold(pcs[i] ^ SECRET[2], a ^ SECRET[3]);
-    return fold(a ^ SECRET[2], b ^ SECRET[3]);
+        a = fold(pcs[i] ^ SECRET[0], a);
+    return fold(a ^ SECRET[0], b ^ SECRET[1]);
 }
 
 static uint64_t branch_hash(struct place at, uintptr_t pc)

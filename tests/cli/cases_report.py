@@ -128,9 +128,12 @@ def report_seconds(stage):
 def report_json(stage):
     """Every part of the schema; the same leaks as in the text."""
     data = json.loads(succeed(stage.call('report', '--json', leaks_profile(stage))))
-    expect(list(data) == ['version', 'process', 'options', 'totals', 'notes', 'modules', 'threads',
-                          'stacks', 'sites', 'reach', 'leaks', 'contradictions', 'cycles',
+    expect(list(data) == ['version', 'process', 'options', 'totals', 'notes', 'unrecorded', 'sampled',
+                          'modules', 'threads', 'stacks', 'sites', 'reach', 'leaks', 'contradictions', 'cycles',
                           'moments', 'events'], f'parts: {list(data)}')
+    expect(data['unrecorded'] is None and data['sampled'] is False, 'each block has its stack')
+    for one in data['leaks'] + data['reach']:
+        expect((one['estimated_blocks'], one['estimated_bytes']) == (one['blocks'], one['bytes']), one)
     expect(data['process']['program'] == stage.leaks(), data['process'])
     expect(data['process']['arguments'] == [stage.leaks(), '10'], data['process'])
     expect(data['options']['stacks'] == 'all', data['options'])
@@ -215,6 +218,82 @@ def report_folded(stage):
         expect(found == wanted and found > 0, f'{kind}: {found}, not {wanted}')
     leaked = succeed(stage.call('report', '--folded', path))
     expect(re.search(r'^_start;.*;main;outer;middle;innermost 960$', leaked, re.M), leaked)
+
+
+# One allocation in 64 KiB had its stack recorded: the ten of stack 1, 20,000 bytes each, stand for
+# as many more; so do the two of stack 2, for which the file says it.
+SAMPLED = profile_of(
+    'option stacks sampled', 'option sample 64K', 'stack 1 0 700000000101', 'branch 2 0 1 1 700000000201',
+    'site 1 38 760000 0 0', 'reach 1 0 3 60000', 'reach 0 32 5 160',
+    'leak 1 20000 direct remaining 10 200000 1 2', 'leak 2 0 indirect reclaimed 2 16 3 4 20 160',
+    'leak 0 20000 direct remaining 28 560000 1 2')
+WEIGHT = 1 / (1 - math.exp(-20000 / 65536))
+
+
+def report_estimates(stage):
+    """Where stacks were sampled every form has unbiased estimates, and counts where it has a place."""
+    path = stage.write('estimates.profile', SAMPLED)
+    ten, three = (round(n * WEIGHT) for n in (10, 3))
+    text = succeed(stage.call('report', path))
+    expect('Direct leak of 200000 byte(s) in 10 object(s)' in text, text)
+    expect(f'    (about {round(200000 * WEIGHT)} byte(s) in {ten} object(s), with those whose stack was '
+           'not sampled)' in text and '(about 160 byte(s) in 20 object(s)' in text, text)
+    expect(text.count('(about ') == 2, f'what has no stack stands for nothing: {text}')
+    data = json.loads(succeed(stage.call('report', '--json', path)))
+    leaks = [(leak['stack'], leak['blocks'], leak['estimated_blocks'], leak['estimated_bytes'])
+             for leak in data['leaks']]
+    expect(leaks == [(1, 10, ten, round(200000 * WEIGHT)), (2, 2, 20, 160), (0, 28, 0, 0)], leaks)
+    expect([one['estimated_blocks'] for one in data['reach']] == [three, 0], data['reach'])
+    expect(data['sampled'] is True and len(data['stacks']['2']) == 2, data['stacks'])
+    for kind, wanted in (('leaked', round(200000 * WEIGHT) + 160), ('reachable', round(60000 * WEIGHT)),
+                         ('allocated', 760000), ('live', 760000)):
+        folded = succeed(stage.call('report', '--folded', '--sample', kind, path))
+        found = sum(int(line.rpartition(' ')[2]) for line in folded.splitlines())
+        expect(found == wanted and 'no stack' not in folded, f'{kind}: {folded}')
+
+
+def report_estimates_pprof(stage):
+    """Values as Go has them: estimates, with the mean distance of the samples as the period."""
+    packed = stage.path('estimates.pb.gz')
+    path = stage.write('estimates.profile', SAMPLED)
+    succeed(stage.call('report', '--pprof', '--output', packed, path))
+    text = decoded(stage, packed)
+    values = [re.findall(r'  value: (\d+)', sample) for sample in
+              re.findall(r'^sample \{\n(.*?)^\}', text, re.M | re.S)]
+    leaked = sorted(tuple(int(n) for n in value[4:]) for value in values)
+    expect(leaked == [(20, 160), (round(10 * WEIGHT), round(200000 * WEIGHT))], leaked)
+    expect(re.search(r'^period: 65536$', text, re.M), text[-300:])
+    exact = stage.path('exact.pb.gz')
+    succeed(stage.call('report', '--pprof', '--output', exact, leaks_profile(stage)))
+    expect(re.search(r'^period: 1$', decoded(stage, exact), re.M), 'each has its stack')
+
+
+def report_unbiased(stage):
+    """A real program, sampled: the estimates of all stacks together are what was counted."""
+    path = stage.profile('sampled', stage.leaks(), '60000', options='sample=4096,mode=report')
+    data = json.loads(succeed(stage.call('report', '--json', path)))
+    counted = sum(leak['blocks'] for leak in data['leaks'])
+    estimated = sum(leak['estimated_blocks'] for leak in data['leaks'])
+    recorded = sum(leak['blocks'] for leak in data['leaks'] if leak['stack'] != 0)
+    # Each block is sampled or not: the estimate's deviation is weight * sqrt(recorded) at most.
+    weight = estimated / recorded
+    expect(recorded < counted / 5 and weight > 5, (recorded, counted))
+    expect(abs(estimated - counted) < 5 * weight * math.sqrt(recorded), (estimated, counted))
+    return f'{recorded} of {counted} blocks had a stack, and stand for {estimated}'
+
+
+def report_unrecorded(stage):
+    """A profile without stacks says why, in each form that has a place for it."""
+    path = stage.profile('unrecorded', stage.leaks(), '10', options='stacks=none,mode=report')
+    text = succeed(stage.call('report', path))
+    expect('no stack recorded for blocks of 112 bytes: stacks=none)' in text, text)
+    for shown in (text, succeed(stage.call('reachable', path))):
+        expect(shown.count('libgcmalloc: no stacks were recorded: stacks=none\n') == 1, shown)
+    expect(json.loads(succeed(stage.call('report', '--json', path)))['unrecorded'] == 'stacks=none',
+           'JSON does not say it')
+    packed = stage.path('unrecorded.pb.gz')
+    succeed(stage.call('report', '--pprof', '--output', packed, path))
+    expect('string_table: "stacks=none"' in decoded(stage, packed), 'pprof does not say it')
 
 
 def report_suppressed(stage):
@@ -322,5 +401,5 @@ def trace_nested(stage):
 
 CASES = [report_inlined, report_cxx, report_plugins, report_stripped, report_rebuilt,
          report_seconds, report_json, report_pprof, report_pprof_tool, report_html,
-         report_folded,
+         report_folded, report_estimates, report_estimates_pprof, report_unbiased, report_unrecorded,
          report_suppressed, report_max_leaks, diff_runs, diff_sampled, reachable_sites, trace_nested]

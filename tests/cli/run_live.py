@@ -342,6 +342,20 @@ def real_snapshot(place):
         unnoticed(leaker)
 
 
+def real_snapshot_without_stacks(place):
+    """With report=off none are recorded: the command says so, and so does the profile."""
+    why = 'report=off, and no profile was asked for at the start; report=/dev/null has them recorded'
+    with place.leaker(0, 'stacks=all,report=off') as leaker:
+        path = place.file('bare.profile')
+        result = place.run('snapshot', '--output', path, leaker.pid)
+        check(result.status == OK and path in result.out_text, f'{result.status}')
+        check(result.err_text == f'gcmalloc: no stacks are in it: {why}\n', result.err_text)
+        text = place.run('report', path).out_text
+        check(f'libgcmalloc: no stacks were recorded: {why}\n' in text and
+              'stacks=all records' not in text, text)
+        unnoticed(leaker)
+
+
 def real_metrics(place):
     with place.leaker(40) as leaker:
         ends_with(place.run('collect', leaker.pid), OK)
@@ -655,7 +669,8 @@ def top_unknown_terminal(place):
 
 TESTS = [bad_numbers, no_process, zombie, thread_number, without_library, static,
          of_32_bits, another_user, bad_pages, other_signal, container, collect, snapshot,
-         kept_files, bad_outputs, bad_profiles, real_collect, real_snapshot, real_metrics,
+         kept_files, bad_outputs, bad_profiles, real_collect, real_snapshot,
+         real_snapshot_without_stacks, real_metrics,
          real_top, metrics, metrics_formats, metrics_option, metrics_file, top_batch, top_rates,
          top_lists, top_screen, top_signals, top_interrupt_key, top_end_of_process,
          top_chooses, top_unknown_terminal]

@@ -94,9 +94,12 @@ static void test_estimates(void)
                    "option sample 64K\n", 4); /* 1 / (1 - exp(-20000 / 65536)) is 3.8022 */
     EXPECT(profile_is_sampled(&p));
     EXPECT(p.reach.items[0].for_blocks == 38 && p.reach.items[0].for_bytes == 760438);
-    EXPECT(p.reach.items[1].for_blocks == 5 && p.reach.items[1].for_bytes == 160);
+    EXPECT(p.reach.items[1].for_blocks == 0 && p.reach.items[1].for_bytes == 0);
+    EXPECT(profile_sample(&p) == 65536);
     p = read_lines("reach 0 32 5 160\noption stacks sampled\n", 2);
-    EXPECT(!profile_is_sampled(&p));
+    EXPECT(!profile_is_sampled(&p) && p.reach.items[0].for_blocks == 5);
+    p = read_lines("option stacks all\noption sample 64K\nunrecorded a b\n", 3);
+    EXPECT(profile_sample(&p) == 1 && strcmp(p.unrecorded, "a b") == 0);
 }
 
 UNIT_MAIN(TEST(test_process), TEST(test_options), TEST(test_stacks), TEST(test_branches),

@@ -7,15 +7,13 @@
 
 static struct profile_stack stacks[] = {{.id = 3}, {.id = 7}, {.id = 8}};
 static struct profile_site sites[] = {{3, 10, 1000, 4, 400}, {7, 1, 10, 2, 20}};
-static struct profile_reach reach[] = {{3, 0, 1, 100, 50, 5000}, {0, 32, 2, 64, 2, 64},
+static struct profile_reach reach[] = {{3, 0, 1, 100, 50, 5000}, {0, 32, 2, 64, 0, 0},
                                        {99, 0, 1, 6, 10, 60}};
 static struct profile_leak leaks[] = {
     {.stack = 3, .blocks = 1, .bytes = 5, .for_blocks = 8, .for_bytes = 40},
     {.stack = 3, .reclaimed = true, .blocks = 2, .bytes = 7, .for_blocks = 4, .for_bytes = 14},
-    {.stack = 0, .blocks = 9, .bytes = 90, .for_blocks = 9, .for_bytes = 90},
+    {.stack = 0, .blocks = 9, .bytes = 90},
 };
-static struct profile_option sampled[] = {{"stacks", "sampled"}};
-
 static struct profile sample(void)
 {
     struct profile p = {0};
@@ -48,16 +46,11 @@ static void test_rows(void)
     free(usage.rows);
 }
 
-/* With samples those that have a stack stand for those that have none. */
+/* Each record says what it stands for. */
 static void test_estimated(void)
 {
     struct profile p = sample();
     struct usage usage = usage_make(&p);
-    EXPECT(usage.rows[2].estimated[USAGE_leaked].bytes == 90);
-    free(usage.rows);
-    p.options.items = sampled;
-    p.options.count = 1;
-    usage = usage_make(&p);
     const struct usage_row *three = &usage.rows[0], *none = &usage.rows[2];
     EXPECT(three->of[USAGE_leaked].blocks == 3 && three->estimated[USAGE_leaked].blocks == 12);
     EXPECT(three->estimated[USAGE_leaked].bytes == 54);

@@ -96,11 +96,13 @@ static void GC_PRINTF_LIKE(1, 2) expect_line(const char *format, ...)
         printf("    no line \"%s\"\n", wanted);
 }
 
+static const char *unrecorded;
+
 static void take(const char *const *notes)
 {
     static char room[4 << 20];
     int fd = memfd_create("profile", 0);
-    EXPECT(profile_write(fd, PROFILE_REQUEST, notes));
+    EXPECT(profile_write(fd, PROFILE_REQUEST, notes, unrecorded));
     ssize_t got = pread(fd, room, sizeof room - 1, 0);
     room[got < 0 ? 0 : got] = '\0';
     text = room;
@@ -117,6 +119,7 @@ static void form(void)
     event_note(EVENT_REQUEST, 3, 4);
     wipe_stack();
     EXPECT(collector_run(CYCLE_REQUEST));
+    unrecorded = "because";
     take(notes);
     unsigned long lines = 0, said = 0;
     for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++)
@@ -125,6 +128,7 @@ static void form(void)
     const char *end = strstr(text, "\nend ");
     EXPECT(end != NULL && sscanf(end, "\nend %lu\n", &said) == 1 && said == lines - 1);
     expect_line("note a note\\x0awith \\x5c two lines");
+    expect_line("unrecorded because");
     expect_line("option mode collect");
     expect_line("total cycles 0"); /* history is told by runtime.c */
     expect_line("stack %u %lu 1000 2000", sites[0], stack_table_time(sites[0]));
@@ -141,8 +145,8 @@ static void cut_short(void)
 {
     begin(MODE_REPORT, 2, ALLOC_SAMPLE_ALL);
     int fd = open("/dev/full", O_WRONLY);
-    EXPECT(fd >= 0 && !profile_write(fd, PROFILE_EXIT, no_notes));
-    EXPECT(!profile_write(-1, PROFILE_EXIT, no_notes));
+    EXPECT(fd >= 0 && !profile_write(fd, PROFILE_EXIT, no_notes, NULL));
+    EXPECT(!profile_write(-1, PROFILE_EXIT, no_notes, NULL));
 }
 
 static hidden kept[30];

@@ -205,6 +205,26 @@ static void test_shared(void)
     EXPECT(stack_table_own(0, &own) == 0);
 }
 
+/* A function that calls itself in two places: all ways down, at all depths, and the same with two
+ * places that differ in high bits. */
+static void test_ways_down(void)
+{
+    enum { DEPTH = 14 };
+    const uintptr_t places[][2] = {{0x555555555190, 0x5555555551a2}, {0x7f0012345678, 0x7e0012345678}};
+    unsigned bad = 0;
+    for (unsigned pair = 0; pair < 2; pair++)
+        for (unsigned depth = 1; depth <= DEPTH; depth++)
+            for (unsigned way = 0; way < 1u << depth; way++) {
+                uintptr_t pcs[DEPTH];
+                uint64_t before = stack_table_stats().stacks;
+                for (unsigned i = 0; i < depth; i++)
+                    pcs[i] = places[pair][way >> i & 1];
+                uint32_t stack = stack_table_intern(pcs, depth, 0);
+                bad += stack_table_stats().stacks != before + 1 || !has_frames(stack, pcs, depth);
+            }
+    EXPECT(bad == 0);
+}
+
 static uint32_t newest;
 
 static void add_while_visited(uint32_t stack, void *data)
@@ -267,5 +287,5 @@ static void test_saturated(void)
 }
 
 UNIT_MAIN(TEST(test_no_memory), TEST(test_identity), TEST(test_many), TEST(test_has),
-          TEST(test_shared), TEST(test_threads), TEST(test_accounts),
+          TEST(test_shared), TEST(test_ways_down), TEST(test_threads), TEST(test_accounts),
           TEST(test_visit_while_growing), TEST(test_cost), TEST(test_saturated))

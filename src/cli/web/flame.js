@@ -169,10 +169,9 @@ export class Flame {
   }
 
   tell(text) {
-    const sampled =
-      this.profile.estimated && /live|allocated/.test(this.view)
-        ? ' Allocated and freed amounts are estimates, from a sample of the allocations.'
-        : '';
+    const sampled = this.profile.estimated
+      ? ' Amounts are estimates, from a sample of the allocations.'
+      : '';
     this.details.textContent =
       text || this.tree.v === 0
         ? (text ?? '')

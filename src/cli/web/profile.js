@@ -73,9 +73,15 @@ export class Profile {
     return state ? this.leaks.filter((leak) => leak.state === state) : this.leaks;
   }
 
+  // Do blocks with a stack stand for those without one?
   get estimated() {
-    return this.options.stacks === 'sampled';
+    return this.sampled ?? this.options.stacks === 'sampled';
   }
+}
+
+// Of a leak, or of what is reachable; where nothing was sampled, what was counted.
+export function estimate(entry, unit) {
+  return entry[`estimated_${unit}`] ?? entry[unit];
 }
 
 export function frameName(frame) {
@@ -108,7 +114,7 @@ export const VIEWS = {
 };
 
 export function entries(profile, view, unit) {
-  const [, list, value = (entry) => entry[unit]] = VIEWS[view];
+  const [, list, value = estimate] = VIEWS[view];
   return list(profile)
     .map((entry) => [entry.stack, value(entry, unit)])
     .filter(([, n]) => n > 0);

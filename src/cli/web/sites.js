@@ -1,7 +1,7 @@
 // sites.js -- who asked for the memory: a table of leaks and sites, one of what is still reachable.
 import { bytes, count, plural } from './format.js';
 import { choice, element, searchBox, section } from './dom.js';
-import { sum } from './profile.js';
+import { estimate, sum } from './profile.js';
 import { Table } from './table.js';
 import { nothing } from './chart.js';
 
@@ -59,6 +59,7 @@ function siteRows(profile) {
       state: leak.state,
       blocks: 0,
       bytes: 0,
+      counted: 0,
       youngest: Infinity,
       oldest: 0,
       size: leak.size,
@@ -67,8 +68,9 @@ function siteRows(profile) {
     rows.set(
       key,
       Object.assign(row, {
-        blocks: row.blocks + leak.blocks,
-        bytes: row.bytes + leak.bytes,
+        blocks: row.blocks + estimate(leak, 'blocks'),
+        bytes: row.bytes + estimate(leak, 'bytes'),
+        counted: row.counted + leak.bytes,
         youngest: Math.min(row.youngest, leak.youngest),
         oldest: Math.max(row.oldest, leak.oldest),
         size: row.size === leak.size ? row.size : 0,
@@ -89,6 +91,7 @@ function siteRows(profile) {
       state: '',
       blocks: 0,
       bytes: 0,
+      counted: 0,
       youngest: 0,
       oldest: 0,
       size: 0,
@@ -98,11 +101,25 @@ function siteRows(profile) {
 }
 
 const orNothing = (format) => (value) => (value ? format(value) : '–');
+const ESTIMATE = 'an estimate, from a sample of the allocations';
+
+// How an amount is shown that is an estimate where stacks were sampled, and what is said of it.
+function estimated(profile, format) {
+  return profile.estimated
+    ? { text: orNothing((value) => `≈ ${format(value)}`), hint: ESTIMATE }
+    : { text: orNothing(format) };
+}
+
+function countedColumn(profile, value) {
+  if (!profile.estimated) return [];
+  const hint = 'bytes of the blocks that were counted one by one';
+  return [{ title: 'Counted', numeric: true, value, text: orNothing(bytes), hint }];
+}
 
 function siteColumns(profile) {
   const ofSite = (field) => (row) => row.site?.[field] ?? 0;
   const live = (row) => Math.max(0, ofSite('allocated_bytes')(row) - ofSite('freed_bytes')(row));
-  const estimate = profile.estimated ? 'an estimate, from a sample of the allocations' : undefined;
+  const [inBytes, inBlocks] = [estimated(profile, bytes), estimated(profile, count)];
   return [
     {
       title: 'Function',
@@ -112,8 +129,9 @@ function siteColumns(profile) {
     },
     { title: 'Kind', value: (row) => row.kind, text: (v) => v || '–' },
     { title: 'State', value: (row) => row.state, text: (v) => v || '–' },
-    { title: 'Leaked', numeric: true, value: (row) => row.bytes, text: orNothing(bytes) },
-    { title: 'Blocks', numeric: true, value: (row) => row.blocks, text: orNothing(count) },
+    { title: 'Leaked', numeric: true, value: (row) => row.bytes, ...inBytes },
+    { title: 'Blocks', numeric: true, value: (row) => row.blocks, ...inBlocks },
+    ...countedColumn(profile, (row) => row.counted),
     {
       title: 'Size',
       numeric: true,
@@ -133,21 +151,9 @@ function siteColumns(profile) {
             ? count(v)
             : `${count(row.youngest)}–${count(v)}`,
     },
-    {
-      title: 'Allocated',
-      numeric: true,
-      value: ofSite('allocated_bytes'),
-      text: orNothing(bytes),
-      hint: estimate,
-    },
-    {
-      title: 'Freed',
-      numeric: true,
-      value: ofSite('freed_bytes'),
-      text: orNothing(bytes),
-      hint: estimate,
-    },
-    { title: 'Live', numeric: true, value: live, text: orNothing(bytes), hint: estimate },
+    { title: 'Allocated', numeric: true, value: ofSite('allocated_bytes'), ...inBytes },
+    { title: 'Freed', numeric: true, value: ofSite('freed_bytes'), ...inBytes },
+    { title: 'Live', numeric: true, value: live, ...inBytes },
   ];
 }
 
@@ -160,7 +166,7 @@ export function sites(profile, flame) {
     sort: 3,
     label: 'sites',
     open: (row) => stackDetail(profile, row.stack),
-    onopen: (row) => flame.highlight(row.stack, row.state || (row.bytes ? 'leaked' : 'allocated')),
+    onopen: (row) => flame.highlight(row.stack, row.state || 'allocated'),
     onclose: () => flame.unmark(),
   });
   const kinds = { direct: 'direct', indirect: 'indirect' };
@@ -212,8 +218,19 @@ export function reachable(profile, flame) {
         wide: true,
         text: (name, row) => (row.stack ? functionCell(profile, row) : name),
       },
-      { title: 'Bytes', numeric: true, value: (row) => row.bytes, text: bytes },
-      { title: 'Blocks', numeric: true, value: (row) => row.blocks, text: count },
+      {
+        title: 'Bytes',
+        numeric: true,
+        value: (row) => estimate(row, 'bytes'),
+        ...estimated(profile, bytes),
+      },
+      {
+        title: 'Blocks',
+        numeric: true,
+        value: (row) => estimate(row, 'blocks'),
+        ...estimated(profile, count),
+      },
+      ...countedColumn(profile, (row) => row.bytes),
       {
         title: 'Size class',
         numeric: true,

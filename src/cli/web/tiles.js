@@ -59,11 +59,12 @@ export function notes(profile) {
   const all = [...profile.notes];
   if (profile.estimated) {
     all.push(
-      'Stacks were sampled: what was allocated and freed by site is an estimate; ' +
-        'leaks and what is reachable ' +
-        'were counted one by one, those without a stack under “no stack recorded”.',
+      'Stacks were sampled: amounts by site are estimates (≈), in which blocks with a stack stand ' +
+        'for those without one. Sums of leaks and of what is reachable, and the column Counted, ' +
+        'were counted one by one; blocks without a stack are under “no stack recorded”.',
     );
   }
+  if (profile.unrecorded) all.push(`No stacks were recorded: ${profile.unrecorded}.`);
   return all.length === 0
     ? null
     : element(
