@@ -191,6 +191,19 @@ def no_stacks():
     return {**whole, 'stacks': {}, 'sites': []}
 
 
+def sampled():
+    """One in some blocks has its stack, and stands for seven; as report --json has it. Nothing has a
+    stack in one group, which others stand for."""
+    whole = profile(sites=10)
+    whole['options'].update(stacks='sampled')
+    whole['sampled'] = True
+    whole['leaks'].append({**whole['leaks'][0], 'stack': 0, 'bytes': 1 << 40, 'blocks': 1 << 20})
+    for entry in whole['leaks'] + whole['reach']:
+        times = 7 if entry['stack'] else 0
+        entry.update(estimated_blocks=entry['blocks'] * times, estimated_bytes=entry['bytes'] * times)
+    return whole
+
+
 BAD = ['</script><script>window.escaped = 1</script>', '<img src=x onerror="window.escaped = 2">',
        '<!--<script>', 'line\u2028paragraph\u2029end', '"><b>&amp;&lt;', '@PROFILE@', '__proto__',
        'constructor', '\U0001f4a3']

@@ -24,6 +24,7 @@ STATUS_OUTPUT = 10
 LARGE = 20000
 PROFILES = {
     'small': page_data.profile, 'empty': page_data.empty, 'no-stacks': page_data.no_stacks,
+    'sampled': page_data.sampled,
     'hostile': page_data.hostile,
     'large': lambda: page_data.profile(sites=LARGE, seconds=600),
 }
@@ -317,6 +318,27 @@ def check_views(tab, profile):
     choose(tab, '#flame label:nth-of-type(1) select', 'leaked')
 
 
+def check_sampled(tab, profile):
+    """Amounts by site are estimates, and marked; what was counted stands beside them."""
+    groups = {}
+    for one in profile['leaks']:
+        row = groups.setdefault((one['stack'], one['kind'], one['state']), [0, 0])
+        row[0] += one['estimated_bytes']
+        row[1] += one['bytes']
+    estimated, counted = max(groups.values())
+    cells = texts(tab, '#sites tr.row:first-child td')
+    same((cells[3], cells[5]), (f'≈ {in_bytes(estimated)}', in_bytes(counted)), 'the first row')
+    most = max(profile['reach'], key=lambda one: one['estimated_bytes'])
+    cells = texts(tab, '#reachable tr.row:first-child td')
+    same(cells[1:4], [f'≈ {in_bytes(most["estimated_bytes"])}', f'≈ {most["estimated_blocks"]:,}',
+                      in_bytes(most['bytes'])], 'most reachable')
+    choose(tab, '#flame label:nth-of-type(1) select', 'leaked')
+    total = sum(one['estimated_bytes'] for one in profile['leaks'])
+    same(texts(tab, '#flame g.frame[name=all] title')[0], f'all: {in_bytes(total)}, 100.0 % of all',
+         'the flame graph')
+    expect(any('estimates' in note for note in texts(tab, '.notes li')), 'no note says it')
+
+
 def time_range(tab):
     return tab.value('(({ from, to }) => [+from, +to])(document.querySelector(".charts").dataset)')
 
@@ -419,6 +441,7 @@ CHECKS = [
     ('small', check_narrow),
     ('empty', check_heading), ('empty', check_tiles), ('empty', check_empty),
     ('no-stacks', check_tiles), ('no-stacks', check_no_stacks),
+    ('sampled', check_tiles), ('sampled', check_sampled),
     ('hostile', check_heading), ('hostile', check_hostile), ('hostile', check_tiles),
     ('large', check_tiles), ('large', check_large), ('large', check_paper),
 ]
