@@ -13,12 +13,14 @@
  * Names: the function in the debug information (its linkage name, demangled), else the symbol that
  * contains the address. Demangling is libiberty's, which knows C++ and both of Rust's manglings.
  *
- * Cost: about 10 us per distinct address of C; for one in a large C++ unit up to milliseconds, for
- * elfutils walks the unit to find the scopes. The memo is a table of open addressing by module and
+ * Cost: about 10 us per distinct address, and for each unit of the debug information that has one a
+ * walk over its entries (libdw's own search for scopes walks the unit for each address: 2.5 ms in
+ * one of 4,096 functions). The memo is a table of open addressing by module and
  * address, so a million stacks of the same addresses cost a look-up each. */
 #include "cli/symbolize.h"
 
 #include "cli/fault.h"
+#include "cli/met.h"
 
 #include <dwarf.h>
 #include <elfutils/libdw.h>
@@ -36,6 +38,7 @@
 enum {
     FIRST_ENTRIES = 4096, /* of the memo; a power of two */
     MOST_INLINED = 64,    /* calls at one address; more are cut off */
+    MOST_NESTED = 256,    /* entries of the debug information in each other */
     HASH_LENGTH = 16,     /* hexadecimal digits at the end of Rust's older names */
 };
 
@@ -47,6 +50,16 @@ struct file {
     Dwfl_Module *module;
     uint64_t first;     /* its lowest p_vaddr, rounded down to a page */
     bool tried;
+};
+
+/* Code of a function, in the addresses of the debug information. */
+struct code {
+    uint64_t from, to;
+    Dwarf_Die die;
+};
+
+struct unit {
+    LIST(struct code) code; /* by `from` */
 };
 
 struct entry {
@@ -61,6 +74,9 @@ struct symbolizer {
     size_t count;
     struct entry *entries;
     size_t used, room; /* of the memo */
+    size_t last;       /* the module of the last address: number + 1, or 0 */
+    LIST(struct unit) units;
+    struct met met_units;
     struct timespec begun;
     double seconds;
     bool progress, progressed;
@@ -86,14 +102,17 @@ static bool there_at(const struct profile_module *module, uint64_t time)
 }
 
 /* Number + 1 of the module of an address: .inv.time. */
-static size_t find_module(const struct symbolizer *s, uint64_t pc, uint64_t time)
+static size_t find_module(struct symbolizer *s, uint64_t pc, uint64_t time)
 {
     size_t only = 0, several = 0;
+    if (s->last != 0 && covers(&s->modules[s->last - 1], pc) &&
+        there_at(&s->modules[s->last - 1], time))
+        return s->last;
     for (size_t i = 0; i < s->count; i++) {
         if (!covers(&s->modules[i], pc))
             continue;
         if (there_at(&s->modules[i], time))
-            return i + 1;
+            return s->last = i + 1;
         only = i + 1;
         several++;
     }
@@ -241,25 +260,124 @@ static void set_call_place(struct frame *frame, Dwarf_Die *inlined)
     }
 }
 
-/* The entries that an address is in, innermost first; the caller frees them. The first look-up ends
- * in the abstract function of the innermost inlined call, the second one in the real one. */
-static int physical_scopes(Dwfl_Module *module, uint64_t address, Dwarf_Die **scopes)
+/* Entries in which the code of a function may be described. */
+static bool has_scopes(Dwarf_Die *die)
+{
+    switch (dwarf_tag(die)) {
+    case DW_TAG_namespace:
+    case DW_TAG_class_type:
+    case DW_TAG_structure_type:
+    case DW_TAG_module:
+    case DW_TAG_subprogram:
+    case DW_TAG_inlined_subroutine:
+    case DW_TAG_lexical_block:
+    case DW_TAG_try_block:
+    case DW_TAG_catch_block:
+    case DW_TAG_with_stmt:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void add_code(struct unit *unit, Dwarf_Die *function)
+{
+    Dwarf_Addr base, from, to;
+    ptrdiff_t next = 0;
+    while ((next = dwarf_ranges(function, next, &base, &from, &to)) > 0)
+        if (from < to)
+            *LIST_ADD(&unit->code) = (struct code){from, to, *function};
+}
+
+/* Of a tree of entries the functions that have code. */
+static void add_functions(struct unit *unit, Dwarf_Die *parent, unsigned depth)
+{
+    Dwarf_Die die;
+    if (depth == MOST_NESTED || dwarf_child(parent, &die) != 0)
+        return;
+    do {
+        if (!has_scopes(&die))
+            continue;
+        if (dwarf_tag(&die) == DW_TAG_subprogram)
+            add_code(unit, &die);
+        add_functions(unit, &die, depth + 1);
+    } while (dwarf_siblingof(&die, &die) == 0);
+}
+
+/* Of functions that the linker has folded into one, the first one comes last, and is found. */
+static int by_start(const void *one, const void *other)
+{
+    const struct code *a = one, *b = other;
+    if (a->from != b->from)
+        return a->from < b->from ? -1 : 1;
+    return a->die.addr > b->die.addr ? -1 : a->die.addr < b->die.addr;
+}
+
+/* The functions of a unit, by their code: made once, for libdw's own search walks the whole unit for
+ * each address. */
+static struct unit *unit_of(struct symbolizer *s, struct file *file, Dwarf_Die *die)
+{
+    bool is_new;
+    uint64_t hash = met_hash(met_hash(1, (uint64_t)(file - s->files)), dwarf_dieoffset(die));
+    uint64_t number = met_number(&s->met_units, hash, &is_new);
+    if (is_new) {
+        struct unit *unit = LIST_ADD(&s->units);
+        add_functions(unit, die, 0);
+        if (unit->code.count != 0)
+            qsort(unit->code.items, unit->code.count, sizeof(struct code), by_start);
+    }
+    return &s->units.items[number - 1];
+}
+
+static Dwarf_Die *function_at(const struct unit *unit, uint64_t address)
+{
+    size_t low = 0, high = unit->code.count; /* the last one that begins at or before it */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (unit->code.items[middle].from <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low != 0 && address < unit->code.items[low - 1].to ? &unit->code.items[low - 1].die
+                                                              : NULL;
+}
+
+/* The child that the address is in. */
+static bool step_in(Dwarf_Die *parent, uint64_t address, Dwarf_Die *child)
+{
+    if (dwarf_child(parent, child) != 0)
+        return false;
+    do {
+        if (has_scopes(child) && dwarf_haspc(child, address) > 0)
+            return true;
+    } while (dwarf_siblingof(child, child) == 0);
+    return false;
+}
+
+/* The entries that an address is in, from its function inwards; at most MOST_NESTED. Returns how
+ * many. */
+static size_t physical_scopes(struct symbolizer *s, struct file *file, uint64_t address,
+                              Dwarf_Die *scopes)
 {
     Dwarf_Addr bias;
-    Dwarf_Die *found = NULL, innermost, *unit = dwfl_module_addrdie(module, address, &bias);
-    *scopes = NULL;
-    if (unit == NULL || dwarf_getscopes(unit, address - bias, &found) <= 0)
+    Dwarf_Die *unit = dwfl_module_addrdie(file->module, address, &bias);
+    Dwarf_Die *function = unit != NULL ? function_at(unit_of(s, file, unit), address - bias) : NULL;
+    size_t count = 0;
+    if (function == NULL)
         return 0;
-    innermost = found[0];
-    free(found);
-    return dwarf_getscopes_die(&innermost, scopes);
+    scopes[count++] = *function;
+    while (count < MOST_NESTED && step_in(&scopes[count - 1], address - bias, &scopes[count]))
+        count++;
+    return count;
 }
 
 /* Fills `frames` from the innermost; the first one's place is set. Returns how many. */
-static size_t name_scopes(struct symbolizer *s, Dwarf_Die *scopes, int count, struct frame *frames)
+static size_t name_scopes(struct symbolizer *s, Dwarf_Die *scopes, size_t count,
+                          struct frame *frames)
 {
     size_t at = 0;
-    for (int i = 0; i < count && at < MOST_INLINED; i++) {
+    for (size_t i = count; i-- > 0 && at < MOST_INLINED;) {
         int tag = dwarf_tag(&scopes[i]);
         if (tag != DW_TAG_inlined_subroutine && tag != DW_TAG_subprogram)
             continue;
@@ -278,12 +396,11 @@ static size_t name_frames(struct symbolizer *s, struct file *file, struct frame 
 {
     uint64_t address = frames[0].offset;
     Dwfl_Line *line = dwfl_module_getsrc(file->module, address);
-    Dwarf_Die *scopes;
+    Dwarf_Die scopes[MOST_NESTED];
     if (line != NULL)
         frames[0].file = dwfl_lineinfo(line, NULL, &frames[0].line, &frames[0].column, NULL, NULL);
-    int count = physical_scopes(file->module, address, &scopes);
+    size_t count = physical_scopes(s, file, address, scopes);
     size_t named = name_scopes(s, scopes, count, frames);
-    free(scopes);
     /* An inlined call that no function closes is one that the debug information lost. */
     frames[named - 1].inlined = false;
     if (frames[named - 1].function == NULL)
@@ -413,6 +530,10 @@ void symbolizer_close(struct symbolizer *s)
     for (size_t i = 0; i < s->names.count; i++)
         free(s->names.items[i]);
     free(s->names.items);
+    for (size_t i = 0; i < s->units.count; i++)
+        free(s->units.items[i].code.items);
+    free(s->units.items);
+    met_free(&s->met_units);
     free(s->entries);
     free(s->files);
     free(s);
