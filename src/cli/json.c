@@ -14,7 +14,7 @@
 struct stacks_writer {
     struct symbolizer *symbolizer;
     struct met met;
-    LIST(char *) texts; /* by number - 1 */
+    LIST(struct frames) met_frames; /* by number - 1 */
 };
 
 static json_t *address(uint64_t value)
@@ -97,22 +97,14 @@ static json_t *frame_record(const struct frame *f)
                      address(f->offset), "inlined", (int)f->inlined);
 }
 
-/* The frames of an address as text, made once: stacks share them, and most of a profile's JSON is
- * frames. */
-static const char *frames_text(struct stacks_writer *stacks, struct frames frames)
+/* The place of an address's frames among all: stacks share them, and they are most of a profile. */
+static uint64_t place_of(struct stacks_writer *stacks, struct frames frames)
 {
     bool is_new;
     uint64_t number = met_number(&stacks->met, met_hash(1, (uintptr_t)frames.items), &is_new);
-    if (!is_new)
-        return stacks->texts.items[number - 1];
-    json_t *list = json_array();
-    for (size_t i = 0; i < frames.count; i++)
-        json_array_append_new(list, frame_record(&frames.items[i]));
-    char *text = json_dumps(list, JSON_COMPACT);
-    json_decref(list);
-    text[strlen(text) - 1] = 0; /* without the brackets of the list */
-    memmove(text, text + 1, strlen(text));
-    return *LIST_ADD(&stacks->texts) = text;
+    if (is_new)
+        *LIST_ADD(&stacks->met_frames) = frames;
+    return number - 1;
 }
 
 static void write_stack(const struct profile *p, const struct profile_stack *stack,
@@ -120,13 +112,24 @@ static void write_stack(const struct profile *p, const struct profile_stack *sta
 {
     fprintf(out, "\"%" PRIu64 "\": [", stack->id);
     for (size_t i = 0; i < stack->depth; i++) {
-        if (i != 0)
-            fputc(',', out);
-        fputs(frames_text(stacks, symbolize(stacks->symbolizer, p->pcs.items[stack->first + i],
-                                            stack->time)),
-              out);
+        struct frames frames = symbolize(stacks->symbolizer, p->pcs.items[stack->first + i],
+                                         stack->time);
+        fprintf(out, "%s%" PRIu64, i != 0 ? "," : "", place_of(stacks, frames));
     }
     fputc(']', out);
+}
+
+static void write_frames(const struct stacks_writer *stacks, struct json_stream *w)
+{
+    json_stream_open(w, "frames", '[');
+    for (size_t i = 0; i < stacks->met_frames.count; i++) {
+        struct frames frames = stacks->met_frames.items[i];
+        json_t *list = json_array();
+        for (size_t j = 0; j < frames.count; j++)
+            json_array_append_new(list, frame_record(&frames.items[j]));
+        json_stream_put(w, list);
+    }
+    json_stream_close(w, ']');
 }
 
 static void write_stacks(const struct profile *p, struct symbolizer *symbolizer,
@@ -139,9 +142,8 @@ static void write_stacks(const struct profile *p, struct symbolizer *symbolizer,
         write_stack(p, &p->stacks.items[i], &stacks, w->out);
     }
     json_stream_close(w, '}');
-    for (size_t i = 0; i < stacks.texts.count; i++)
-        free(stacks.texts.items[i]);
-    free(stacks.texts.items);
+    write_frames(&stacks, w);
+    free(stacks.met_frames.items);
     met_free(&stacks.met);
 }
 
@@ -251,7 +253,7 @@ void json_write(const struct profile *profile, struct symbolizer *symbolizer, FI
 {
     struct json_stream w = {.out = out};
     fprintf(out, "{");
-    json_stream_put_as(&w, "version", json_integer(1));
+    json_stream_put_as(&w, "version", json_integer(2));
     write_process(profile, &w);
     write_options(profile, &w);
     write_totals(profile, &w);

@@ -2,7 +2,7 @@
  *
  * One object; sizes in bytes, times and durations in ns, all numbers are integers below 2^63:
  *
- *   {"version": 1,
+ *   {"version": 2,
  *    "process": {"pid", "ppid", "uid", "program", "arguments": [...], "started_unix_ns",
  *                "uptime_ns", "reason"},
  *    "options": {NAME: "VALUE"}, "totals": {NAME: VALUE}, "notes": [...],
@@ -10,8 +10,10 @@
  *    "sampled": whether blocks with a stack stand for those without one,
  *    "modules": [{"start", "end" ("0x..."), "loaded", "unloaded", "build_id", "path"}],
  *    "threads": [{"tid", "name"}],
- *    "stacks": {"ID": [{"pc": "0x...", "function", "file", "line", "column", "module",
- *                       "offset": "0x...", "inlined"}, ...]},     leaf first
+ *    "stacks": {"ID": [PLACE, ...]},     in "frames", from 0, leaf first
+ *    "frames": [[{"pc": "0x...", "function", "file", "line", "column", "module",
+ *                 "offset": "0x...", "inlined"}, ...]],   an address each, with what is inlined
+ *                                                         there; leaf first
  *    "sites": [{"stack", "allocated_blocks", "allocated_bytes", "freed_blocks", "freed_bytes"}],
  *    "reach": [{"stack", "size", "blocks", "bytes", "estimated_blocks", "estimated_bytes"}],
  *    "leaks": [{"stack", "size", "kind": "direct"|"indirect", "state": "remaining"|"reclaimed",
@@ -27,7 +29,7 @@
  * the same. What sites have is estimated; all is exact where "sampled" is false.
  *
  * "function", "file" and "module" are null if they are not known; "line" and "column" are 0 then.
- * A frame's "pc" is its return address - 1. The text is UTF-8: what was none in a name is replaced
+ * Version 1 had the frames themselves in each stack. A frame's "pc" is its return address - 1. The text is UTF-8: what was none in a name is replaced
  * by U+FFFD. One record a line. */
 #ifndef GC_CLI_JSON_H
 #define GC_CLI_JSON_H

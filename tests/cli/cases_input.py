@@ -6,7 +6,7 @@ import pty
 
 from cases_report import expect, leaks_profile, succeed
 from harness import clean_env
-from stage import profile_of
+from stage import frames_of, profile_of
 
 USAGE, NO_FILE, FOREIGN, TRUNCATED, OUTPUT = 2, 3, 4, 5, 10
 
@@ -103,10 +103,11 @@ def input_times(stage):
         'module 710000000000 710000010000 500 0 - /late',
         'stack 1 50 700000000101', 'stack 2 250 700000000101', 'stack 3 150 700000000101',
         'stack 4 50 710000000101', 'stack 5 50 720000000101'))
-    stacks = json.loads(succeed(stage.call('report', '--json', path)))['stacks']
-    found = [stacks[str(n)][0]['module'] for n in range(1, 6)]
+    data = json.loads(succeed(stage.call('report', '--json', path)))
+    stacks = {n: frames_of(data, n) for n in range(1, 6)}
+    found = [stacks[n][0]['module'] for n in range(1, 6)]
     expect(found == ['/first', '/next', None, '/late', None], found)
-    expect(stacks['1'][0]['pc'] == '0x700000000100' and stacks['1'][0]['offset'] == '0x100', stacks)
+    expect(stacks[1][0]['pc'] == '0x700000000100' and stacks[1][0]['offset'] == '0x100', stacks)
 
 
 def output_full(stage):

@@ -50,7 +50,7 @@ def run_forms(stage):
     """Several forms of one run."""
     stage.call('run', '--json', 'run.json', '--folded', 'run.folded', '--output', 'run.profile',
                stage.leaks(), '4', env={'GCMALLOC': ALL})
-    for name, text in [('run.json', b'"version": 1'), ('run.folded', b'middle;innermost 384'),
+    for name, text in [('run.json', b'"version": 2'), ('run.folded', b'middle;innermost 384'),
                        ('run.profile', b'gcmalloc-profile 2\n')]:
         with open(stage.path(name), 'rb') as file:
             expect(text in file.read(), f'{name} lacks {text}')

@@ -192,9 +192,14 @@ def no_stacks():
 
 
 def sampled():
-    """One in some blocks has its stack, and stands for seven; as report --json has it. Nothing has a
+    """One in some blocks has its stack, and stands for seven; as report --json has it now. Nothing has a
     stack in one group, which others stand for."""
     whole = profile(sites=10)
+    frames = []
+    for stack in whole['stacks'].values():
+        frames += stack
+        stack[:] = [frames.index(frame) for frame in stack]
+    whole.update(version=2, frames=[[frame] for frame in frames])
     whole['options'].update(stacks='sampled')
     whole['sampled'] = True
     whole['leaks'].append({**whole['leaks'][0], 'stack': 0, 'bytes': 1 << 40, 'blocks': 1 << 20})

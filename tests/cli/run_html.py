@@ -336,6 +336,10 @@ def check_sampled(tab, profile):
     total = sum(one['estimated_bytes'] for one in profile['leaks'])
     same(texts(tab, '#flame g.frame[name=all] title')[0], f'all: {in_bytes(total)}, 100.0 % of all',
          'the flame graph')
+    tab.click('#sites tr.row:first-child td:nth-child(4)')
+    stack = max(groups, key=groups.get)[0]
+    frames = [profile['frames'][place][0] for place in profile['stacks'][str(stack)]]
+    check_stack(tab, profile, frames, 'a click on the first row')
     expect(any('estimates' in note for note in texts(tab, '.notes li')), 'no note says it')
 
 

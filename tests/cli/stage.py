@@ -20,6 +20,11 @@ def profile_of(*lines):
     return '\n'.join([*body, f'end {len(body)}', ''])
 
 
+def frames_of(data, stack):
+    """The frames of a stack in what report --json wrote."""
+    return [frame for place in data['stacks'][str(stack)] for frame in data['frames'][place]]
+
+
 def command(build):
     return os.path.abspath(os.path.join(build, 'src', 'cli', 'gcmalloc'))
 

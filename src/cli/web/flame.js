@@ -27,7 +27,8 @@ function shade(hue, name, inlined) {
 // By order of appearance: the same in all views.
 function huesOf(profile) {
   const hues = new Map();
-  for (const frames of Object.values(profile.stacks)) {
+  for (const stack of Object.keys(profile.stacks)) {
+    const frames = profile.frames(stack);
     for (const { module } of frames)
       if (module && !hues.has(module)) hues.set(module, (35 + hues.size * TURN) % 360);
   }

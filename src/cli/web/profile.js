@@ -35,15 +35,23 @@ export function most(list, value) {
 
 export class Profile {
   constructor(json) {
-    Object.assign(this, json);
+    const { frames, ...others } = json;
+    Object.assign(this, others);
+    this.places = frames ?? [];
+    this.whole = new Map();
     for (const name of LISTS) this[name] = json[name] ?? [];
     for (const name of ['process', 'options', 'totals', 'stacks']) this[name] = json[name] ?? {};
     this.buildIds = new Map(this.modules.map((module) => [module.path, module.build_id]));
   }
 
-  // Innermost first.
+  // Innermost first. A place stands for the frames of an address; version 1 had these themselves.
   frames(stack) {
-    return this.stacks[stack] ?? [];
+    let frames = this.whole.get(stack);
+    if (frames === undefined) {
+      frames = (this.stacks[stack] ?? []).flatMap((one) => this.places[one] ?? one);
+      this.whole.set(stack, frames);
+    }
+    return frames;
   }
 
   // What a stack is called in one line: the innermost frame of the program's own.
