@@ -181,8 +181,9 @@ static void write_leaks(const struct profile *p, struct json_stream *w)
     for (size_t i = 0; i < p->leaks.count; i++) {
         const struct profile_leak *l = &p->leaks.items[i];
         json_stream_put(w,
-                        json_pack("{sI sI ss ss sI sI sI sI sI sI}", "stack", JSON_INT(l->stack), "size",
-                                  JSON_INT(l->size), "kind", l->indirect ? "indirect" : "direct",
+                        json_pack("{sI sI ss ss sI sI sI sI sI sI}", "stack",
+                                  JSON_INT(l->stack), "size", JSON_INT(l->size), "kind",
+                                  l->indirect ? "indirect" : "direct",
                                   "state", l->reclaimed ? "reclaimed" : "remaining", "blocks",
                                   JSON_INT(l->blocks), "bytes", JSON_INT(l->bytes), "youngest",
                                   JSON_INT(l->youngest), "oldest", JSON_INT(l->oldest),
@@ -261,6 +262,7 @@ void json_write(const struct profile *profile, struct symbolizer *symbolizer, FI
     json_stream_put_as(&w, "unrecorded", json_stream_text(profile->unrecorded));
     json_stream_put_as(&w, "sampled", json_boolean(profile_is_sampled(profile)));
     write_modules(profile, &w);
+    json_stream_put_as(&w, "forgotten_modules", json_integer(JSON_INT(profile->forgotten)));
     write_threads(profile, &w);
     write_stacks(profile, symbolizer, &w);
     write_sites(profile, &w);

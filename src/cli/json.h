@@ -9,6 +9,7 @@
  *    "unrecorded": why no stacks were recorded, or null,
  *    "sampled": whether blocks with a stack stand for those without one,
  *    "modules": [{"start", "end" ("0x..."), "loaded", "unloaded", "build_id", "path"}],
+ *    "forgotten_modules": how many that were unloaded are not among them,
  *    "threads": [{"tid", "name"}],
  *    "stacks": {"ID": [PLACE, ...]},     in "frames", from 0, leaf first
  *    "frames": [[{"pc": "0x...", "function", "file", "line", "column", "module",
@@ -29,8 +30,8 @@
  * the same. What sites have is estimated; all is exact where "sampled" is false.
  *
  * "function", "file" and "module" are null if they are not known; "line" and "column" are 0 then.
- * Version 1 had the frames themselves in each stack. A frame's "pc" is its return address - 1. The text is UTF-8: what was none in a name is replaced
- * by U+FFFD. One record a line. */
+ * Version 1 had the frames themselves in each stack. A frame's "pc" is its return address - 1. The
+ * text is UTF-8: what was none in a name is replaced by U+FFFD. One record a line. */
 #ifndef GC_CLI_JSON_H
 #define GC_CLI_JSON_H
 

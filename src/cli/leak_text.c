@@ -105,8 +105,9 @@ static void print_unsampled(const struct profile_leak *leak, const char *unrecor
     fprintf(out, "    (no stack recorded");
     if (leak->size != 0)
         fprintf(out, " for blocks of %" PRIu64 " bytes", leak->size);
-    fprintf(out, ": %s)\n", unrecorded != NULL ? unrecorded : "this allocation was not sampled; "
-                            "GCMALLOC=stacks=all records every one");
+    fprintf(out, ": %s)\n",
+            unrecorded != NULL ? unrecorded : "this allocation was not sampled; "
+                                              "GCMALLOC=stacks=all records every one");
 }
 
 /* Nothing where each block has its stack. */
@@ -243,6 +244,9 @@ static void print_notes(const struct profile *profile, FILE *out)
                            : "not everything was collected or reclaimed";
     for (size_t i = 0; i < profile->notes.count; i++)
         fprintf(out, "libgcmalloc: %s: %s\n", what, profile->notes.items[i]);
+    if (profile->forgotten != 0)
+        fprintf(out, "libgcmalloc: %" PRIu64 " unloaded module(s) were not kept: functions that "
+                "were in them may have no name, or another one.\n", profile->forgotten);
     if (profile->unrecorded != NULL)
         fprintf(out, "libgcmalloc: no stacks were recorded: %s\n", profile->unrecorded);
 }

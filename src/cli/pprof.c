@@ -143,7 +143,7 @@ static uint64_t no_location(struct builder *b)
     return location(b, (struct frames){none, 1});
 }
 
-/* ---- samples: estimates, as in Go's heap profiles --------------------------------------------------------------------------------- */
+/* ---- samples: estimates, as in Go's heap profiles -------------------------------------------- */
 
 static const enum usage_kind kinds[] = {USAGE_allocated, USAGE_live, USAGE_leaked};
 

@@ -196,6 +196,11 @@ static void read_module(struct profile *p, struct line *line)
         complain(line, "a module ends before it begins");
 }
 
+static void read_forgotten(struct profile *p, struct line *line)
+{
+    p->forgotten = take_number(line);
+}
+
 static void read_thread(struct profile *p, struct line *line)
 {
     struct profile_thread *thread = LIST_ADD(&p->threads);
@@ -344,6 +349,7 @@ static const struct record {
     {"note", read_note},
     {"unrecorded", read_unrecorded},
     {"module", read_module},
+    {"forgotten", read_forgotten},
     {"thread", read_thread},
     {"stack", read_stack},
     {"branch", read_branch},
@@ -556,9 +562,9 @@ static enum status finish_stacks(struct profile *p)
 
 /* ---- estimates ------------------------------------------------------------------------------- */
 
-/* A profile of version 1 may have none. It has the number and the bytes of a stack's blocks, not
- * the sizes of their classes: their mean is taken, as pprof does for Go. `sample`: the mean distance
- * of samples in bytes; 0: no stack stands for another. */
+/* Where the profile has none it has the number and the bytes of a stack's blocks, not the sizes of
+ * their classes: their mean is taken, as pprof does for Go. `sample`: the mean distance of samples
+ * in bytes; 0: no stack stands for another. */
 static void estimate(double sample, uint64_t stack, uint64_t blocks, uint64_t bytes,
                      uint64_t *for_blocks, uint64_t *for_bytes)
 {

@@ -47,8 +47,8 @@ struct profile_site {
     uint64_t stack, allocated_blocks, allocated_bytes, freed_blocks, freed_bytes;
 };
 
-/* `for_blocks`, `for_bytes`: estimates of how many there are of which these are the ones that have a
- * stack; so nothing where they have none, but others do (profile_is_sampled). Else themselves. */
+/* `for_blocks`, `for_bytes`: estimates of how many there are of which these are the ones that have
+ * a stack; so nothing where they have none, but others do (profile_is_sampled). Else themselves. */
 struct profile_reach {
     uint64_t stack, size, blocks, bytes, for_blocks, for_bytes;
 };
@@ -74,6 +74,7 @@ struct profile {
     const char *path;
     uint64_t pid, ppid, uid, started_unix_ns, uptime_ns;
     const char *program, *reason;
+    uint64_t forgotten;     /* unloaded modules that are not among `modules` */
     const char *unrecorded; /* why no stacks were recorded, or NULL */
     LIST(const char *) arguments, notes;
     LIST(struct profile_option) options;

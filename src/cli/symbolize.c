@@ -313,8 +313,8 @@ static int by_start(const void *one, const void *other)
     return a->die.addr > b->die.addr ? -1 : a->die.addr < b->die.addr;
 }
 
-/* The functions of a unit, by their code: made once, for libdw's own search walks the whole unit for
- * each address. */
+/* The functions of a unit, by their code: made once, for libdw's own search walks the whole unit
+ * for each address. */
 static struct unit *unit_of(struct symbolizer *s, struct file *file, Dwarf_Die *die)
 {
     bool is_new;

@@ -20,6 +20,7 @@
 #include "sys/syscall.h"
 #include "watch/destination.h"
 #include "watch/leak_report.h"
+#include "watch/modules.h"
 #include "watch/stack_table.h"
 #include "watch/suppress.h"
 #include "watch/symbol.h"
@@ -276,6 +277,9 @@ static void write_report(const struct leak_summary *s, int fd)
     if (dropped != 0)
         printer_printf(&p, "libgcmalloc: %lu leaked block(s) more, for which there was no memory "
                            "to record the site.\n", dropped);
+    if (modules_forgotten() != 0)
+        printer_printf(&p, "libgcmalloc: %lu unloaded module(s) were not kept: functions that were "
+                           "in them may have no name, or another one.\n", modules_forgotten());
     if (s->interlock != NULL)
         printer_printf(&p, "libgcmalloc: in the end nothing was reclaimed: %s\n", s->interlock);
     if (s->contradictions != 0)

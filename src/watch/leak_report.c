@@ -142,8 +142,9 @@ static void print_unsampled(struct printer *out, const struct leak_group *g, con
     printer_printf(out, "    (no stack recorded");
     if (g->block_size != 0)
         printer_printf(out, " for blocks of %u bytes", g->block_size);
-    printer_printf(out, ": %s)\n", no_stacks != NULL ? no_stacks : "this allocation was not sampled; "
-                                    "GCMALLOC=stacks=all records every one");
+    printer_printf(out, ": %s)\n",
+                   no_stacks != NULL ? no_stacks : "this allocation was not sampled; "
+                                                   "GCMALLOC=stacks=all records every one");
 }
 
 /* Nothing where each block has its stack. */

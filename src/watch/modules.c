@@ -36,7 +36,7 @@
 #include <string.h>
 
 enum {
-    CLOSED_MOST = 4096,      /* more are forgotten */
+    CLOSED_MOST = 4096,      /* more are forgotten, and that is told: modules_forgotten() */
     PLACES_MOST = 256,       /* the same; each is looked at for each frame of a capture near them */
     CHUNK = 64,              /* of them, in one piece of memory */
     SEEN_MOST = 1024,        /* by one dlclose */
@@ -54,6 +54,7 @@ static struct {
     struct lock lock;
     struct module *closed[CLOSED_MOST / CHUNK];
     _Atomic uint32_t closed_count;
+    _Atomic uint64_t forgotten;
     struct place places[PLACES_MOST];
     _Atomic uint32_t place_count;
     _Atomic uintptr_t places_low, places_high; /* all are between; before the count */
@@ -175,21 +176,22 @@ const struct module *modules_gone(uintptr_t address, uint64_t time)
     return NULL;
 }
 
-/* MODULES lock held. */
-static void add_place(const struct module *m)
+/* False: there is no room. MODULES lock held. */
+static bool add_place(const struct module *m)
 {
     uint32_t count = relaxed_load(&modules.place_count);
     for (uint32_t i = 0; i < count; i++)
         if (modules.places[i].start == m->start && modules.places[i].end == m->end)
-            return; /* .inv.first */
+            return true; /* .inv.first */
     if (count == PLACES_MOST)
-        return;
+        return false;
     modules.places[count] = (struct place){m->start, m->end, m->identity};
     if (count == 0 || m->start < relaxed_load(&modules.places_low))
         relaxed_store(&modules.places_low, m->start);
     if (m->end > relaxed_load(&modules.places_high))
         relaxed_store(&modules.places_high, m->end);
     release_store(&modules.place_count, count + 1);
+    return true;
 }
 
 /* .inv.place. MODULES lock held. */
@@ -204,20 +206,21 @@ static uint64_t when_free(const struct module *m)
     return since;
 }
 
-static void add_closed(const struct module *m)
+/* The same. */
+static bool add_closed(const struct module *m)
 {
     uint32_t i = relaxed_load(&modules.closed_count);
     if (i == CLOSED_MOST)
-        return;
+        return false;
     if (modules.closed[i / CHUNK] == NULL)
         modules.closed[i / CHUNK] = meta_alloc(CHUNK * sizeof(struct module));
     if (modules.closed[i / CHUNK] == NULL)
-        return;
+        return false;
     *closed_at(i) = *m;
     closed_at(i)->loaded = when_free(m);
     closed_at(i)->unloaded = clock_uptime_ns();
     release_store(&modules.closed_count, i + 1);
-    add_place(m);
+    return add_place(m);
 }
 
 static void set_loaded(struct module *m)
@@ -283,8 +286,8 @@ void modules_after_unload(struct modules_seen *seen)
     dl_iterate_phdr(still_there, seen);
     lock_acquire(&modules.lock);
     for (uint32_t i = 0; i < seen->count; i++)
-        if (seen->module[i].end != seen->module[i].start)
-            add_closed(&seen->module[i]);
+        if (seen->module[i].end != seen->module[i].start && !add_closed(&seen->module[i]))
+            relaxed_add(&modules.forgotten, 1);
     lock_release(&modules.lock);
     mem_release(seen, align_up(sizeof(*seen), PAGE_SIZE));
 }
@@ -331,6 +334,11 @@ bool modules_each(modules_visit_fn *visit, void *data)
     }
     mem_release(buffer, MAPS_BUFFER);
     return whole;
+}
+
+uint64_t modules_forgotten(void)
+{
+    return relaxed_load(&modules.forgotten);
 }
 
 struct lock *modules_lock(void)

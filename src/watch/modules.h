@@ -37,6 +37,10 @@ uint32_t modules_tenants(const uintptr_t *addresses, unsigned count);
  * else NULL. It stays where it is. No lock. */
 const struct module *modules_gone(uintptr_t address, uint64_t time);
 
+/* Unloaded modules that were not kept: there were too many, or no memory. So functions of theirs
+ * may have no name, or that of what came later. */
+uint64_t modules_forgotten(void);
+
 struct lock *modules_lock(void);
 
 #endif

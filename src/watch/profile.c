@@ -319,6 +319,8 @@ bool profile_write(int fd, enum profile_reason reason, const char *const *notes,
     if (unrecorded != NULL)
         text_line(&w, "unrecorded", unrecorded);
     modules_each(write_module, &w);
+    if (modules_forgotten() != 0)
+        line(&w, "forgotten %lu", modules_forgotten());
     write_threads(&w);
     stack_table_each(write_stack, &w);
     stack_table_each(write_site, &w);

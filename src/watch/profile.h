@@ -23,6 +23,7 @@
  *                                     BUILD_ID is - if it has none. START is the load bias + the
  *                                     lowest p_vaddr, rounded down to a page. Several modules may
  *                                     have had the same place, one after the other
+ *   forgotten MODULES                 so many that were unloaded are not among them; missing if 0
  *   thread TID NAME                   of the program
  *   stack ID TIME PC PC ...           return addresses, innermost first; first seen at TIME: the
  *                                     modules of that time name its functions

@@ -129,7 +129,7 @@ def report_json(stage):
     """Every part of the schema; the same leaks as in the text."""
     data = json.loads(succeed(stage.call('report', '--json', leaks_profile(stage))))
     expect(list(data) == ['version', 'process', 'options', 'totals', 'notes', 'unrecorded', 'sampled',
-                          'modules', 'threads', 'stacks', 'frames', 'sites', 'reach', 'leaks', 'contradictions', 'cycles',
+                          'modules', 'forgotten_modules', 'threads', 'stacks', 'frames', 'sites', 'reach', 'leaks', 'contradictions', 'cycles',
                           'moments', 'events'], f'parts: {list(data)}')
     expect(data['unrecorded'] is None and data['sampled'] is False, 'each block has its stack')
     for one in data['leaks'] + data['reach']:
@@ -287,6 +287,10 @@ def report_unrecorded(stage):
     path = stage.profile('unrecorded', stage.leaks(), '10', options='stacks=none,mode=report')
     text = succeed(stage.call('report', path))
     expect('no stack recorded for blocks of 112 bytes: stacks=none)' in text, text)
+    forgot = stage.write('forgot.profile', profile_of('forgotten 7'))
+    told = succeed(stage.call('report', forgot))
+    expect('libgcmalloc: 7 unloaded module(s) were not kept' in told and 'not kept' not in text, told)
+    expect(json.loads(succeed(stage.call('report', '--json', forgot)))['forgotten_modules'] == 7, told)
     for shown in (text, succeed(stage.call('reachable', path))):
         expect(shown.count('libgcmalloc: no stacks were recorded: stacks=none\n') == 1, shown)
     expect(json.loads(succeed(stage.call('report', '--json', path)))['unrecorded'] == 'stacks=none',

@@ -203,11 +203,34 @@ static void test_nobody_waits(void)
     EXPECT(!atomic_load(&in_vain));
 }
 
+static void count(const struct module *m, void *data)
+{
+    (void)m;
+    ++*(unsigned *)data;
+}
+
+/* Last: a plugin comes and goes until there is no room for it. What was kept stays, and how many
+ * were not is known. */
+static void test_forgotten(void)
+{
+    enum { ROUNDS = 4096 + 10 };
+    unsigned before = 0, after = 0;
+    EXPECT(modules_forgotten() == 0 && modules_each(count, &before));
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        void *plugin;
+        load(0, &plugin);
+        unload(plugin);
+    }
+    EXPECT(modules_each(count, &after));
+    EXPECT(modules_forgotten() != 0 && after - before + modules_forgotten() == ROUNDS);
+}
+
 int main(int argc, char **argv)
 {
     static const struct unit_test tests[] = {TEST(test_present), TEST(test_same_place),
                                              TEST(test_tenants), TEST(test_gone),
-                                             TEST(test_still_held), TEST(test_nobody_waits)};
+                                             TEST(test_still_held), TEST(test_nobody_waits),
+                                             TEST(test_forgotten)};
     if (argc != 3)
         return 2;
     for (int i = 0; i < 2; i++)

@@ -64,6 +64,11 @@ export function notes(profile) {
         'were counted one by one; blocks without a stack are under “no stack recorded”.',
     );
   }
+  if (profile.forgotten_modules)
+    all.push(
+      `${count(profile.forgotten_modules)} unloaded modules were not kept: ` +
+        'functions that were in them may have no name, or another one.',
+    );
   if (profile.unrecorded) all.push(`No stacks were recorded: ${profile.unrecorded}.`);
   return all.length === 0
     ? null
