@@ -45,14 +45,7 @@ enum {
 /* Below this a module lies where it was linked: nothing that can be moved is put there. */
 #define LINKED_BELOW 0x100000000u
 
-struct file {
-    Dwfl *dwfl;         /* NULL: not opened, or not to be used */
-    Dwfl_Module *module;
-    uint64_t first;     /* its lowest p_vaddr, rounded down to a page */
-    bool tried;
-};
-
-/* Code of a function, in the addresses of the debug information. */
+/* Code of a function or of a unit, in the addresses of the debug information. */
 struct code {
     uint64_t from, to;
     Dwarf_Die die;
@@ -60,6 +53,15 @@ struct code {
 
 struct unit {
     LIST(struct code) code; /* by `from` */
+};
+
+struct file {
+    Dwfl *dwfl;         /* NULL: not opened, or not to be used */
+    Dwfl_Module *module;
+    uint64_t first;     /* its lowest p_vaddr, rounded down to a page */
+    bool tried;
+    bool listed;        /* its units, by their code: below */
+    struct unit units;
 };
 
 struct entry {
@@ -355,19 +357,34 @@ static bool step_in(Dwarf_Die *parent, uint64_t address, Dwarf_Die *child)
     return false;
 }
 
+/* The unit of an address. Clang writes no table of them (.debug_aranges), without which libdw finds
+ * none: then each is asked for its code, once. */
+static Dwarf_Die *unit_at(struct file *file, uint64_t address, Dwarf_Addr *bias)
+{
+    Dwarf_Die *unit = dwfl_module_addrdie(file->module, address, bias);
+    if (unit != NULL)
+        return unit;
+    for (; !file->listed && (unit = dwfl_module_nextcu(file->module, unit, bias)) != NULL;)
+        add_code(&file->units, unit);
+    if (!file->listed && file->units.code.count != 0)
+        qsort(file->units.code.items, file->units.code.count, sizeof(struct code), by_start);
+    file->listed = true;
+    if (dwfl_module_getdwarf(file->module, bias) == NULL)
+        return NULL;
+    return function_at(&file->units, address - *bias);
+}
+
 /* The entries that an address is in, from its function inwards; at most MOST_NESTED. Returns how
  * many. */
-static size_t physical_scopes(struct symbolizer *s, struct file *file, uint64_t address,
-                              Dwarf_Die *scopes)
+static size_t physical_scopes(struct symbolizer *s, struct file *file, Dwarf_Die *unit,
+                              uint64_t address, Dwarf_Die *scopes)
 {
-    Dwarf_Addr bias;
-    Dwarf_Die *unit = dwfl_module_addrdie(file->module, address, &bias);
-    Dwarf_Die *function = unit != NULL ? function_at(unit_of(s, file, unit), address - bias) : NULL;
+    Dwarf_Die *function = function_at(unit_of(s, file, unit), address);
     size_t count = 0;
     if (function == NULL)
         return 0;
     scopes[count++] = *function;
-    while (count < MOST_NESTED && step_in(&scopes[count - 1], address - bias, &scopes[count]))
+    while (count < MOST_NESTED && step_in(&scopes[count - 1], address, &scopes[count]))
         count++;
     return count;
 }
@@ -392,14 +409,29 @@ static size_t name_scopes(struct symbolizer *s, Dwarf_Die *scopes, size_t count,
     return at != 0 ? at : 1;
 }
 
+static void set_place(struct frame *frame, Dwarf_Die *unit, uint64_t address)
+{
+    Dwarf_Line *line = dwarf_getsrc_die(unit, address);
+    if (line == NULL)
+        return;
+    frame->file = dwarf_linesrc(line, NULL, NULL);
+    if (frame->file == NULL || dwarf_lineno(line, &frame->line) != 0)
+        frame->line = 0;
+    if (frame->line == 0 || dwarf_linecol(line, &frame->column) != 0)
+        frame->column = 0;
+}
+
 static size_t name_frames(struct symbolizer *s, struct file *file, struct frame *frames)
 {
     uint64_t address = frames[0].offset;
-    Dwfl_Line *line = dwfl_module_getsrc(file->module, address);
     Dwarf_Die scopes[MOST_NESTED];
-    if (line != NULL)
-        frames[0].file = dwfl_lineinfo(line, NULL, &frames[0].line, &frames[0].column, NULL, NULL);
-    size_t count = physical_scopes(s, file, address, scopes);
+    Dwarf_Addr bias = 0;
+    Dwarf_Die *unit = unit_at(file, address, &bias);
+    size_t count = 0;
+    if (unit != NULL) {
+        set_place(frames, unit, address - bias);
+        count = physical_scopes(s, file, unit, address - bias, scopes);
+    }
     size_t named = name_scopes(s, scopes, count, frames);
     /* An inlined call that no function closes is one that the debug information lost. */
     frames[named - 1].inlined = false;
@@ -523,8 +555,10 @@ void symbolizer_close(struct symbolizer *s)
 {
     if (s->progressed)
         fprintf(stderr, "\r\033[K");
-    for (size_t i = 0; i < s->count; i++)
+    for (size_t i = 0; i < s->count; i++) {
         dwfl_end(s->files[i].dwfl);
+        free(s->files[i].units.code.items);
+    }
     for (size_t i = 0; i < s->room; i++)
         free((void *)s->entries[i].frames.items);
     for (size_t i = 0; i < s->names.count; i++)

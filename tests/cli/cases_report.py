@@ -13,6 +13,7 @@ from stage import HERE, frames_of, profile_of
 sys.path.insert(0, os.path.dirname(HERE))
 
 import leak_report  # noqa: E402
+from harness import clean_env  # noqa: E402
 
 
 def expect(condition, why):
@@ -53,6 +54,22 @@ def report_inlined(stage):
         expect(re.match(place, frame), f'{frame!r} is not {place!r}')
     expect('==ERROR: LeakSanitizer: detected memory leaks\n' in text, text[:400])
     expect('SUMMARY: LeakSanitizer: 960 byte(s) leaked in 10 allocation(s).\n' in text, text[-400:])
+
+
+def report_clang(stage):
+    """Clang writes no table of units: functions, lines and inlined calls are found all the same."""
+    if shutil.which('clang', path='/usr/bin') is None:
+        return 'no clang here'
+    program = stage.path('by-clang')
+    subprocess.run(['/usr/bin/clang', '-O2', '-g', '-o', program, os.path.join(HERE, 'leaks.c')],
+                   check=True, env=clean_env({'TMPDIR': stage.directory}))
+    data = json.loads(succeed(stage.call('report', '--json', stage.profile('by-clang', program, '10'))))
+    leak, = [leak for leak in data['leaks'] if leak['bytes'] == 960]
+    frames = frames_of(data, leak['stack'])[:4]
+    expect([f['function'] for f in frames] == ['innermost', 'middle', 'outer', 'main'], frames)
+    expect([f['inlined'] for f in frames] == [True, True, False, False], frames)
+    expect(all(f['file'].endswith('leaks.c') and f['line'] > 0 for f in frames), frames)
+    return None
 
 
 def report_cxx(stage):
@@ -403,7 +420,7 @@ def trace_nested(stage):
     expect([e for e in events if e['ph'] == 'C' and e['name'] == 'heap'], 'no counter of the heap')
 
 
-CASES = [report_inlined, report_cxx, report_plugins, report_stripped, report_rebuilt,
+CASES = [report_inlined, report_clang, report_cxx, report_plugins, report_stripped, report_rebuilt,
          report_seconds, report_json, report_pprof, report_pprof_tool, report_html,
          report_folded, report_estimates, report_estimates_pprof, report_unbiased, report_unrecorded,
          report_suppressed, report_max_leaks, diff_runs, diff_sampled, reachable_sites, trace_nested]
