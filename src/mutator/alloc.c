@@ -453,6 +453,8 @@ static bool own_block(const char *call, const void *p, struct block *b)
         report_bad(call, p, found, b);
     if (guard_owns(p))
         return false;
+    if (!lock_any_held())
+        cached(); /* it may be the first call, and nobody know yet where the stack lies */
     uintptr_t hint = park_self == NULL ? 0 : park_self->stack_hint;
     enum foreign_origin origin = foreign_origin(p, hint);
     if (origin != FOREIGN_LIBC && origin != FOREIGN_LOADER)
