@@ -17,12 +17,12 @@ enum {
     /* Blocks of a batch, at most; twice as many lie in a shard of a transfer cache. */
     CENTRAL_BATCH_MOST = 1024,
     /* Of each transfer cache: a thread gives to one of them and takes from it first, so that what
-     * it gave comes back to it, while nobody else has none. */
+     * it gave comes back to it. */
     CENTRAL_SHARDS = 4,
 };
 
 /* Fills items[0..want) with blocks of the class, their slot bytes SLOT_CACHED, from the transfer
- * cache (this shard before the others) or from spans. Returns how many there were: 0 = out of
+ * cache (this shard first) or from spans. Returns how many there were: 0 = out of
  * memory. */
 uint32_t central_fetch(unsigned size_class, unsigned shard, void **items, uint32_t want);
 /* Takes back blocks whose slot bytes are SLOT_CACHED. */
