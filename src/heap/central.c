@@ -81,7 +81,8 @@ __extension__ static struct central centrals[CENTRALS] = {
 /* The transfer cache. Its central's lock. */
 struct shard {
     uint32_t count;
-    uint32_t low; /* the least that it was since central_scavenge */
+    uint32_t low;  /* the least that it was since central_scavenge */
+    uint32_t most; /* items[most..] were not written since their pages were given back */
     void *items[SHARD_MOST];
 };
 static GC_LARGE struct shard transfer[SIZE_CLASS_COUNT][CENTRAL_SHARDS];
@@ -407,6 +408,7 @@ void central_release(unsigned size_class, unsigned shard, void **items, uint32_t
     uint32_t room = (uint32_t)size_min(count, transfer_room(c, s));
     memcpy(&s->items[s->count], items, room * sizeof(void *));
     s->count += room;
+    s->most = (uint32_t)size_max(s->most, s->count);
     c->transfer_count += room;
     give_to_spans(c, items + room, count - room);
     lock_release(&c->lock);
@@ -549,6 +551,22 @@ static uint32_t return_oldest(struct central *c, struct shard *shard, uint32_t c
     return count;
 }
 
+/* Of one that is empty: 3 MB, if many threads have given many sizes. */
+static void discard_items(struct shard *shard)
+{
+    uintptr_t start = align_up((uintptr_t)shard->items, PAGE_SIZE);
+    uintptr_t end = align_down((uintptr_t)&shard->items[shard->most], PAGE_SIZE);
+    if (shard->count == 0 && start < end && mem_discard((void *)start, end - start))
+        shard->most = 0;
+}
+
+static uint32_t return_unneeded(struct central *c, struct shard *shard)
+{
+    uint32_t count = return_oldest(c, shard, shard->low);
+    discard_items(shard);
+    return count;
+}
+
 void central_trim(void)
 {
     for (unsigned i = 1; i < CENTRALS; i++) {
@@ -571,7 +589,7 @@ uint32_t central_scavenge(void)
         lock_acquire(&c->lock);
         if (i < SIZE_CLASS_COUNT)
             for (unsigned k = 0; k < CENTRAL_SHARDS; k++)
-                returned += return_oldest(c, &transfer[i][k], transfer[i][k].low);
+                returned += return_unneeded(c, &transfer[i][k]);
         if (!c->used)
             retire_empty(c);
         c->used = false;

@@ -24,6 +24,7 @@
 #include "heap/slab.h"
 #include "mutator/thread.h"
 #include "sys/lock.h"
+#include "sys/mem.h"
 #include "sys/proc_mem.h"
 
 enum {
@@ -106,10 +107,20 @@ static unsigned class_of(const void *block)
     return slab_at(slab_index_of((uintptr_t)block))->size_class;
 }
 
+/* It is 256 KiB itself, and rarely needed. */
+static void discard_list(uint32_t used)
+{
+    uintptr_t start = align_up((uintptr_t)taken.items, PAGE_SIZE);
+    uintptr_t end = align_down((uintptr_t)&taken.items[used], PAGE_SIZE);
+    if (start < end)
+        mem_discard((void *)start, end - start);
+}
+
 /* Off the list first, then into central: the program may fork in between. What the child has on its
  * list is in nobody's hands there either, and given back the next time. */
 void scavenge_give(void)
 {
+    uint32_t most = taken.count;
     while (taken.count != 0) {
         uint32_t to = taken.count, from = to - 1;
         unsigned class = class_of(taken.items[from]);
@@ -119,4 +130,6 @@ void scavenge_give(void)
         compiler_barrier();
         central_return(class, taken.items + from, to - from);
     }
+    if (most != 0)
+        discard_list(most);
 }
