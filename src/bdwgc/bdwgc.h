@@ -14,6 +14,16 @@
 #include <stdbool.h>
 
 #define BDWGC_EXPORT __attribute__((visibility("default")))
+/* GC_set_name and GC_get_name of a variable, at file scope. */
+#define BDWGC_SETTING(type, name, place) \
+    BDWGC_EXPORT void GC_set_##name(type value) \
+    { \
+        place = value; \
+    } \
+    BDWGC_EXPORT type GC_get_##name(void) \
+    { \
+        return place; \
+    }
 
 /* The first call of any function that may have something collected. Later ones cost a test. */
 void bdwgc_start_once(void);

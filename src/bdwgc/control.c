@@ -401,38 +401,29 @@ BDWGC_EXPORT void GC_abort_on_oom(void)
     abort();
 }
 
-#define SETTING(type, name, place) \
-    BDWGC_EXPORT void GC_set_##name(type value) \
-    { \
-        place = value; \
-    } \
-    BDWGC_EXPORT type GC_get_##name(void) \
-    { \
-        return place; \
-    }
 /* A setting with no place of its own that others could see. */
 #define KEPT(type, name, value) \
     static type kept_##name = value; \
-    SETTING(type, name, kept_##name)
+    BDWGC_SETTING(type, name, kept_##name)
 
-SETTING(GC_oom_func, oom_fn, GC_oom_fn)
-SETTING(GC_abort_func, abort_func, abort_func)
-SETTING(GC_warn_proc, warn_proc, warn_proc)
-SETTING(GC_stop_func, stop_func, stop_default)
-SETTING(GC_start_callback_proc, start_callback, start_callback)
-SETTING(GC_on_heap_resize_proc, on_heap_resize, GC_on_heap_resize)
-SETTING(GC_on_collection_event_proc, on_collection_event, on_collection)
-SETTING(GC_on_thread_event_proc, on_thread_event, on_thread)
-SETTING(GC_push_other_roots_proc, push_other_roots, GC_push_other_roots)
-SETTING(int, find_leak, GC_find_leak)
-SETTING(int, all_interior_pointers, GC_all_interior_pointers)
-SETTING(int, dont_expand, GC_dont_expand)
-SETTING(int, full_freq, GC_full_freq)
-SETTING(GC_word, non_gc_bytes, GC_non_gc_bytes)
-SETTING(int, no_dls, GC_no_dls)
-SETTING(GC_word, max_retries, GC_max_retries)
-SETTING(int, dont_precollect, GC_dont_precollect)
-SETTING(unsigned long, time_limit, GC_time_limit)
+BDWGC_SETTING(GC_oom_func, oom_fn, GC_oom_fn)
+BDWGC_SETTING(GC_abort_func, abort_func, abort_func)
+BDWGC_SETTING(GC_warn_proc, warn_proc, warn_proc)
+BDWGC_SETTING(GC_stop_func, stop_func, stop_default)
+BDWGC_SETTING(GC_start_callback_proc, start_callback, start_callback)
+BDWGC_SETTING(GC_on_heap_resize_proc, on_heap_resize, GC_on_heap_resize)
+BDWGC_SETTING(GC_on_collection_event_proc, on_collection_event, on_collection)
+BDWGC_SETTING(GC_on_thread_event_proc, on_thread_event, on_thread)
+BDWGC_SETTING(GC_push_other_roots_proc, push_other_roots, GC_push_other_roots)
+BDWGC_SETTING(int, find_leak, GC_find_leak)
+BDWGC_SETTING(int, all_interior_pointers, GC_all_interior_pointers)
+BDWGC_SETTING(int, dont_expand, GC_dont_expand)
+BDWGC_SETTING(int, full_freq, GC_full_freq)
+BDWGC_SETTING(GC_word, non_gc_bytes, GC_non_gc_bytes)
+BDWGC_SETTING(int, no_dls, GC_no_dls)
+BDWGC_SETTING(GC_word, max_retries, GC_max_retries)
+BDWGC_SETTING(int, dont_precollect, GC_dont_precollect)
+BDWGC_SETTING(unsigned long, time_limit, GC_time_limit)
 KEPT(GC_word, allocd_bytes_per_finalizer, 0)
 KEPT(int, pages_executable, 0)
 KEPT(size_t, min_bytes_allocd, 1)

@@ -546,19 +546,10 @@ BDWGC_EXPORT void GC_finalize_all(void)
     GC_invoke_finalizers();
 }
 
-#define SETTING(type, name, place) \
-    BDWGC_EXPORT void GC_set_##name(type value) \
-    { \
-        place = value; \
-    } \
-    BDWGC_EXPORT type GC_get_##name(void) \
-    { \
-        return place; \
-    }
-SETTING(int, finalize_on_demand, GC_finalize_on_demand)
-SETTING(int, java_finalization, GC_java_finalization)
-SETTING(GC_finalizer_notifier_proc, finalizer_notifier, GC_finalizer_notifier)
-SETTING(GC_await_finalize_proc, await_finalize_proc, await_proc)
+BDWGC_SETTING(int, finalize_on_demand, GC_finalize_on_demand)
+BDWGC_SETTING(int, java_finalization, GC_java_finalization)
+BDWGC_SETTING(GC_finalizer_notifier_proc, finalizer_notifier, GC_finalizer_notifier)
+BDWGC_SETTING(GC_await_finalize_proc, await_finalize_proc, await_proc)
 
 /* ---- the lock, as the program takes it ---- */
 
