@@ -76,7 +76,7 @@ def serve(folder):
 class Context:
     def __init__(self, build, scratch):
         self.shim = os.path.join(build, 'src', 'bdwgc')
-        self.library = os.path.join(build, 'preload', 'libgcmalloc.so')
+        self.preload = os.path.join(build, 'preload', 'libgcmalloc.so')
         self.scratch = scratch
         self.home = os.path.join(scratch, 'home')
         self.plain_results = {}
@@ -92,7 +92,7 @@ class Context:
         return self.plain_results[key]
 
     def ours(self, argv, options):
-        env = {'LD_PRELOAD': self.library, 'LD_LIBRARY_PATH': self.shim, 'GCMALLOC': options}
+        env = {'LD_PRELOAD': self.preload, 'LD_LIBRARY_PATH': self.shim, 'GCMALLOC': options}
         return run(argv, timeout=300, env=self.env(env), cwd=self.scratch)
 
     def difference(self, argv, options, like=None):

@@ -215,6 +215,12 @@ static void print_summary(const struct profile *profile, FILE *out)
             reclaimed.bytes, reclaimed.blocks, remain.bytes, remain.blocks);
 }
 
+void leak_text_unrecorded(const struct profile *profile, FILE *out)
+{
+    if (profile->unrecorded != NULL)
+        fprintf(out, "libgcmalloc: no stacks were recorded: %s\n", profile->unrecorded);
+}
+
 void leak_text_estimates(const struct profile *profile, FILE *out)
 {
     fprintf(out,
@@ -247,8 +253,7 @@ static void print_notes(const struct profile *profile, FILE *out)
     if (profile->forgotten != 0)
         fprintf(out, "libgcmalloc: %" PRIu64 " unloaded module(s) were not kept: functions that "
                 "were in them may have no name, or another one.\n", profile->forgotten);
-    if (profile->unrecorded != NULL)
-        fprintf(out, "libgcmalloc: no stacks were recorded: %s\n", profile->unrecorded);
+    leak_text_unrecorded(profile, out);
 }
 
 static void print_contradictions(const struct leak_text *text, FILE *out)

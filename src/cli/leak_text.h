@@ -18,6 +18,8 @@ struct leak_text {
 void leak_text_write(const struct leak_text *text, FILE *out);
 /* The line that says why numbers are estimates. */
 void leak_text_estimates(const struct profile *profile, FILE *out);
+/* The line that says why there are no stacks, if there are none. */
+void leak_text_unrecorded(const struct profile *profile, FILE *out);
 /* The frames of a stack, a line each, as LeakSanitizer prints them. */
 void leak_text_stack(const struct profile *profile, struct symbolizer *symbolizer,
                      const struct profile_stack *stack, FILE *out);

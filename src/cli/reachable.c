@@ -67,8 +67,7 @@ static void print_total(const struct listing *listing, FILE *out)
     }
     if (listing->sampled)
         leak_text_estimates(profile, out);
-    if (profile->unrecorded != NULL)
-        fprintf(out, "libgcmalloc: no stacks were recorded: %s\n", profile->unrecorded);
+    leak_text_unrecorded(profile, out);
     fprintf(out,
             "libgcmalloc: %" PRIu64 " byte(s) in %" PRIu64 " allocation(s) are still reachable.\n",
             bytes, blocks);

@@ -612,6 +612,7 @@ struct decision {
     const struct finalizer_terms *terms;
     uint32_t waiting;      /* with finalizers, held by nobody */
     uint32_t held, long_held;
+    bool is_long;          /* which weak references it is about */
 };
 
 /* One that the program had not reached, and others hold. */
@@ -667,28 +668,18 @@ static void decide_finalizer(uint32_t place, struct decision *d)
 }
 
 /* All those of one block come here alike, but for their age. */
-static void decide_weaks(uint32_t place, bool is_long, const struct finalizer_terms *terms)
+static void decide_weak(uint32_t place, struct decision *d)
 {
     struct registration *r = registration_at(place);
     uintptr_t block = relaxed_load(&r->block);
-    if (r->is_long != is_long)
+    if (r->is_long != d->is_long)
         return;
     if (!(r->flags & WAS_UNREACHED))
         r->age = 0;
-    else if (is_unreached(r) && may_end(r, terms) && !judge_is_newborn(block))
-        clear_weaks_of(block, is_long);
+    else if (is_unreached(r) && may_end(r, d->terms) && !judge_is_newborn(block))
+        clear_weaks_of(block, d->is_long);
     else
         grow_older(r);
-}
-
-static void decide_weak(uint32_t place, struct decision *d)
-{
-    decide_weaks(place, false, d->terms);
-}
-
-static void decide_long_weak(uint32_t place, struct decision *d)
-{
-    decide_weaks(place, true, d->terms);
 }
 
 /* If nobody is held by nobody, there must be a cycle. */
@@ -741,9 +732,9 @@ static void decide_ready(uint32_t place, struct decision *d)
 
 void finalizer_decide_last(const struct finalizer_terms *terms)
 {
-    struct decision d = {.terms = terms};
+    struct decision d = {.terms = terms, .is_long = true};
     if (finalizers.ready_unordered)
         decide_all(REGISTRATION_FINALIZER, decide_ready, &d);
     if (registration_count(REGISTRATION_WEAK) != 0)
-        decide_all(REGISTRATION_WEAK, decide_long_weak, &d);
+        decide_all(REGISTRATION_WEAK, decide_weak, &d);
 }

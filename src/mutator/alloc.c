@@ -443,6 +443,11 @@ static _Noreturn void report_bad(const char *call, const void *p, enum found fou
     print_fatal("%s(%p): invalid pointer: no block of the heap is there", call, p);
 }
 
+static enum foreign_origin origin_of(const void *p)
+{
+    return foreign_origin(p, park_self == NULL ? 0 : park_self->stack_hint);
+}
+
 /* False: the address is foreign, or that of a guarded block; or it was reported. */
 static bool own_block(const char *call, const void *p, struct block *b)
 {
@@ -455,8 +460,7 @@ static bool own_block(const char *call, const void *p, struct block *b)
         return false;
     if (!lock_any_held())
         cached(); /* it may be the first call, and nobody know yet where the stack lies */
-    uintptr_t hint = park_self == NULL ? 0 : park_self->stack_hint;
-    enum foreign_origin origin = foreign_origin(p, hint);
+    enum foreign_origin origin = origin_of(p);
     if (origin != FOREIGN_LIBC && origin != FOREIGN_LOADER)
         print_fatal("%s(%p): invalid pointer: the address %s", call, p,
                     foreign_origin_text(origin));
@@ -591,8 +595,7 @@ static size_t guarded_size(const char *call, const void *p)
 
 static void free_foreign(void *p)
 {
-    uintptr_t hint = park_self == NULL ? 0 : park_self->stack_hint;
-    if (foreign_origin(p, hint) == FOREIGN_LIBC)
+    if (origin_of(p) == FOREIGN_LIBC)
         foreign_free(p);
 }
 
@@ -624,8 +627,7 @@ enum alloc_use alloc_use(const void *p)
     if (guard_owns(p))
         return guard_look(p, &e) == GUARD_NOTHING && e.start == (uintptr_t)p ? ALLOC_BLOCK
                                                                              : ALLOC_NONE;
-    uintptr_t hint = park_self == NULL ? 0 : park_self->stack_hint;
-    return foreign_origin(p, hint) == FOREIGN_LIBC ? ALLOC_LIBC : ALLOC_NONE;
+    return origin_of(p) == FOREIGN_LIBC ? ALLOC_LIBC : ALLOC_NONE;
 }
 
 static void *guarded_block_of(const void *p, size_t *usable)
